@@ -1,0 +1,1 @@
+"""Machines: starting and connecting to Ray."""

@@ -1,0 +1,1 @@
+"""rayox trains, tunes and promotes YOLOX detectors on a Ray cluster: one module per verb."""

@@ -1,0 +1,1 @@
+"""The YOLOX detector in plain PyTorch, numpy and OpenCV: networks, assigners, losses, augmentation and the engine."""

@@ -1,0 +1,85 @@
+"""What the parts of the detector hand to each other.
+
+B images in a batch, K anchor points, C classes, N boxes of a whole batch, G boxes and D detections of one image,
+H and W the height and width in pixels. Boxes are xyxy float32 pixels of the network's input; images are BGR.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor
+
+
+class Predictions(NamedTuple):
+    """The head's raw outputs over all anchor points, stride 8 first, row by row; nothing decoded, no sigmoid."""
+
+    regression: Float[Tensor, "B K 4"]  # (tx, ty, tw, th)
+    objectness: Float[Tensor, "B K"]  # logits
+    class_logits: Float[Tensor, "B K C"]
+
+
+class Level(NamedTuple):
+    """One grid of anchor points."""
+
+    height: int
+    width: int
+    stride: int
+
+
+class AnchorPoints(NamedTuple):
+    """Where the K anchor points of one input size are: cell corners in grid units, so centres are (grid + 0.5)·stride."""
+
+    levels: tuple[Level, ...]
+    grid: Float32[Tensor, "K 2"]  # (x, y)
+    strides: Float32[Tensor, "K"]
+
+
+class Targets(NamedTuple):
+    """The boxes of a batch, flat, each with the index of its image; N may be 0."""
+
+    boxes: Float32[Tensor, "N 4"]
+    labels: Int64[Tensor, "N"]
+    image_index: Int64[Tensor, "N"]  # non-decreasing
+
+
+class Batch(NamedTuple):
+    """One training step's input as it is shipped: uint8 pixels, last axis BGR, converted on the device."""
+
+    images: UInt8[Tensor, "B H W 3"]
+    targets: Targets
+    epoch: int
+
+
+class Detections(NamedTuple):
+    """What was found in one image, highest score first; boxes in the frame its maker states."""
+
+    boxes: Float32[np.ndarray, "D 4"]
+    scores: Float32[np.ndarray, "D"]
+    labels: Int64[np.ndarray, "D"]
+
+
+class Sample(NamedTuple):
+    """One image with its boxes, as augmentation takes and gives it."""
+
+    image: UInt8[np.ndarray, "H W 3"]
+    boxes: Float32[np.ndarray, "G 4"]
+    labels: Int64[np.ndarray, "G"]
+
+
+class LabelledImages(Protocol):
+    """Random access to a data set's images and their boxes (crowds left out), for augmentation and training."""
+
+    def __len__(self) -> int: ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width) of an image, known without decoding it."""
+        ...
+
+    def load(self, index: int) -> Sample:
+        """Decode an image; boxes are in its own pixels."""
+        ...
+
+    def annotations(self, index: int) -> tuple[Float32[np.ndarray, "G 4"], Int64[np.ndarray, "G"]]:
+        """Boxes and labels of an image without decoding it."""
+        ...
