@@ -4,7 +4,7 @@ B images in a batch, K anchor points, C classes, N boxes of a whole batch, G box
 H and W the height and width in pixels. Boxes are xyxy float32 pixels of the network's input; images are BGR.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
@@ -28,7 +28,7 @@ class Level(NamedTuple):
 
 
 class AnchorPoints(NamedTuple):
-    """Where the K anchor points of one input size are: cell corners in grid units, so centres are (grid + 0.5)·stride."""
+    """Where the K anchor points of one input size are: cell corners in grid units; centres are (grid + 0.5)·stride."""
 
     levels: tuple[Level, ...]
     grid: Float32[Tensor, "K 2"]  # (x, y)
@@ -67,6 +67,7 @@ class Sample(NamedTuple):
     labels: Int64[np.ndarray, "G"]
 
 
+@runtime_checkable
 class LabelledImages(Protocol):
     """Random access to a data set's images and their boxes (crowds left out), for augmentation and training."""
 

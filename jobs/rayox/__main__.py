@@ -1,0 +1,7 @@
+"""`python -m rayox` is `rayox`."""
+
+import sys
+
+from rayox.cli import main
+
+sys.exit(main())

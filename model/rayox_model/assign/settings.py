@@ -1,0 +1,43 @@
+"""Which anchor points a ground-truth box trains: the choices of each assigner, as values of one configuration field.
+
+Another assigner is another frozen dataclass here with its own `kind`, joined to `Assigner`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimOTA:
+    """YOLOX's assigner (arXiv:2107.08430, Sec. 2.1), by default as in the official code since 2023."""
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
+
+    kind: Literal["simota"] = "simota"
+
+    candidates: Literal["center", "box_or_center"] = "center"
+    """Anchor points near a box's centre; or, as published in 2021, also those anywhere inside a box."""
+
+    center_radius: Annotated[float, Gt(0)] = 1.5
+    """Half the side of the square around a box's centre, in strides (2.5 in 2021)."""
+
+    top_k: Annotated[int, Ge(1)] = 10
+    """A box takes as many anchor points as its this many best IoUs sum up to, so at most this many."""
+
+    class_cost_weight: Annotated[float, Ge(0)] = 1.0
+    """Of the binary cross-entropy of √(class · objectness), summed over classes."""
+
+    iou_cost_weight: Annotated[float, Ge(0)] = 3.0
+    """Of −log IoU."""
+
+    outside_cost: Annotated[float, Ge(0)] = 1e6
+    """Added for a candidate of the image that is none of this box's own (1e5 in 2021)."""
+
+
+PUBLISHED_SIMOTA = SimOTA(candidates="box_or_center", center_radius=2.5, outside_cost=1e5)
+"""The rule under which the published weights were trained (official code before 2023)."""
+
+Assigner = SimOTA

@@ -1,0 +1,1 @@
+"""Augmentation of training samples in numpy and OpenCV; all randomness comes from a generator passed in."""

@@ -1,0 +1,32 @@
+"""Random shifts of hue, saturation and brightness.
+
+H and W are the image's height and width.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from rayox_model.augment.settings import Augment
+
+
+def draw_hsv_shift(rng: np.random.Generator, settings: Augment) -> Int[np.ndarray, "3"]:
+    """Draw whole-number shifts of (hue, saturation, value), each 0 with probability 0.5; all 0 with 1 − hsv_prob."""
+    largest = np.array([settings.hue, settings.saturation, settings.value])
+    shift = (rng.uniform(-1, 1, 3) * largest).astype(np.int64)
+    shift *= rng.integers(2, size=3)
+    return shift if rng.random() < settings.hsv_prob else np.zeros_like(shift)
+
+
+def shift_hsv(image: UInt8[np.ndarray, "H W 3"], shift: Int[np.ndarray, "3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Add to hue (around its circle of 180), saturation and value (cut to 0..255); gives a new image.
+
+    A shift of all zeros leaves the pixels as they are; the official code rounds them to HSV and back.
+    """
+    if not shift.any():
+        return image.copy()
+    ramp = np.arange(256)
+    table = np.stack([(ramp + shift[0]) % 180, (ramp + shift[1]).clip(0, 255), (ramp + shift[2]).clip(0, 255)], axis=1)
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+    shifted: UInt8[np.ndarray, "H W 3"] = cv2.cvtColor(cv2.LUT(hsv, table.astype(np.uint8)[None]), cv2.COLOR_HSV2BGR)
+    return shifted

@@ -1,0 +1,135 @@
+"""Four images around a random centre, seen through one affine (YOLOX, arXiv:2107.08430, Sec. 2.1; from YOLOv4).
+
+The official code pastes four resized images on a canvas of twice the output's size and warps that. Here each image is
+warped from its own pixels straight into the output, and one that the view does not reach is never decoded.
+H and W are the output's height and width, G the number of boxes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, UInt8
+
+from rayox_model.augment.geometry import (
+    Rectangle,
+    clip_boxes,
+    compose,
+    draw_affine,
+    scale_and_shift,
+    transform_boxes,
+    visible_part,
+    warp_over,
+)
+from rayox_model.augment.letterbox import FILL, fit_size
+from rayox_model.augment.settings import Augment
+from rayox_model.errors import DataError
+from rayox_model.structures import LabelledImages, Sample
+
+
+class Mosaic(NamedTuple):
+    """All that is random about one mosaic; its canvas is twice the output's size."""
+
+    indices: tuple[int, int, int, int]  # images at the top left, top right, bottom left, bottom right
+    centre: tuple[int, int]  # (x, y) on the canvas
+    affine: Float64[np.ndarray, "2 3"]  # canvas points to output points
+
+
+class Tile(NamedTuple):
+    """Where one image lies on the canvas."""
+
+    ratio: float  # of box sizes on the canvas to those in the image
+    scale: tuple[float, float]  # (x, y), of pixels: the ratio after rounding the tile to whole pixels
+    shift: tuple[int, int]  # (x, y) of the image's top left corner, may be off the canvas
+    region: Rectangle  # what the canvas shows of it
+
+
+def draw_mosaic(
+    rng: np.random.Generator, index: int, num_images: int, settings: Augment, size: tuple[int, int]
+) -> Mosaic:
+    """Draw partners from the whole data set, the centre from the middle of the canvas, and the affine."""
+    top_right, bottom_left, bottom_right = rng.integers(num_images, size=3).tolist()
+    centre = int(rng.uniform(0.5, 1.5) * size[1]), int(rng.uniform(0.5, 1.5) * size[0])
+    affine = draw_affine(rng, settings, size)
+    return Mosaic((index, top_right, bottom_left, bottom_right), centre, affine)
+
+
+def place_tile(corner: int, image_size: tuple[int, int], centre: tuple[int, int], size: tuple[int, int]) -> Tile:
+    """Fit an image into the output's size and put one of its corners at the centre of the canvas.
+
+    Corner 0 to 3 is the tile at the top left, top right, bottom left, bottom right of the centre.
+    """
+    fit = fit_size(image_size, size)
+    left = centre[0] - (fit.width if corner in (0, 2) else 0)
+    top = centre[1] - (fit.height if corner in (0, 1) else 0)
+    region = Rectangle(
+        max(left, 0),
+        max(top, 0),
+        min(left + fit.width, 2 * size[1]),
+        min(top + fit.height, 2 * size[0]),
+    )
+    return Tile(fit.ratio, (fit.width / image_size[1], fit.height / image_size[0]), (left, top), region)
+
+
+def make_mosaic(images: LabelledImages, mosaic: Mosaic, size: tuple[int, int]) -> Sample:
+    """Draw a mosaic of `size` and map its boxes, in the order of the tiles; those out of view have no area.
+
+    Boxes are cut at the canvas, then at the output, and not filtered by how much of them is left (as official).
+    Raises DataError when an image is not of the size its data set says.
+    """
+    output = np.full((*size, 3), FILL, np.uint8)
+    boxes, labels = [], []
+    for corner, index in enumerate(mosaic.indices):
+        tile = place_tile(corner, images.size(index), mosaic.centre, size)
+        if not visible_part(tile.region, mosaic.affine, size).empty:
+            _draw_tile(output, images, index, tile, mosaic.affine)
+        image_boxes, image_labels = images.annotations(index)
+        boxes.append(_map_boxes(image_boxes, tile, mosaic.affine, size))
+        labels.append(image_labels)
+    return Sample(output, np.concatenate(boxes), np.concatenate(labels))
+
+
+def _map_boxes(
+    boxes: Float[np.ndarray, "G 4"], tile: Tile, affine: Float64[np.ndarray, "2 3"], size: tuple[int, int]
+) -> Float32[np.ndarray, "G 4"]:
+    """Boxes in the output; of those off the canvas nothing is left.
+
+    The official code keeps the latter as lines on the canvas's border, which the rotation opens to boxes of nothing.
+    """
+    on_canvas = boxes.astype(np.float64) * tile.ratio + (tile.shift * 2)
+    on_canvas = clip_boxes(on_canvas, (2 * size[0], 2 * size[1]))
+    in_output = clip_boxes(transform_boxes(on_canvas, affine), size).astype(np.float32)
+    in_output[(on_canvas[:, 2:] <= on_canvas[:, :2]).any(axis=1)] = 0
+    return in_output
+
+
+def _draw_tile(
+    output: UInt8[np.ndarray, "H W 3"],
+    images: LabelledImages,
+    index: int,
+    tile: Tile,
+    affine: Float64[np.ndarray, "2 3"],
+) -> None:
+    left, top, right, bottom = _crop(tile)
+    pixels = load_image(images, index)[top:bottom, left:right]
+    place = compose(scale_and_shift(tile.scale, tile.shift), scale_and_shift((1.0, 1.0), (left, top)))
+    warp_over(output, pixels, compose(affine, place))
+
+
+def _crop(tile: Tile) -> Rectangle:
+    """What the canvas shows of the image, in the image's own pixels: cut to the nearest whole one, at least one."""
+    corners = (np.array(tile.region).reshape(2, 2) - tile.shift) / tile.scale  # [(left, top), (right, bottom)]
+    left, top = np.rint(corners[0]).astype(int).tolist()
+    right, bottom = np.rint(corners[1]).astype(int).clip(1).tolist()
+    return Rectangle(min(left, right - 1), min(top, bottom - 1), right, bottom)
+
+
+def load_image(images: LabelledImages, index: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """Decode an image; raises DataError when it is not of the size its data set says, as boxes would be wrong."""
+    image = images.load(index).image
+    height, width = images.size(index)
+    if image.shape[:2] != (height, width):
+        raise DataError(
+            f"image {index} is {image.shape[1]}×{image.shape[0]} pixels, but its data set says {width}×{height}",
+            "correct width and height in the annotations, or rotate the image's pixels as its EXIF tag says",
+        )
+    return image

@@ -1,0 +1,129 @@
+"""Which image stands where in the training stream: a pure function of (seed, epoch, position).
+
+An epoch is a permutation of the n images, its last batch filled up from the permutation's start. Batches of B samples
+are cut into L lanes of B/L, so that any number of workers that divides L can share them and see the same batches.
+R rows in a block of samples.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from rayox_model.errors import ConfigError, DataError
+
+INDEX_BITS = 40  # of the key's second word; the epoch has the bits above
+PERMUTATION = 1 << 63  # set in the key's second word, which no sample's key has
+
+
+class Rows(NamedTuple):
+    """A block of samples in the order they are trained on; (epoch, position) names a sample's random numbers."""
+
+    epoch: Int64[np.ndarray, "R"]
+    position: Int64[np.ndarray, "R"]  # in the epoch, past n where the last batch is filled up
+    image: Int64[np.ndarray, "R"]
+
+
+def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The random numbers of the sample at a position of an epoch (0 ≤ index < 2^40, epoch < 2^23)."""
+    return _generator(seed, epoch << INDEX_BITS | index)
+
+
+def epoch_permutation(seed: int, epoch: int, num_images: int) -> Int64[np.ndarray, "num_images"]:
+    """The order of the images in an epoch."""
+    order: np.ndarray = _generator(seed, PERMUTATION | epoch).permutation(num_images)
+    return order
+
+
+def _generator(seed: int, word: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, word], np.uint64)))
+
+
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """Batches in an epoch, the last one filled up."""
+    return -(-num_images // batch_size)
+
+
+def epoch_images(seed: int, epoch: int, positions: Int64[np.ndarray, "R"], num_images: int) -> Int64[np.ndarray, "R"]:
+    """The images at positions of an epoch; past the last image the permutation starts again."""
+    images: np.ndarray = epoch_permutation(seed, epoch, num_images)[positions % num_images]
+    return images
+
+
+def lane_positions(
+    steps: Int64[np.ndarray, "S"], lane: int, batch_size: int, lanes: int
+) -> Int64[np.ndarray, "S lane_size"]:
+    """The positions in their epoch that a lane holds of the epoch's steps."""
+    lane_size = batch_size // lanes
+    return steps[:, None] * batch_size + lane * lane_size + np.arange(lane_size)
+
+
+def check_lanes(batch_size: int, lanes: int) -> None:
+    """Raise ConfigError unless the batch divides evenly into the lanes."""
+    if batch_size % lanes == 0:
+        return
+    fitting = max(divisor for divisor in range(1, min(lanes, batch_size) + 1) if batch_size % divisor == 0)
+    raise ConfigError(
+        f"train.batch_size {batch_size} is no multiple of data.lanes {lanes}",
+        f"set data.lanes to {fitting}, or train.batch_size to {-(-batch_size // lanes) * lanes}",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamPlan:
+    """The whole training stream, from a global step on, cut into blocks: one for each window of steps and lane.
+
+    Raises DataError without images and ConfigError when the lanes do not divide the batch.
+    """
+
+    num_images: int
+    batch_size: int
+    """Of all workers together."""
+    lanes: int
+    epochs: int
+    seed: int
+    closing_epochs: int
+    """How many epochs at the end are without mosaic and mixup."""
+    start_step: int = 0
+    """The first step of the stream: the number of steps trained before. Step 0 begins epoch 0."""
+    window_steps: int = 8
+    """Steps in a window; the last window may have fewer."""
+
+    def __post_init__(self) -> None:
+        if self.num_images < 1:
+            raise DataError("there are no images to train on", "check data.train.annotations with `rayox data check`")
+        check_lanes(self.batch_size, self.lanes)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(self.num_images, self.batch_size)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run, with those before start_step."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def num_windows(self) -> int:
+        return max(0, -(-(self.num_steps - self.start_step) // self.window_steps))
+
+    def strong(self, epoch: int) -> bool:
+        """Whether an epoch has mosaic and mixup."""
+        return epoch < self.epochs - self.closing_epochs
+
+    def steps(self, window: int) -> range:
+        """The global steps of a window."""
+        first = self.start_step + window * self.window_steps
+        return range(first, min(first + self.window_steps, self.num_steps))
+
+    def rows(self, window: int, lane: int) -> Rows:
+        """A lane's samples in a window, step by step: (number of steps)·B/L rows."""
+        assert 0 <= window < self.num_windows, f"window {window} of {self.num_windows}"
+        epochs, steps = np.divmod(np.array(self.steps(window), np.int64), self.steps_per_epoch)
+        positions = lane_positions(steps, lane, self.batch_size, self.lanes)  # [S, B/L]
+        parts = [
+            epoch_images(self.seed, epoch, positions[epochs == epoch].ravel(), self.num_images)
+            for epoch in np.unique(epochs).tolist()
+        ]
+        return Rows(np.repeat(epochs, positions.shape[1]), positions.ravel(), np.concatenate(parts))

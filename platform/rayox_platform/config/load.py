@@ -1,0 +1,131 @@
+"""A recipe with everything laid over it, checked whole: defaults < extends < file < environment < command line."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rayox_model.errors import ConfigError
+from rayox_platform.config.layer import overlay
+from rayox_platform.config.origin import Finding, Layer, Origin, Rank, Value
+from rayox_platform.config.overrides import read_command_line, read_environment
+from rayox_platform.config.recipe import read_recipe
+from rayox_platform.config.rules import ConflictError
+from rayox_platform.config.settings import Settings, leaves, settings
+from rayox_platform.config.tree import Config
+
+HINT = "`rayox config explain KEY` says what a setting takes"
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """The settings of a run, and where each comes from."""
+
+    config: Config
+    origins: Mapping[str, Origin]  # by dotted key, every setting
+
+    def given(self, key: str) -> bool:
+        """Whether somebody set it: a recipe, the environment or the command line."""
+        return self.origins[key].rank != Rank.DEFAULT
+
+    def require(self, *keys: str) -> None:
+        """Raise ConfigError unless these settings have a value."""
+        values = dict(leaves(self.config.model_dump(mode="json"), settings()))
+        findings = [Finding(self.origins[key], key, "has no value") for key in keys if values[key] is None]
+        if findings:
+            example = " ".join(f"{finding.key}=…" for finding in findings)
+            raise ConfigError("\n".join(map(str, findings)), f"give {example}")
+
+
+def load_config(
+    recipe: str | None, overrides: Sequence[str] = (), *, packaged: Path, environ: Mapping[str, str]
+) -> LoadedConfig:
+    """Read a recipe (a packaged name or a YAML file; None is the defaults alone) and lay the overrides over it.
+
+    packaged is the folder of the packaged recipes. Raises ConfigError with everything that is wrong, one line each.
+    """
+    table = settings()
+    read = read_recipe(recipe, packaged, table) if recipe else []
+    read += [read_environment(environ, table), read_command_line(overrides, table)]
+    values = overlay([_named_after(recipe), *(layer.values for layer in read)])
+    config, wrong = _validated(values, table)
+    findings = [finding for layer in read for finding in layer.findings] + wrong
+    if findings or config is None:
+        findings.sort(key=lambda finding: finding.origin)
+        raise ConfigError("\n".join(map(str, findings)), HINT)
+    default = Origin(Rank.DEFAULT)
+    keys = (key for key, setting in table.items() if not setting.is_section)
+    return LoadedConfig(config, {key: values[key].origin if key in values else default for key in keys})
+
+
+def _named_after(recipe: str | None) -> Layer:
+    return {"name": Value(Path(recipe).stem, Origin(Rank.DEFAULT))} if recipe else {}
+
+
+def _validated(values: Layer, table: Settings) -> tuple[Config | None, list[Finding]]:
+    """By way of JSON, where strict types are what one expects: a list is a tuple, true is no number."""
+    try:
+        return Config.model_validate_json(json.dumps(_nested(values)), strict=True), []
+    except ValidationError as error:
+        found = {str(finding): finding for finding in _findings(error, values, table)}
+        return None, list(found.values())
+
+
+def _nested(values: Layer) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = tree
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = value.value
+    return tree
+
+
+def _findings(error: ValidationError, values: Layer, table: Settings) -> Iterator[Finding]:
+    for detail in error.errors(include_url=False):
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, ConflictError):
+            for conflict in cause.conflicts:
+                key = max(conflict.keys, key=lambda key: _origin(key, values).rank)
+                yield Finding(_origin(key, values), key, conflict.message.removeprefix(f"{key} "))
+            continue
+        key = _setting_at(detail["loc"], table)
+        if isinstance(cause, ValueError):
+            yield _refused(key, str(cause), values, table)
+        else:
+            value = values[key].value if key in values else None
+            yield Finding(_origin(key, values), key, f"{_shown(value)} is not {table[key].takes}")
+
+
+def _refused(key: str, message: str, values: Layer, table: Settings) -> Finding:
+    """A section's own check begins its message with the setting's name."""
+    name, colon, rest = message.partition(": ")
+    if colon and f"{key}.{name}" in table:
+        key, message = f"{key}.{name}", rest
+    return Finding(_origin(key, values), key, message)
+
+
+def _setting_at(location: tuple[int | str, ...], table: Settings) -> str:
+    """The setting that pydantic's location lies in; behind it come list indices and the kinds of a union."""
+    key = ""
+    for part in location:
+        longer = f"{key}.{part}" if key else str(part)
+        if longer not in table:
+            break
+        key = longer
+    return key
+
+
+def _origin(key: str, values: Layer) -> Origin:
+    """Of a setting, or of what was set last in a section."""
+    inside = [value.origin for name, value in values.items() if name == key or name.startswith(f"{key}.")]
+    return max(inside, key=lambda origin: origin.rank, default=Origin(Rank.DEFAULT))
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "…"

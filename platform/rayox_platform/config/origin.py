@@ -1,0 +1,64 @@
+"""Where a value comes from, and what is found wrong with it there."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Rank(IntEnum):
+    """Who overrules whom: the higher."""
+
+    DEFAULT = 0
+    EXTENDS = 1
+    FILE = 2
+    ENV = 3
+    COMMAND_LINE = 4
+
+
+class Origin(NamedTuple):
+    rank: Rank
+    place: str = ""  # the file's name or the environment variable's
+    line: int = 0  # of the file, from 1
+
+    @property
+    def where(self) -> str:
+        """As an error message begins."""
+        match self.rank:
+            case Rank.DEFAULT:
+                return "default"
+            case Rank.EXTENDS | Rank.FILE:
+                return f"{self.place}:{self.line}" if self.line else self.place
+            case Rank.ENV:
+                return f"env {self.place}"
+            case Rank.COMMAND_LINE:
+                return "command line"
+
+    def __str__(self) -> str:
+        return f"extends {self.where}" if self.rank is Rank.EXTENDS else self.where
+
+
+class Value(NamedTuple):
+    value: object  # as JSON
+    origin: Origin
+
+
+Layer = Mapping[str, Value]  # by dotted key
+
+
+class Finding(NamedTuple):
+    """One thing wrong, as one line."""
+
+    origin: Origin
+    key: str  # empty when it is about a whole file
+    message: str
+
+    def __str__(self) -> str:
+        about = f"{self.key}: " if self.key else ""
+        return f"{self.origin.where}  {about}{self.message}"
+
+
+class ReadLayer(NamedTuple):
+    """What one source sets, with what could not be read of it."""
+
+    values: Layer
+    findings: tuple[Finding, ...] = ()

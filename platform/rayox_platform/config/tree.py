@@ -1,0 +1,170 @@
+"""The one typed tree of settings. The docstring under a field is what `rayox config explain` prints of it.
+
+Paths of data are relative to the working directory. Sizes are (height, width) in pixels.
+"""
+
+from typing import Annotated, Literal, Self
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from rayox_model.assign.settings import SimOTA
+from rayox_model.augment.settings import Augment
+from rayox_model.losses import LossWeights
+from rayox_platform.config.rules import ConflictError, conflicts
+
+STRIDE = 32
+
+
+def _pair(value: object) -> object:
+    """One number stands for two; JSON's lists are tuples."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _whole_strides(side: int) -> int:
+    below = side // STRIDE * STRIDE
+    if side != below:
+        raise ValueError(f"{side} is not a multiple of {STRIDE}; use {max(below, STRIDE)} or {below + STRIDE}")
+    return side
+
+
+Count = Annotated[int, Ge(1)]
+Size = Annotated[int, Ge(0)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+Text = Annotated[str, MinLen(1)]
+Side = Annotated[int, Ge(STRIDE), AfterValidator(_whole_strides), Field(json_schema_extra={"multipleOf": STRIDE})]
+ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_pair, json_schema_input_type=Side | tuple[Side, Side])]
+Workers = Annotated[tuple[Count, Count], BeforeValidator(_pair, json_schema_input_type=Count | tuple[Count, Count])]
+Reach = Annotated[tuple[Size, Size], BeforeValidator(_pair, json_schema_input_type=Size | tuple[Size, Size])]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Split(Section):
+    annotations: Text | None = None
+    """COCO annotation file, relative to the working directory; shapes:train and shapes:val are the embedded data."""
+    images: Text | None = None
+    """Folder of the annotated images, relative to the working directory; not needed by the embedded data."""
+
+
+class Data(Section):
+    train: Split = Split()
+    """The images to train on."""
+    val: Split = Split()
+    """The images to evaluate on."""
+    lanes: Count = 8
+    """Streams that feed training; the workers share them, so a run can change its number of workers between steps."""
+
+
+class Model(Section):
+    size: Literal["nano", "tiny", "s", "m", "l", "x", "darknet53"] = "s"
+    """The YOLOX variant."""
+    init: Text | None = None
+    """Weights to start from: a checkpoint folder or an official .pth; unset starts from random weights."""
+
+
+class Ema(Section):
+    decay: Annotated[float, Ge(0), Lt(1)] = 0.9998
+    """Decay of the weights' moving average, which is the model that is evaluated and shipped."""
+    ramp_steps: Annotated[float, Gt(0)] | Literal["auto"] = "auto"
+    """Steps τ over which the decay ramps up (published: 2000); auto scales it to the run and never exceeds that."""
+
+
+class Train(Section):
+    epochs: Count = 300
+    """Passes over the training images."""
+    batch_size: Count = 64
+    """Images per optimiser step over all workers together; a multiple of data.lanes."""
+    workers: Workers = (1, 1)
+    """Training processes, or the fewest and the most of an elastic run; each needs a lane of its own."""
+    cpus_per_worker: Annotated[float, Gt(0)] | Literal["auto"] = "auto"
+    """Processor cores set aside for each training process; auto leaves the loaders enough of the machine."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the forward pass; auto picks what the device is fast at."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum as published, or AdamW for runs of a few thousand steps."""
+    learning_rate: Annotated[float, Gt(0)] = 0.01 / 64
+    """Peak learning rate per image of the global batch."""
+    min_learning_rate_ratio: Fraction = 0.05
+    """Share of the peak learning rate that the closing epochs run at."""
+    weight_decay: Annotated[float, Ge(0)] = 5e-4
+    """Weight decay of the convolution weights; batch norm and biases have none."""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    """Momentum of SGD; the first-moment coefficient of AdamW."""
+    warmup_epochs: Annotated[float, Ge(0)] = 5.0
+    """Epochs over which the learning rate rises quadratically from zero."""
+    closing_epochs: Size = 15
+    """Last epochs, without mosaic and mixup, with the L1 loss, at the lowest learning rate."""
+    ema: Ema = Ema()
+    """The moving average of the weights."""
+    multi_scale: Reach = (5, 5)
+    """Times 32 pixels by which a batch's input may be smaller and larger, drawn every 10 steps; 0 keeps the size."""
+    evaluate_every: Count = 1
+    """Epochs between two evaluations; the last epoch is always evaluated."""
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    """Seed of weights, sample order and augmentation."""
+    max_failures: Size = 3
+    """Failures of workers or machines after which training goes on from the last checkpoint."""
+
+
+class Checkpoint(Section):
+    every_steps: Size = 0
+    """Steps between two checkpoints within an epoch; 0 writes them at the ends of epochs only."""
+    keep: Count = 2
+    """Newest checkpoints that are kept beside the best one."""
+
+
+class Eval(Section):
+    score_threshold: Fraction = 0.01
+    """Lowest score of a detection that counts; published figures use 0.001."""
+    nms_threshold: Fraction = 0.65
+    """Overlap (IoU) above which the lower-scored of two boxes of one class is dropped."""
+    batch_size: Count = 8
+    """Images detected in one go by each process."""
+
+
+class Tracking(Section):
+    uri: Text | None = None
+    """MLflow tracking server or database; unset is mlflow.db in the state folder (RAYOX_STATE)."""
+    experiment: Text = "rayox"
+    """MLflow experiment that runs are filed under."""
+
+
+class Config(Section):
+    """Everything that decides a run, saved with every checkpoint. Change it by validating again."""
+
+    name: Text = "rayox"
+    """Name of the run; by default the recipe's."""
+    image_size: ImageSize = (640, 640)
+    """Network input: one side for a square or [height, width], multiples of 32."""
+    data: Data = Data()
+    """What is learned from."""
+    model: Model = Model()
+    """The network."""
+    train: Train = Train()
+    """How it is trained."""
+    checkpoint: Checkpoint = Checkpoint()
+    """What is kept of a run to go on from."""
+    augment: Augment = Augment()
+    """How strongly training images are changed."""
+    assigner: SimOTA = SimOTA()
+    """Which anchor points learn which box."""
+    loss: LossWeights = LossWeights()
+    """Weights of the loss terms."""
+    eval: Eval = Eval()
+    """How detections are made for evaluation."""
+    tracking: Tracking = Tracking()
+    """Where runs are recorded."""
+    storage: Text | None = None
+    """Folder or URI for checkpoints and run files; unset is the state folder (RAYOX_STATE)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        found = conflicts(self)
+        if found:
+            raise ConflictError(found)
+        return self

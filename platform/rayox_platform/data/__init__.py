@@ -1,0 +1,1 @@
+"""Data sets: reading COCO files, loading images, and the embedded data set."""

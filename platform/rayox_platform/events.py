@@ -1,0 +1,67 @@
+"""What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+POLL_SECONDS = 0.5
+FILE = "events.jsonl"
+
+
+class EventLog:
+    """Appends events; a line is written whole, so a reader never sees half of one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / FILE).open("a", buffering=1)
+
+    def write(self, kind: str, fields: dict[str, Any]) -> None:
+        self._file.write(json.dumps({"kind": kind, "time": time.time()} | fields) + "\n")
+
+
+class Follower:
+    """Calls handle with every event that is written while the with block runs, and with those left at its end.
+
+    An exception in handle ends the following; it is raised again when the block ends well.
+    """
+
+    def __init__(self, folder: Path, handle: Callable[[dict[str, Any]], None]) -> None:
+        self._path = folder / FILE
+        self._path.touch()
+        self._start = self._path.stat().st_size  # an earlier attempt's events were handled then
+        self._handle = handle
+        self._done = Event()
+        self._failure: Exception | None = None
+        self._thread = Thread(target=self._run, name="rayox-events", daemon=True)
+
+    def __enter__(self) -> "Follower":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        if self._failure and kind is None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            for event in self._events():
+                self._handle(event)
+        except Exception as failure:  # noqa: BLE001  # handed to the thread that waits
+            self._failure = failure
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        with self._path.open() as file:
+            file.seek(self._start)
+            rest = ""
+            while True:
+                last_look = self._done.is_set()
+                rest += file.read()
+                *lines, rest = rest.split("\n")
+                yield from map(json.loads, lines)
+                if last_look:
+                    return
+                self._done.wait(POLL_SECONDS)

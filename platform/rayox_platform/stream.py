@@ -1,0 +1,115 @@
+"""The training stream over Ray Data: blocks of augmented samples, dealt so that every rank knows what comes next.
+
+The plan is cut into blocks, ordered (window, lane); a block is made by one CPU task on any node. Blocks of a window
+have equal rows, so a streaming split that keeps their order deals them round robin and lane l goes to rank l mod W.
+Each row names its window's first step and its lane: a rank that gets another block than it expects stops.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import ray
+import ray.data
+import ray.train
+from ray.data import DataContext
+
+from rayox_model.augment.sample import make_sample
+from rayox_model.augment.settings import Augment
+from rayox_model.collate import pack, unpack
+from rayox_model.errors import DataError
+from rayox_model.plan import StreamPlan, sample_rng
+from rayox_model.structures import Batch, LabelledImages
+
+Block = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class SampleBlocks:
+    """Turns one row, the number of a block, into that block's augmented samples; runs in the CPU tasks."""
+
+    images: "ray.ObjectRef[LabelledImages]"
+    plan: StreamPlan
+    augment: Augment
+    size: tuple[int, int]
+
+    def __call__(self, block: Block) -> dict[str, np.ndarray]:
+        import cv2
+
+        cv2.setNumThreads(0)  # one task, one core
+        window, lane = divmod(int(block["id"][0]), self.plan.lanes)
+        rows = self.plan.rows(window, lane)
+        images = _images(self.images)
+        samples = [
+            make_sample(
+                images,
+                image,
+                sample_rng(self.plan.seed, epoch, position),
+                self.augment,
+                self.size,
+                strong=self.plan.strong(epoch),
+            )
+            for epoch, position, image in zip(*map(np.ndarray.tolist, rows), strict=True)
+        ]
+        first_step = self.plan.steps(window).start
+        return pack(samples, self.augment.max_boxes)._asdict() | {
+            "epoch": rows.epoch,
+            "first_step": np.full(len(samples), first_step),
+            "lane": np.full(len(samples), lane),
+        }
+
+
+@lru_cache(maxsize=4)
+def _images(reference: "ray.ObjectRef[LabelledImages]") -> LabelledImages:
+    """Once per worker process, not once per block."""
+    images: LabelledImages = ray.get(reference)
+    return images
+
+
+def stream_dataset(blocks: SampleBlocks) -> ray.data.Dataset:
+    """The whole run as one Ray dataset; nothing is computed until a rank reads."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    num_blocks = blocks.plan.num_windows * blocks.plan.lanes
+    numbers = ray.data.range(num_blocks, override_num_blocks=num_blocks)
+    return numbers.map_batches(blocks, batch_size=None, batch_format="numpy", num_cpus=1)
+
+
+class LaneSplit(ray.train.DataConfig):  # type: ignore[misc]
+    """Deals blocks round robin in order; Ray's own configuration equalises rows, which moves them between ranks."""
+
+    def configure(
+        self, datasets: dict[str, ray.data.Dataset], world_size: int, *_: Any, **__: Any
+    ) -> list[dict[str, ray.data.DataIterator]]:
+        (name, dataset), *_others = datasets.items()
+        return [{name: shard} for shard in dataset.streaming_split(world_size, equal=False)]
+
+
+def rank_batches(shard: ray.data.DataIterator, plan: StreamPlan, rank: int, world_size: int) -> Iterator[Batch]:
+    """This rank's share of every global batch, in order: the rows of its lanes. Raises DataError on a foreign block."""
+    blocks = iter(shard.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=2))
+    lanes = range(rank, plan.lanes, world_size)
+    rows_per_step = plan.batch_size // plan.lanes
+    for window in range(plan.num_windows):
+        first_step = plan.steps(window).start
+        held = [_expect(next(blocks, None), first_step, lane) for lane in lanes]
+        for start in range(0, len(held[0]["lane"]), rows_per_step):
+            yield _batch([{name: column[start : start + rows_per_step] for name, column in b.items()} for b in held])
+
+
+def _expect(block: Block | None, first_step: int, lane: int) -> Block:
+    got = "its end" if block is None else f"step {block['first_step'][0]}, lane {block['lane'][0]}"
+    if block is None or (block["first_step"] != first_step).any() or (block["lane"] != lane).any():
+        raise DataError(
+            f"the training stream is out of order: expected step {first_step}, lane {lane}, got {got}",
+            "resume the run with --resume auto; if it comes back, please report it with the run's log",
+        )
+    return block
+
+
+def _batch(parts: list[Block]) -> Batch:
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return unpack(joined, int(joined["epoch"][0]))

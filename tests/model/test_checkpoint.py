@@ -1,0 +1,105 @@
+"""A checkpoint is whole or it is none: every file cut, flipped or missing is found, and the one before is used."""
+
+import json
+
+import pytest
+import torch
+
+from rayox_model.assign.settings import SimOTA
+from rayox_model.checkpoint import (
+    Facts,
+    averaged_weights,
+    keep_newest,
+    newest_checkpoint,
+    read_facts,
+    save_checkpoint,
+    verify,
+)
+from rayox_model.engine import EngineSettings, new_state
+from rayox_model.errors import ModelError
+from rayox_model.losses import LossWeights
+from rayox_model.schedule import Schedule
+from rayox_model.yolox import YOLOX
+
+FILES = ("model.safetensors", "ema.safetensors", "training.pt", "checkpoint.json")
+
+
+@pytest.fixture
+def state():
+    settings = EngineSettings(
+        schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, closing_steps=0, num_steps=4),
+        epochs=1,
+        closing_epochs=0,
+        image_size=(64, 64),
+        multi_scale=(0, 0),
+        optimizer="sgd",
+        weight_decay=0.0,
+        momentum=0.9,
+        ema_decay=0.9998,
+        ema_ramp_steps=None,
+        precision="fp32",
+        seed=0,
+        assigner=SimOTA(),
+        loss=LossWeights(),
+    )
+    return new_state(YOLOX("nano", 2), settings, torch.device("cpu"))
+
+
+def facts(step):
+    return Facts(
+        size="nano",
+        classes=("cat", "dog"),
+        image_size=(64, 96),
+        step=step,
+        epoch=1,
+        config={"a": 1},
+        metrics={"AP": 0.5},
+    )
+
+
+def test_what_is_saved_comes_back(tmp_path, state):
+    folder = save_checkpoint(tmp_path, state, facts(7))
+    assert folder.name == "step-00000007"
+    assert read_facts(folder) == facts(7)
+    weights = averaged_weights(folder)
+    assert all(torch.equal(weights[name], value) for name, value in state.ema.module.state_dict().items())
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("harm", ["cut", "flip", "remove"])
+def test_a_harmed_file_is_named_and_the_checkpoint_before_it_is_the_newest(tmp_path, state, name, harm):
+    older, newer = (save_checkpoint(tmp_path, state, facts(step)) for step in (1, 2))
+    path = newer / name
+    content = bytearray(path.read_bytes())
+    if harm == "remove":
+        path.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content if harm == "flip" else content[: len(content) // 2])
+    with pytest.raises(ModelError, match=name):
+        verify(newer)
+    assert newest_checkpoint(tmp_path) == older
+
+
+def test_without_its_manifest_it_is_no_checkpoint(tmp_path, state):
+    folder = save_checkpoint(tmp_path, state, facts(1))
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ModelError, match="cut off while it was written"):
+        read_facts(folder)
+    assert newest_checkpoint(tmp_path) is None
+
+
+def test_another_format_is_refused(tmp_path, state):
+    folder = save_checkpoint(tmp_path, state, facts(1))
+    content = json.loads((folder / "checkpoint.json").read_text()) | {"format": 99}
+    (folder / "checkpoint.json").write_text(json.dumps(content))
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(ModelError, match="another format"):
+        read_facts(folder)
+
+
+def test_only_the_newest_are_kept(tmp_path, state):
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, state, facts(step))
+    keep_newest(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
