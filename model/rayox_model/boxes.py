@@ -34,7 +34,8 @@ def decode_cxcywh(
     For where the rounding of corners would matter; YOLOX (arXiv:2107.08430) Sec. 2.1.
     """
     strides = strides[..., None]
-    return torch.cat(((regression[..., :2] + grid) * strides, regression[..., 2:].exp() * strides), dim=-1)
+    sizes = regression[..., 2:].contiguous().exp() * strides  # ten times slower on a CPU with gaps
+    return torch.cat(((regression[..., :2] + grid) * strides, sizes), dim=-1)
 
 
 class Extents(NamedTuple):

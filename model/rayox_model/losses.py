@@ -3,32 +3,19 @@
 B images, K anchor points, C classes, P positives, N boxes of a whole batch.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
-from annotated_types import Ge
 from jaxtyping import Float32, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayox_model.assign import Assigner, Assignment, assign
-from rayox_model.assign.assignment import take_points
+from rayox_model.assign.assigner import assign
+from rayox_model.assign.assignment import Assignment, take_points
+from rayox_model.assign.settings import Assigner
 from rayox_model.boxes import decode_cxcywh, extents_cxcywh, extents_iou, xyxy_to_cxcywh
+from rayox_model.loss_weights import LossWeights
 from rayox_model.structures import AnchorPoints, Predictions, Targets
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """What each term counts in the total."""
-
-    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
-
-    iou: Annotated[float, Ge(0)] = 5.0
-    objectness: Annotated[float, Ge(0)] = 1.0
-    classification: Annotated[float, Ge(0)] = 1.0
-    l1: Annotated[float, Ge(0)] = 1.0
 
 
 class LossTerms(NamedTuple):
@@ -81,12 +68,14 @@ def loss_sums(
     index = assignment.image_index * len(anchors.grid) + anchor
     with torch.autocast(targets.boxes.device.type, enabled=False):
         regression = take_points(predictions.regression, index).float()  # [P, 4]
-        boxes = xyxy_to_cxcywh(targets.boxes)[box]
-        grid, strides = anchors.grid[anchor], anchors.strides[anchor]
+        boxes = xyxy_to_cxcywh(targets.boxes).index_select(0, box)
+        grid, strides = anchors.grid.index_select(0, anchor), anchors.strides.index_select(0, anchor)
         iou = weights.iou * iou_sum(decode_cxcywh(regression, grid, strides), boxes)
-        objectness = weights.objectness * objectness_sum(predictions.objectness.float(), assignment)
+        objectness = weights.objectness * objectness_sum(predictions.objectness.float().flatten(), index)
         class_logits = take_points(predictions.class_logits, index).float()  # [P, C]
-        classification = weights.classification * classification_sum(class_logits, targets.labels[box], assignment.iou)
+        classification = weights.classification * classification_sum(
+            class_logits, targets.labels.index_select(0, box), assignment.iou
+        )
         l1 = iou.new_zeros(())
         if with_l1:
             l1 = weights.l1 * (regression - l1_targets(boxes, grid, strides)).abs().sum()
@@ -99,10 +88,9 @@ def iou_sum(boxes_cxcywh: Float32[Tensor, "P 4"], matched_cxcywh: Float32[Tensor
     return (1 - extents_iou(extents_cxcywh(boxes_cxcywh), extents_cxcywh(matched_cxcywh)).square()).sum()
 
 
-def objectness_sum(objectness: Float32[Tensor, "B K"], assignment: Assignment) -> Float32[Tensor, ""]:
+def objectness_sum(objectness: Float32[Tensor, "B_times_K"], positives: Int64[Tensor, "P"]) -> Float32[Tensor, ""]:
     """Σ cross-entropy over all anchor points: 1 at the positives, 0 elsewhere."""
-    wanted = torch.zeros_like(objectness)
-    wanted[assignment.image_index, assignment.anchor_index] = 1
+    wanted = torch.zeros_like(objectness).index_fill_(0, positives, 1.0)
     return F.binary_cross_entropy_with_logits(objectness, wanted, reduction="sum")
 
 

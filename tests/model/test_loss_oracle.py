@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from rayox_model.anchors import anchor_points
-from rayox_model.assign import Assignment, SimOTA, assign
+from rayox_model.assign.assigner import assign
+from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.candidates import candidates_of, mark_candidates
+from rayox_model.assign.settings import SimOTA
 from rayox_model.assign.simota import simota_pairs
 from rayox_model.boxes import xyxy_to_cxcywh
 from rayox_model.losses import LossWeights, loss_sums, normalise

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from rayox_model.anchors import anchor_points
-from rayox_model.assign import Assignment, SimOTA, assign
+from rayox_model.assign.assigner import assign
+from rayox_model.assign.assignment import Assignment
+from rayox_model.assign.settings import SimOTA
 from rayox_model.boxes import cxcywh_to_xyxy, decode_cxcywh
 from rayox_model.losses import LossTerms, LossWeights, detection_loss, l1_targets, loss_sums, normalise
 from rayox_model.structures import Predictions, Targets

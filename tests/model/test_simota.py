@@ -12,9 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from torch.nn import functional as F
 
 from rayox_model.anchors import anchor_points
-from rayox_model.assign import PUBLISHED_SIMOTA, Assignment, SimOTA, assign
+from rayox_model.assign.assigner import assign
+from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.candidates import mark_candidates
 from rayox_model.assign.matcher import cheapest_columns, match
+from rayox_model.assign.settings import PUBLISHED_SIMOTA, SimOTA
 from rayox_model.boxes import xyxy_to_cxcywh
 from rayox_model.structures import AnchorPoints, Predictions, Targets
 

@@ -17,6 +17,7 @@ class SimOTA:
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
     kind: Literal["simota"] = "simota"
+    """Which assigner this is."""
 
     candidates: Literal["center", "box_or_center"] = "center"
     """Anchor points near a box's centre; or, as published in 2021, also those anywhere inside a box."""

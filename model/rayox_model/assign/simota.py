@@ -53,24 +53,35 @@ def simota_pairs(
 ) -> Pairs:
     """SimOTA's cost: classification, IoU and a large constant for candidates that are not a box's own."""
     boxes = xyxy_to_cxcywh(targets.boxes)[:, None]  # [N, 1, 4]
-    grid, strides = anchors.grid[candidates.anchor_index], anchors.strides[candidates.anchor_index]
+    scores = joint_scores(predictions, candidates)  # [M, C]
+    table = candidate_table(predictions, anchors, candidates, scores).index_select(1, targets.image_index)
+    predicted, points, no_class = Extents(*table[:5]), Points(*table[5:8]), table[8]  # planes of [N, U]
+    overlap = extents_iou(extents_cxcywh(boxes), predicted)
+    cost = own_class(scores, candidates.position.index_select(0, targets.image_index), targets.labels)
+    cost.add_(no_class).mul_(settings.class_cost_weight)
+    cost.sub_(overlap.add(1e-8).log_().mul_(settings.iou_cost_weight))
+    own = own_candidates(points, boxes, settings)
+    return Pairs(torch.where(own, cost, cost + settings.outside_cost), overlap)
+
+
+def candidate_table(
+    predictions: Predictions, anchors: AnchorPoints, candidates: Candidates, scores: Float32[Tensor, "M C"]
+) -> Float32[Tensor, "9 B U"]:
+    """What the boxes of an image need of its candidates: the predicted extents, where they are, what no class costs.
+
+    The padding is a box beside everything, which costs infinitely much.
+    """
+    grid = anchors.grid.index_select(0, candidates.anchor_index)
+    strides = anchors.strides.index_select(0, candidates.anchor_index)
     regression = take_points(predictions.regression, candidates.flat_index).float()  # [M, 4]
     predicted = extents_cxcywh(decode_cxcywh(regression, grid, strides))
     points = points_of(AnchorPoints(anchors.levels, grid, strides))
-    scores = joint_scores(predictions, candidates)  # [M, C]
-    no_class = -(1 - scores).log().clamp(min=-100).sum(dim=1)  # [M]
-
-    position, valid = candidates.position, candidates.valid
-    table = torch.stack((*predicted, *points, no_class)).index_select(1, position.flatten()).view(-1, *position.shape)
-    paired = table.index_select(1, targets.image_index)  # [9, N, U]
-    position, valid = position.index_select(0, targets.image_index), valid.index_select(0, targets.image_index)
-
-    overlap = extents_iou(extents_cxcywh(boxes), Extents(*paired[:5])).where(valid, 0.0)
-    class_cost = paired[8] + own_class(scores, position, targets.labels)
-    iou_cost = -(overlap + 1e-8).log()
-    cost = settings.class_cost_weight * class_cost + settings.iou_cost_weight * iou_cost
-    cost = cost.where(own_candidates(Points(*paired[5:8]), boxes, settings), cost + settings.outside_cost)
-    return Pairs(cost.where(valid, torch.inf), overlap)
+    no_class = (1 - scores).log_().clamp_(min=-100).sum(dim=1).neg_()  # [M]
+    table = torch.stack((*predicted, *points, no_class)).index_select(1, candidates.position.flatten())
+    table = table.view(-1, *candidates.position.shape)
+    table[2].masked_fill_(~candidates.valid, -torch.inf)  # x2
+    table[8].masked_fill_(~candidates.valid, torch.inf)
+    return table
 
 
 def joint_scores(predictions: Predictions, candidates: Candidates) -> Float32[Tensor, "M C"]:
@@ -89,7 +100,7 @@ def own_class(
     """
     index = position * scores.shape[1] + labels[:, None]
     score = scores.flatten().index_select(0, index.flatten()).view_as(index)
-    return ((1 - score) / score).log_().clamp_(-100, 100)
+    return (1 - score).div_(score).log_().clamp_(-100, 100)
 
 
 def dynamic_k(overlap: Float32[Tensor, "N U"], top_k: int) -> Int64[Tensor, "N"]:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from rayox_model.assign.settings import SimOTA
 from rayox_model.augment.settings import Augment
-from rayox_model.losses import LossWeights
+from rayox_model.loss_weights import LossWeights
 from rayox_platform.config.rules import ConflictError, conflicts
 
 STRIDE = 32

@@ -1,0 +1,13 @@
+"""The one entry to all assigners: a batch's boxes in, its positives out."""
+
+from rayox_model.assign.assignment import Assignment
+from rayox_model.assign.settings import Assigner, SimOTA
+from rayox_model.assign.simota import simota
+from rayox_model.structures import AnchorPoints, Predictions, Targets
+
+
+def assign(predictions: Predictions, anchors: AnchorPoints, targets: Targets, settings: Assigner) -> Assignment:
+    """The positives of a batch by the chosen assigner; without gradient, in fp32, empty without boxes."""
+    match settings:
+        case SimOTA():
+            return simota(predictions, anchors, targets, settings)

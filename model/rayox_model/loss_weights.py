@@ -1,0 +1,23 @@
+"""What each term of the loss counts; by default as published (arXiv:2107.08430, Sec. 2.1). Imports no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """What each term counts in the total."""
+
+    __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
+
+    iou: Annotated[float, Ge(0)] = 5.0
+    """Of 1 − IoU² of a positive's box."""
+    objectness: Annotated[float, Ge(0)] = 1.0
+    """Of the binary cross-entropy of objectness, over all anchor points."""
+    classification: Annotated[float, Ge(0)] = 1.0
+    """Of the binary cross-entropy of a positive's class, whose target is the IoU."""
+    l1: Annotated[float, Ge(0)] = 1.0
+    """Of the L1 distance of a positive's raw regression, in the closing epochs."""
