@@ -20,7 +20,8 @@ from rayox_model.anchors import anchor_points
 from rayox_model.assign.settings import SimOTA
 from rayox_model.ema import averaged, ramp_for
 from rayox_model.errors import TrainingError
-from rayox_model.losses import LossTerms, LossWeights, detection_loss
+from rayox_model.loss_weights import LossWeights
+from rayox_model.losses import LossTerms, detection_loss
 from rayox_model.multiscale import resize, size_at
 from rayox_model.optimizer import OptimizerName, make_optimizer, set_learning_rate
 from rayox_model.schedule import Schedule

@@ -68,7 +68,6 @@ class Sample(NamedTuple):
 
 
 @runtime_checkable
-@runtime_checkable  # so that tests check arguments of this type
 class LabelledImages(Protocol):
     """Random access to a data set's images and their boxes (crowds left out), for augmentation and training."""
 

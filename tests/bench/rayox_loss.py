@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from rayox_model.anchors import anchor_points
-from rayox_model.assign.settings import SimOTA
 from rayox_model.assign.assigner import assign
+from rayox_model.assign.settings import SimOTA
 from rayox_model.losses import LossWeights, loss_sums, normalise
 from rayox_model.structures import Predictions, Targets
 
