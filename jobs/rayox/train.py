@@ -28,6 +28,7 @@ class TrainResult:
     name: str
     checkpoint: str
     model: str
+    pictures: str
     images_per_second: float
     data_wait_fraction: float
     steps: int
@@ -130,6 +131,7 @@ def show_result(console: Console, result: TrainResult) -> None:
     console.table(("metric", "value"), [(name, value) for name, value in result.metrics.items()])
     console.text(f"run         {result.name} (MLflow run {result.run_id})")
     console.text(f"checkpoint  {result.checkpoint}")
+    console.text(f"pictures    {result.pictures}")
     console.text(
         f"speed       {result.images_per_second:.1f} images/s, {result.data_wait_fraction:.0%} waiting for data"
     )

@@ -9,9 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import ray
 
 from rayox_model.checkpoint import averaged_weights, newest_checkpoint, read_facts
+from rayox_model.detect import TorchDetector
 from rayox_model.errors import ConfigError, DataError
 from rayox_model.onnx_export import export_onnx
 from rayox_model.plan import StreamPlan
@@ -21,6 +24,8 @@ from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.data.images import FolderImages
 from rayox_platform.data.resolve import resolve_split
+from rayox_platform.draw import contact_sheet, draw_detections
+from rayox_platform.evaluation import EvaluationSettings, detect_images
 from rayox_platform.events import Follower
 from rayox_platform.models import new_model
 from rayox_platform.resources import solve
@@ -31,6 +36,7 @@ from rayox_platform.training import TrainJob, fit, start_run
 
 Event = Mapping[str, Any]
 RESULT = "result.json"
+PICTURES = "predictions"
 PACKAGES = ("rayox", "torch", "ray", "mlflow", "opencv-python-headless", "numpy")
 
 
@@ -57,6 +63,7 @@ class Finished:
     metrics: Mapping[str, float]
     checkpoint: str
     model: str
+    pictures: str  # folder of drawn predictions
     images_per_second: float
     data_wait_fraction: float
     steps: int
@@ -190,14 +197,32 @@ def _finish(prepared: Prepared, tracking: Tracking, checkpoint: Path, watch: _Wa
         metrics={name: value for name, value in facts.metrics.items() if name[:2] in ("AP", "AR")},
         checkpoint=str(checkpoint),
         model=str(model),
+        pictures=str(prepared.folder / PICTURES),
         images_per_second=watch.mean("images_per_second"),
         data_wait_fraction=watch.mean("data_wait_fraction"),
         steps=facts.step,
         tracking_uri=tracking.uri,
     )
     tracking.log_file(model, "model")
+    tracking.log_folder(draw_examples(prepared, network), "predictions")
     (prepared.folder / RESULT).write_text(json.dumps(asdict(finished), indent=1))
     return finished
+
+
+def draw_examples(prepared: Prepared, network: YOLOX, count: int = 24, score_threshold: float = 0.3) -> Path:
+    """Draw what the model finds in images spread over the validation data; one file an image and a sheet of all."""
+    folder = prepared.folder / PICTURES
+    folder.mkdir(exist_ok=True)
+    images = prepared.val_images
+    detector = TorchDetector(network, images.dataset.classes, prepared.config.image_size)
+    indices = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)).tolist()
+    settings = EvaluationSettings(score_threshold=score_threshold)
+    found = detect_images(detector, images, indices, settings)
+    drawn = [draw_detections(images.pixels(index), found[index], images.dataset.classes) for index in indices]
+    for index, image in zip(indices, drawn, strict=True):
+        cv2.imwrite(str(folder / f"{images.path(index).stem}.jpg"), image)
+    cv2.imwrite(str(folder / "sheet.jpg"), contact_sheet(drawn))
+    return folder
 
 
 def _params(config: Config) -> dict[str, str]:

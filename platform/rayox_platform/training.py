@@ -4,6 +4,7 @@ The newest whole checkpoint in the run's folder is the one truth: the plan of th
 worker loads it, whether the run is new (step 0 is a checkpoint too), restarted by Ray or resumed by a user.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def fit(job: TrainJob, resources: Resources) -> Path:
             name=job.folder.name,
             storage_path=str(job.folder / "ray"),
             failure_config=FailureConfig(max_failures=job.max_failures),
+            callbacks=[_NoRetryOfUserErrors()],
         ),
         datasets={"train": stream},
         dataset_config=LaneSplit(),
@@ -185,12 +187,31 @@ def _newest(job: TrainJob) -> tuple[Path, int]:
     return folder, int(folder.name.removeprefix("step-"))
 
 
+class _NoRetryOfUserErrors(ray.train.UserCallback):  # type: ignore[misc]
+    """A damaged image or a loss that is no number is there again after a restart: what this raises ends the run."""
+
+    def after_exception(self, run_context: object, worker_exceptions: Mapping[int, BaseException]) -> None:
+        for failure in worker_exceptions.values():
+            error = find_user_error(failure)
+            if error is not None:
+                raise error
+
+
+def find_user_error(failure: BaseException | None) -> RayoxError | None:
+    """The RayoxError inside what Ray wrapped around it, on its way from a task to a worker to the driver."""
+    if failure is None or isinstance(failure, RayoxError):
+        return failure
+    inner = [getattr(failure, name, None) for name in ("_base_exc", "cause", "controller_failure", "__cause__")]
+    inner += getattr(failure, "worker_failures", {}).values()
+    found = (find_user_error(cause) for cause in inner if isinstance(cause, BaseException))
+    return next((error for error in found if error is not None), None)
+
+
 def _as_user_error(error: Exception, job: TrainJob) -> RayoxError:
-    """The worker's own message if it had one, else what Ray says with the last line of it."""
-    for failure in getattr(error, "worker_failures", {}).values():
-        cause = getattr(failure, "cause", failure)
-        if isinstance(cause, RayoxError):
-            return cause
+    """The worker's own message if it had one, else the last line of what Ray says."""
+    own = find_user_error(error)
+    if own is not None:
+        return own
     last = str(error).strip().splitlines()[-1]
     return TrainingError(
         f"run {job.folder.name}: training stopped after {job.max_failures} restarts: {last}",
