@@ -1,7 +1,10 @@
 """Shapes in signatures are checked in every test; shared data sets are read where they are at hand."""
 
+import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
@@ -16,3 +19,27 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared/data (real images, official weights and oracles) beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 images of 64 px with one or two bright squares of two classes, as train.json, val.json and images/."""
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 20), ("val", 7)):
+        coco: dict[str, list[dict[str, object]]] = {"images": [], "annotations": [], "categories": []}
+        coco["categories"] = [{"id": 3, "name": "dim"}, {"id": 5, "name": "bright"}]
+        for number in range(count):
+            name = f"{split}{number}.png"
+            image = rng.integers(0, 60, (64, 64, 3), dtype=np.uint8)
+            for corner in range(1 + number % 2):
+                x, y = 2 + 30 * corner + int(rng.integers(0, 6)), 4 + int(rng.integers(0, 30))
+                image[y : y + 24, x : x + 24] = (140, 250)[(number + corner) % 2]
+                annotation = {"id": len(coco["annotations"]), "image_id": number, "area": 576, "iscrowd": 0}
+                annotation |= {"category_id": (3, 5)[(number + corner) % 2], "bbox": [x, y, 24, 24]}
+                coco["annotations"].append(annotation)
+            cv2.imwrite(str(folder / "images" / name), image)
+            coco["images"].append({"id": number, "file_name": name, "height": 64, "width": 64})
+        (folder / f"{split}.json").write_text(json.dumps(coco))
+    return folder

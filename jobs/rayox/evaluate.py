@@ -1,59 +1,125 @@
 """`rayox evaluate`: the COCO metrics of a model on a data set."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.progress import progress_of
+from rayox_model.errors import ConfigError
+from rayox_platform.config import LoadedConfig
+from rayox_platform.config.tree import Config
+
+if TYPE_CHECKING:
+    from rayox_platform.data.images import FolderImages
+    from rayox_platform.evaluation import EvaluationSettings
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """The metrics of a model and how they came about; −1 where the data have nothing to find."""
+
+    metrics: Mapping[str, float]
+    class_ap: Mapping[str, float]
+    model: str
+    checkpoint: str | None  # the model's folder, if it is one
+    run_id: str | None
+    steps: int | None  # that the checkpoint was trained for
+    images: int
+    images_per_second: float
+    data_wait_fraction: float | None
+    unknown_classes: tuple[str, ...]  # of the data, which the model has never heard of
 
 
 @click.command("evaluate")
 @click.argument("model")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the detections as COCO results JSON.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the detections as a COCO results file.",
+)
 @json_option
 def command(model: str, overrides: tuple[str, ...], output: Path | None, as_json: bool) -> None:
     """Measure a MODEL: a checkpoint folder, an official .pth or an .onnx.
 
-    The data are data.val.annotations and data.val.images; without them, those a checkpoint was trained with.
-    Images go in at image_size, by default the model's own.
+    The data are data.val.annotations and data.val.images; without them, those a checkpoint was trained with. Classes
+    are matched by name; a file that does not name its classes has those of the data, if there are as many. Images go
+    in at image_size, by default the model's own. eval.score_threshold=0.001 is the threshold of published figures.
     """
     console = Console(as_json)
-    loaded = load_recipe(None, overrides)
+    result = evaluate(load_recipe(None, overrides), console, model, output)
+    console.table(("metric", "value"), _measured(result.metrics))
+    console.table(("class", "AP"), _measured(result.class_ap))
+    console.text(f"{result.images} images, {result.images_per_second:.1f} images/s")
+    if result.unknown_classes:
+        console.note(f"classes of the data the model does not know: {', '.join(result.unknown_classes)}")
+    console.result(asdict(result))
 
-    from rayox_platform.data.resolve import resolve_split
+
+def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | None = None) -> EvaluateResult:
+    """Measure a model on the data of the settings, else on those it was trained with.
+
+    `output` is a file for the detections. Raises ConfigError, ModelError or DataError, checked in this order.
+    """
     from rayox_platform.evaluation import evaluate_detector
     from rayox_platform.metrics import coco_results
-    from rayox_platform.models import open_detector, trained_with
-    from rayox_platform.settings import evaluation_settings
+    from rayox_platform.models import checkpoint_facts, open_detector
+
+    if output is not None and not output.absolute().parent.is_dir():
+        raise ConfigError(f"-o: {output.parent}: no such folder", "make it, or name another file")
+    facts = checkpoint_facts(model)
+    trained = Config.model_validate(facts.config) if facts else Config()
+    if trained.data.val.annotations is None:
+        loaded.require("data.val.annotations")
+    size = loaded.config.image_size if loaded.given("image_size") else None
+    images = cache(partial(_images, loaded, trained))
+    detector = open_detector(model, size, names=lambda: images().dataset.classes)
+    with progress_of("evaluate") as show:
+        evaluation = evaluate_detector(detector, images(), _settings(loaded, trained), show)
+    if output is not None:
+        output.write_text(json.dumps(coco_results(images().dataset, evaluation.detections)))
+    return EvaluateResult(
+        metrics=asdict(evaluation.scores.metrics),
+        class_ap=evaluation.scores.class_ap,
+        model=model,
+        checkpoint=model if facts else None,
+        run_id=None,
+        steps=facts.step if facts else None,
+        images=len(images()),
+        images_per_second=evaluation.images_per_second,
+        data_wait_fraction=None,
+        unknown_classes=evaluation.unknown_classes,
+    )
+
+
+def _images(loaded: LoadedConfig, trained: Config) -> "FolderImages":
+    """Of the given data, else of those the model was trained with."""
+    from rayox_platform.data.resolve import resolve_split
     from rayox_platform.state import state_folder
 
-    config = loaded.config
-    detector = open_detector(model, config.image_size if loaded.given("image_size") else None)
-    split = config.data.val if loaded.given("data.val.annotations") else trained_with(model).data.val
-    if split.annotations is None:
-        loaded.require("data.val.annotations")
+    given = loaded.config.data.val
+    split = given if loaded.given("data.val.annotations") else trained.data.val
     with progress_of("drawing the data set") as drawing:
-        _, images = resolve_split(str(split.annotations), split.images, state_folder(), drawing)
-    with progress_of("evaluate") as show:
-        evaluation = evaluate_detector(detector, images, evaluation_settings(config), show)
-    metrics = asdict(evaluation.scores.metrics)
-    if output:
-        output.write_text(json.dumps(coco_results(images.dataset, evaluation.detections)))
-    console.table(("metric", "value"), list(metrics.items()))
-    console.table(("class", "AP"), list(evaluation.scores.class_ap.items()))
-    if evaluation.unknown_classes:
-        console.note(f"classes of the data the model does not know: {', '.join(evaluation.unknown_classes)}")
-    console.result(
-        {
-            "metrics": metrics,
-            "class_ap": evaluation.scores.class_ap,
-            "model": model,
-            "images": len(images),
-            "images_per_second": evaluation.images_per_second,
-        }
-    )
+        _, images = resolve_split(str(split.annotations), given.images or split.images, state_folder(), drawing)
+    return images
+
+
+def _settings(loaded: LoadedConfig, trained: Config) -> "EvaluationSettings":
+    """As given, else as the model was evaluated in training, so that its metrics come out again."""
+    from rayox_platform.settings import evaluation_settings
+
+    asked = {name: value for name, value in loaded.config.eval.model_dump().items() if loaded.given(f"eval.{name}")}
+    return replace(evaluation_settings(trained), **asked)
+
+
+def _measured(values: Mapping[str, float]) -> list[tuple[str, float | None]]:
+    """COCO's −1, for nothing to be found, as no value."""
+    return [(name, None if value < 0 else value) for name, value in values.items()]

@@ -82,3 +82,7 @@ COCO_CLASSES: tuple[str, ...] = (
     "hair drier",
     "toothbrush",
 )
+
+_NEVER_ANNOTATED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+COCO_IDS: tuple[int, ...] = tuple(number for number in range(1, 91) if number not in _NEVER_ANNOTATED)
+"""The category ids of the published annotation files, in the order of COCO_CLASSES."""

@@ -15,7 +15,7 @@ from rayox_model.anchors import anchor_points, check_image_size, decode
 from rayox_model.errors import ModelError
 from rayox_model.nms import non_max_suppression, score_boxes
 from rayox_model.structures import Detections
-from rayox_model.weights import read_pth, transfer
+from rayox_model.weights import NamelessClassesError, read_pth, transfer
 from rayox_model.yolox import VARIANTS, YOLOX
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -103,11 +103,11 @@ def load_pth_detector(
     """A detector from an official checkpoint; without `image_size`, at the size its variant is published with.
 
     `classes` names its outputs; files of 80 are COCO's without. Raises ModelError as `read_pth` does, and when the
-    names are neither known nor given.
+    names are neither known nor given (NamelessClassesError).
     """
     weights = read_pth(path, classes)
     if weights.classes is None:
-        raise ModelError(
+        raise NamelessClassesError(
             f"{path}: does not say what its {weights.num_classes} classes are called",
             "name them, in order of its outputs",
         )

@@ -19,6 +19,7 @@ from rayox_model.detect import check_images
 from rayox_model.errors import ModelError
 from rayox_model.nms import non_max_suppression, score_boxes
 from rayox_model.structures import Detections
+from rayox_model.weights import NamelessClassesError
 
 _CPU = torch.device("cpu")
 _LOAD_ERRORS = (
@@ -145,7 +146,9 @@ def _class_names(
     elif classes is None and num_classes == len(COCO_CLASSES):
         classes = COCO_CLASSES
     if classes is None:
-        raise ModelError(f"{path}: does not say what its {num_classes} classes are called", "name them, in order")
+        raise NamelessClassesError(
+            f"{path}: does not say what its {num_classes} classes are called", "name them, in order of its outputs"
+        )
     if len(classes) != num_classes:
         raise ModelError(f"{path}: has {num_classes} classes, but {len(classes)} names for them")
     return classes

@@ -66,6 +66,10 @@ class PretrainedWeights:
     state: dict[str, Tensor]
 
 
+class NamelessClassesError(ModelError):
+    """A file that does not say what its classes are called, and nobody else did."""
+
+
 @dataclass(frozen=True)
 class Transfer:
     """Which of a network's classes took their outputs over from the file, and which start afresh."""

@@ -1,23 +1,38 @@
 """MODEL, the same for every verb: a checkpoint folder, an official .pth or an .onnx, as detector or as weights."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from rayox_model.checkpoint import averaged_weights, read_facts
+from rayox_model.checkpoint import Facts, averaged_weights, read_facts
 from rayox_model.detect import Detector, TorchDetector, load_pth_detector
 from rayox_model.errors import ModelError
 from rayox_model.onnx_detect import load_onnx_detector
-from rayox_model.weights import PretrainedWeights, Transfer, read_pth, transfer
+from rayox_model.weights import NamelessClassesError, PretrainedWeights, Transfer, read_pth, transfer
 from rayox_model.yolox import YOLOX
-from rayox_platform.config.tree import Config
 
 FORMS = "a checkpoint folder, an official .pth or an .onnx"
 
 
-def open_detector(model: str, image_size: tuple[int, int] | None) -> Detector:
-    """A detector at image_size, or at the model's own size when that is None. Raises ModelError."""
+def open_detector(
+    model: str, image_size: tuple[int, int] | None, names: Callable[[], tuple[str, ...]] | None = None
+) -> Detector:
+    """A detector at image_size, or at the model's own size when that is None.
+
+    `names` is asked for the class names of a file that does not tell them. Raises ModelError.
+    """
     path = _existing(model)
+    try:
+        return _open(path, image_size, None)
+    except NamelessClassesError as nameless:
+        if names is None:
+            raise ModelError(nameless.message, "name its data by data.val.annotations=FILE") from None
+        return _open(path, image_size, names())
+
+
+def _open(path: Path, image_size: tuple[int, int] | None, classes: tuple[str, ...] | None) -> Detector:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if path.is_dir():
         facts = read_facts(path)
@@ -25,8 +40,8 @@ def open_detector(model: str, image_size: tuple[int, int] | None) -> Detector:
         network.load_state_dict(averaged_weights(path))
         return TorchDetector(network, facts.classes, image_size or facts.image_size, device)
     if path.suffix == ".onnx":
-        return load_onnx_detector(path, image_size)
-    return load_pth_detector(path, image_size, device=device)
+        return load_onnx_detector(path, image_size, classes)
+    return load_pth_detector(path, image_size, classes, device)
 
 
 def new_model(size: str, classes: tuple[str, ...], init: str | None, seed: int) -> tuple[YOLOX, Transfer | None]:
@@ -50,14 +65,14 @@ def read_weights(model: str) -> PretrainedWeights:
     return PretrainedWeights(str(path), facts.size, len(facts.classes), facts.classes, averaged_weights(path))
 
 
-def trained_with(model: str) -> Config:
-    """The settings a MODEL was trained with; the defaults for one that does not say."""
+def checkpoint_facts(model: str) -> Facts | None:
+    """What a MODEL says of its training; None for one that is no checkpoint folder. Raises ModelError."""
     path = _existing(model)
-    return Config.model_validate(read_facts(path).config) if path.is_dir() else Config()
+    return read_facts(path) if path.is_dir() else None
 
 
 def _existing(model: str) -> Path:
     path = Path(model).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, also quiet about names the system refuses
         raise ModelError(f"{model}: no such model", f"give {FORMS}")
     return path

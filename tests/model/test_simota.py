@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rayox_model.anchors import anchor_points
 from rayox_model.assign.assigner import assign
@@ -23,6 +24,12 @@ from rayox_model.structures import AnchorPoints, Predictions, Targets
 SIZE = (64, 96)
 ANCHORS = anchor_points(*SIZE, torch.device("cpu"))
 HALF = np.float32(0.5)
+RULES = [
+    SimOTA(),
+    PUBLISHED_SIMOTA,
+    SimOTA(center_radius=0.7, top_k=3, iou_cost_weight=1.0),
+    SimOTA(center_radius=4.0, top_k=40, class_cost_weight=0.0),
+]
 
 Row = tuple[int, int, int, float]  # image, anchor point, box, IoU
 
@@ -138,7 +145,7 @@ def rows(assignment: Assignment) -> list[tuple[int, int, int]]:
     return list(zip(*(part.tolist() for part in assignment[:3]), strict=True))
 
 
-@pytest.mark.parametrize("rule", [SimOTA(), PUBLISHED_SIMOTA, SimOTA(center_radius=0.7, top_k=3, iou_cost_weight=1.0)])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("counts", [[3, 0, 9], [1], [0, 25]])
 @pytest.mark.parametrize("seed", range(2))
 def test_vectorised_equals_plain_loop(rule: SimOTA, counts: list[int], seed: int) -> None:
@@ -164,6 +171,32 @@ def test_closed_form_candidates_equal_looking_at_every_anchor_point(seed: int, r
             mine = targets.image_index == image
             sure = ~edge[mine].any(0) if boxes is targets.boxes else torch.ones(len(ANCHORS.grid), dtype=torch.bool)
             assert torch.equal(found[image][sure], near[mine].any(0)[sure])
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many elements the largest result had."""
+
+    num_elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.num_elements = max(self.num_elements, result.numel())
+        return result
+
+
+def test_memory_stays_far_below_boxes_by_anchor_points_by_classes() -> None:
+    anchors, generator = anchor_points(640, 640, torch.device("cpu")), torch.Generator().manual_seed(0)
+    num_anchors, num_boxes, num_classes = len(anchors.grid), 120, 80
+    shapes = ((1, num_anchors, 4), (1, num_anchors), (1, num_anchors, num_classes))
+    predictions = Predictions(*(torch.randn(shape, generator=generator) for shape in shapes))
+    corners = torch.rand(num_boxes, 2, generator=generator) * 600
+    boxes = torch.cat((corners, corners + 40), dim=1)
+    targets = Targets(boxes, torch.arange(num_boxes) % num_classes, torch.zeros(num_boxes, dtype=torch.int64))
+    with LargestTensor() as largest:
+        assign(predictions, anchors, targets, SimOTA())
+    assert largest.num_elements <= 9 * num_boxes * 27 * num_boxes  # nine planes of boxes by candidates
+    assert largest.num_elements * 20 < num_boxes * num_anchors * num_classes
 
 
 def test_images_do_not_influence_each_other() -> None:

@@ -15,7 +15,7 @@ def match(
 ) -> tuple[Int64[Tensor, "P"], Int64[Tensor, "P"]]:
     """(box, column) of every match, by image and then column.
 
-    `cost` is infinite where a match is forbidden, padding included; `wanted` columns per box are at most `limit`;
+    `cost` is infinite or NaN where a match is forbidden, padding included; no box wants more than `limit` columns;
     boxes image_starts[b] to image_starts[b + 1] are those of image b. A column that several boxes of an image take
     goes to the box that is cheapest for it among all boxes of the image, taking it or not. Ties go to the lowest
     column and the lowest box, on every device. N and U are at least 1.
@@ -47,6 +47,7 @@ def cheapest_columns(cost: Float32[Tensor, "N U"], wanted: Int64[Tensor, "N"], l
 def smallest(values: Float32[Tensor, "N U"], count: int) -> Float32[Tensor, "N count"]:
     """The `count` smallest of each row, ascending; infinite where the row is shorter, NaN counting as infinite."""
     # On CPUs torch.topk is four times faster on rows of at least 64 · count: a heap instead of a partial sort.
-    missing = max(64 * count - values.shape[1], 0)
-    padded = F.pad(values, (0, missing), value=torch.inf)
+    num_columns, enough = values.shape[1], 64 * count
+    width = enough if num_columns < enough <= 4 * num_columns else max(num_columns, count)
+    padded = F.pad(values, (0, width - num_columns), value=torch.inf)
     return padded.topk(count, dim=1, largest=False).values.nan_to_num_(nan=torch.inf, posinf=torch.inf)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class SimOTA:
     candidates: Literal["center", "box_or_center"] = "center"
     """Anchor points near a box's centre; or, as published in 2021, also those anywhere inside a box."""
 
-    center_radius: Annotated[float, Gt(0)] = 1.5
+    center_radius: Annotated[float, Gt(0), Le(10)] = 1.5
     """Half the side of the square around a box's centre, in strides (2.5 in 2021)."""
 
     top_k: Annotated[int, Ge(1)] = 10

@@ -21,7 +21,7 @@ from rayox_model.structures import AnchorPoints, Predictions, Targets
 class Pairs(NamedTuple):
     """Every box against every candidate of its image."""
 
-    cost: Float32[Tensor, "N U"]  # infinite in the padding
+    cost: Float32[Tensor, "N U"]  # infinite in the padding, or NaN, which means the same to the matcher
     iou: Float32[Tensor, "N U"]  # 0 in the padding
 
 
@@ -109,4 +109,4 @@ def dynamic_k(overlap: Float32[Tensor, "N U"], top_k: int) -> Int64[Tensor, "N"]
     OTA (arXiv:2103.14259) Sec. 3.3.
     """
     best = smallest(-overlap, top_k).neg().clamp(min=0)  # [N, top_k]
-    return best.sum(dim=1).long().clamp(min=1)
+    return best.sum(dim=1).long().clamp(1, top_k)

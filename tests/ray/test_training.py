@@ -1,0 +1,156 @@
+"""The main job on a toy data set: trained by two workers, evaluated, recorded; a killed worker changes nothing."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from rayox_model.checkpoint import averaged_weights, newest_checkpoint, read_facts
+from rayox_model.errors import ConfigError, DataError
+from rayox_platform.config import Config
+from rayox_platform.models import open_detector
+from rayox_platform.run import prepare, run_training
+
+pytestmark = pytest.mark.ray
+
+
+def toy_config(toy_data: Path, storage: Path, name: str, images: Path | None = None) -> Config:
+    split = {"images": str(images or toy_data / "images")}
+    return Config.model_validate(
+        {
+            "name": name,
+            "storage": str(storage),
+            "image_size": 64,
+            "data": {
+                "train": split | {"annotations": str(toy_data / "train.json")},
+                "val": split | {"annotations": str(toy_data / "val.json")},
+                "lanes": 4,
+            },
+            "model": {"size": "nano"},
+            "augment": {"mosaic_scale": [0.5, 1.5], "mixup_prob": 0.0},
+            "train": {
+                "epochs": 3,
+                "batch_size": 8,
+                "workers": 2,
+                "closing_epochs": 1,
+                "warmup_epochs": 1,
+                "multi_scale": 0,
+                "optimizer": "adamw",
+                "learning_rate": 1e-4,
+                "precision": "fp32",
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(cluster, toy_data, tmp_path_factory):
+    """One undisturbed run, shared by the tests here."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAYOX_STATE", str(folder / "state"))
+        events: list[dict[str, object]] = []
+        finished = run_training(prepare(toy_config(toy_data, folder, "whole"), resume=False), events.append)
+        yield folder, finished, events
+
+
+def test_the_run_ends_with_a_model_metrics_and_pictures(trained):
+    _, finished, events = trained
+    assert finished.steps == 9
+    assert set(finished.metrics) >= {"AP", "AP50", "AR_100", "AP_small"}
+    facts = read_facts(Path(finished.checkpoint))
+    assert facts.classes == ("dim", "bright")
+    assert facts.epoch == 3
+    assert facts.config["train"]["optimizer"] == "adamw"
+    assert [event["epoch"] for event in events if event["kind"] == "epoch"] == [1, 2, 3]
+    assert (Path(finished.pictures) / "sheet.jpg").stat().st_size > 1000
+    assert open_detector(finished.model, None).classes == ("dim", "bright")
+
+
+def test_mlflow_has_one_finished_run_with_parameters_curves_and_pictures(trained):
+    _, finished, _ = trained
+    client = MlflowClient(finished.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name("rayox").experiment_id])
+    assert [run.info.run_id for run in runs] == [finished.run_id]
+    run = runs[0]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.epochs"] == "3"
+    assert run.data.tags["classes"] == "dim, bright"
+    assert [point.step for point in client.get_metric_history(finished.run_id, "loss_total")] == [1, 2, 3]
+    assert run.data.metrics["AP"] == pytest.approx(finished.metrics["AP"])
+    artifacts = {item.path for item in client.list_artifacts(finished.run_id)}
+    assert artifacts >= {"model", "predictions"}
+
+
+def test_a_killed_worker_changes_nothing(trained, toy_data):
+    """SIGKILL one worker after the first epoch; the run goes on and ends with the same weights."""
+    folder, finished, _ = trained
+    killed = threading.Event()
+
+    def kill_after_first_epoch(event):
+        if event["kind"] == "epoch" and event["epoch"] == 1:
+            os.kill(train_worker_pid(), signal.SIGKILL)
+            killed.set()
+
+    events: list[dict[str, object]] = []
+    config = toy_config(toy_data, folder, "killed")
+    again = run_training(
+        prepare(config, resume=False), lambda event: (events.append(event), kill_after_first_epoch(event))
+    )
+    assert killed.is_set()
+    assert sum(event["kind"] == "start" for event in events) == 2
+    assert again.steps == finished.steps
+    whole, resumed = (averaged_weights(Path(run.checkpoint)) for run in (finished, again))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def train_worker_pid() -> int:
+    """A process of this session's cluster that runs a Ray Train worker."""
+    from ray.util.state import list_actors
+
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        actors = list_actors(filters=[("state", "=", "ALIVE")], raise_on_missing_output=False)
+        workers = [actor.pid for actor in actors if actor.class_name == "RayTrainWorker"]
+        if workers:
+            return int(workers[-1])
+        time.sleep(0.2)
+    raise AssertionError("no training worker is alive")
+
+
+def test_an_unreadable_image_ends_the_run_at_once_with_its_path(cluster, toy_data, tmp_path, monkeypatch):
+    """No restart can mend it, so none is tried; the MLflow run is marked as failed."""
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in (toy_data / "images").iterdir():
+        (images / path.name).write_bytes(path.read_bytes())
+    (images / "train3.png").write_bytes(b"not an image")
+    config = toy_config(toy_data, tmp_path, "damaged", images=images)
+    events: list[dict[str, object]] = []
+    with pytest.raises(DataError, match=r"train3\.png"):
+        run_training(prepare(config, resume=False), events.append)
+    assert sum(event["kind"] == "start" for event in events) <= 1
+    client = MlflowClient(f"sqlite:///{tmp_path / 'state' / 'mlflow.db'}")
+    run = client.search_runs([client.get_experiment_by_name("rayox").experiment_id])[0]
+    assert run.info.status == "FAILED"
+
+
+def test_a_taken_name_is_refused(trained, toy_data):
+    folder, _, _ = trained
+    with pytest.raises(ConfigError, match="there is a run whole"):
+        prepare(toy_config(toy_data, folder, "whole"), resume=False)
+    assert newest_checkpoint(folder / "whole" / "checkpoints") is not None
+
+
+def test_a_finished_run_is_not_resumed(trained, toy_data):
+    folder, _, _ = trained
+    with pytest.raises(ConfigError, match="is finished"):
+        prepare(toy_config(toy_data, folder, "whole"), resume=True)
+    assert json.loads((folder / "whole" / "result.json").read_text())["steps"] == 9
