@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what it would say of a broken image, rayox says with its path
     try:
         with cli.make_context("rayox", list(arguments)) as context:
             cli.invoke(context)

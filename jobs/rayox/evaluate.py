@@ -81,7 +81,13 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
         loaded.require("data.val.annotations")
     size = loaded.config.image_size if loaded.given("image_size") else None
     images = cache(partial(_images, loaded, trained))
-    detector = open_detector(model, size, names=lambda: images().dataset.classes)
+
+    def names() -> tuple[str, ...]:
+        classes = images().dataset.classes
+        console.note(f"{model} does not name its classes: those of the data are taken, in their order")
+        return classes
+
+    detector = open_detector(model, size, names)
     with progress_of("evaluate") as show:
         evaluation = evaluate_detector(detector, images(), _settings(loaded, trained), show)
     if output is not None:

@@ -56,7 +56,7 @@ def command(
     OUTPUT/results.json is a COCO results list: bbox is [x, y, width, height] in the image's own pixels. image_id is
     the file's name where all names are different whole numbers, as in COCO; else images count from 1 in the order
     of their names. category_id is COCO's own for models of COCO's 80 classes; else the model's classes count from 1.
-    file_name and category stand beside.
+    file_name and category stand beside. Classes that the model does not name are named by data.val.annotations.
 
     An image that cannot be read is reported and skipped; the exit code is then 3.
     """
@@ -84,12 +84,18 @@ def predict(
 
     Without a score_threshold it is eval.score_threshold where somebody set that, else 0.25.
     """
+    from rayox_platform.data.coco import read_coco
     from rayox_platform.models import open_detector
     from rayox_platform.prediction import DRAWINGS, predict_images
     from rayox_platform.settings import evaluation_settings
     from rayox_platform.sources import find_images
 
-    detector = open_detector(model, loaded.config.image_size if loaded.given("image_size") else None)
+    annotations = loaded.config.data.val.annotations
+    detector = open_detector(
+        model,
+        loaded.config.image_size if loaded.given("image_size") else None,
+        names=None if annotations is None else lambda: read_coco(annotations).classes,
+    )
     images = find_images(source, output / DRAWINGS)
     settings = replace(evaluation_settings(loaded.config), score_threshold=_threshold(loaded, score_threshold))
     with progress_of("predict") as show:

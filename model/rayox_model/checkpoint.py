@@ -107,20 +107,27 @@ def read_facts(folder: Path) -> Facts:
 
 def verify(folder: Path) -> None:
     """Raises ModelError unless every file of the manifest is there with its digest."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{folder}: no checkpoint, or one cut off while it was written ({MANIFEST} is missing or unreadable)",
-            "name a step-… folder of a run's checkpoints, or another one of them",
-        ) from error
-    for name, digest in manifest.items():
+    for name, digest in _read_manifest(folder).items():
         path = folder / name
         if not path.is_file() or _sha256(path) != digest:
             raise ModelError(
                 f"{path}: {'damaged' if path.is_file() else 'missing'}; it is not what the checkpoint's manifest says",
                 "use an earlier checkpoint of the run",
             )
+
+
+def _read_manifest(folder: Path) -> dict[str, str]:
+    """Digests by file name."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        if not isinstance(manifest, dict) or FACTS not in manifest:
+            raise ValueError(f"it does not name {FACTS}")
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder}: no checkpoint, or one cut off while it was written ({MANIFEST} is missing or unreadable)",
+            "name a step-… folder of a run's checkpoints, or another one of them",
+        ) from error
+    return manifest
 
 
 def newest_checkpoint(parent: Path) -> Path | None:

@@ -21,6 +21,7 @@ from rayox_model.nms import non_max_suppression, score_boxes
 from rayox_model.structures import Detections
 from rayox_model.weights import NamelessClassesError
 
+_EXPORT = "export it undecoded, as `rayox export` and the official export do"
 _CPU = torch.device("cpu")
 _LOAD_ERRORS = (
     onnx_errors.Fail,
@@ -83,7 +84,9 @@ def load_onnx_detector(
     if size is None:
         raise ModelError(f"{path}: takes images of any size and names none", "say which image_size to use")
     if image_size is not None and size != image_size:
-        raise ModelError(f"{path}: takes {size[0]}×{size[1]} pixels, not {image_size[0]}×{image_size[1]}")
+        raise ModelError(
+            f"{path}: takes {size[0]}×{size[1]} pixels, not {image_size[0]}×{image_size[1]}", "leave image_size out"
+        )
     check_image_size(*size)
     num_classes = _count_classes(session, size, path)
     return OnnxDetector(session, _class_names(num_classes, metadata, classes, path), size)
@@ -109,7 +112,7 @@ def _image_size(session: onnxruntime.InferenceSession, metadata: dict[str, str],
     inputs = session.get_inputs()
     is_image = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 3
     if not is_image or inputs[0].type != "tensor(float)":
-        raise ModelError(f"{path}: is no YOLOX export, its input is not one [B, 3, H, W] float image")
+        raise ModelError(f"{path}: is no YOLOX export, its input is not one [B, 3, H, W] float image", _EXPORT)
     height, width = inputs[0].shape[2:]
     if isinstance(height, int) and isinstance(width, int):
         return height, width
@@ -119,7 +122,7 @@ def _image_size(session: onnxruntime.InferenceSession, metadata: dict[str, str],
         case [int(height), int(width)]:
             return height, width
         case other:
-            raise ModelError(f"{path}: its metadata image_size is no [height, width]: {other!r}")
+            raise ModelError(f"{path}: its metadata image_size is no [height, width]: {other!r}", _EXPORT)
 
 
 def _count_classes(session: onnxruntime.InferenceSession, image_size: tuple[int, int], path: Path) -> int:
@@ -132,7 +135,7 @@ def _count_classes(session: onnxruntime.InferenceSession, image_size: tuple[int,
             return width - 5
     raise ModelError(
         f"{path}: is no YOLOX export, its outputs {shapes} are not one [B, {num_anchors}, 5 + classes]",
-        "export it undecoded, as `rayox export` and the official export do",
+        _EXPORT,
     )
 
 
@@ -150,7 +153,9 @@ def _class_names(
             f"{path}: does not say what its {num_classes} classes are called", "name them, in order of its outputs"
         )
     if len(classes) != num_classes:
-        raise ModelError(f"{path}: has {num_classes} classes, but {len(classes)} names for them")
+        raise ModelError(
+            f"{path}: has {num_classes} classes, but {len(classes)} names for them", "give one name for each"
+        )
     return classes
 
 
@@ -158,7 +163,7 @@ def _read_metadata(metadata: dict[str, str], name: str, path: Path) -> list[obje
     try:
         value = json.loads(metadata[name])
     except ValueError as error:
-        raise ModelError(f"{path}: its metadata {name} is no JSON: {metadata[name][:80]!r}") from error
+        raise ModelError(f"{path}: its metadata {name} is no JSON: {metadata[name][:80]!r}", _EXPORT) from error
     if not isinstance(value, list):
-        raise ModelError(f"{path}: its metadata {name} is no list: {metadata[name][:80]!r}")
+        raise ModelError(f"{path}: its metadata {name} is no list: {metadata[name][:80]!r}", _EXPORT)
     return value

@@ -26,6 +26,8 @@ _DARKNET53_STEM = "backbone.backbone.stem.0.conv.weight"
 _CSP_STEM = "backbone.backbone.stem.conv.conv.weight"
 _CLASS_BIAS = CLASS_LAYERS + "0.bias"
 
+_GIVE = "give an official YOLOX .pth or a rayox checkpoint"
+
 # Whatever torch's unpickler meets in bytes that are no checkpoint comes out as one of these.
 _LOAD_ERRORS = (
     OSError,
@@ -88,7 +90,7 @@ def read_pth(path: Path, classes: tuple[str, ...] | None = None) -> PretrainedWe
     """
     state = _find_state(_load(path))
     if state is None:
-        raise ModelError(f"{path}: holds no network weights", "pass an official YOLOX .pth or a rayox checkpoint")
+        raise ModelError(f"{path}: holds no network weights", _GIVE)
     size, num_classes = infer_size(state, str(path)), infer_num_classes(state, str(path))
     check_shapes(state, size, str(path))
     broken = next((key for key, value in state.items() if not value.isfinite().all()), None)
@@ -99,7 +101,9 @@ def read_pth(path: Path, classes: tuple[str, ...] | None = None) -> PretrainedWe
     if classes is None and num_classes == len(COCO_CLASSES):
         classes = COCO_CLASSES
     if classes is not None and len(classes) != num_classes:
-        raise ModelError(f"{path}: has {num_classes} classes, but {len(classes)} names were given for them")
+        raise ModelError(
+            f"{path}: has {num_classes} classes, but {len(classes)} names were given for them", "give one name for each"
+        )
     return PretrainedWeights(str(path), size, num_classes, classes, state)
 
 
@@ -132,19 +136,19 @@ def infer_size(state: Mapping[str, Tensor], source: str) -> str:
     if _DARKNET53_STEM in state:
         return "darknet53"
     if _CSP_STEM not in state:
-        raise ModelError(f"{source}: is no YOLOX network, it has no {_CSP_STEM}")
+        raise ModelError(f"{source}: is no YOLOX network, it has no {_CSP_STEM}", _GIVE)
     channels = state[_CSP_STEM].shape[0]
     stems = {int(64 * variant.width): size for size, variant in VARIANTS.items() if size != "darknet53"}
     if channels not in stems:
         known = ", ".join(f"{size} {width}" for width, size in stems.items())
-        raise ModelError(f"{source}: its stem has {channels} channels, those of the known sizes are {known}")
+        raise ModelError(f"{source}: its stem has {channels} channels, those of the known sizes are {known}", _GIVE)
     return stems[channels]
 
 
 def infer_num_classes(state: Mapping[str, Tensor], source: str) -> int:
     """Count the outputs of the class layers; ModelError names `source` when there are none."""
     if _CLASS_BIAS not in state or state[_CLASS_BIAS].ndim != 1:
-        raise ModelError(f"{source}: is no whole YOLOX network, it has no {_CLASS_BIAS}")
+        raise ModelError(f"{source}: is no whole YOLOX network, it has no {_CLASS_BIAS}", _GIVE)
     return state[_CLASS_BIAS].shape[0]
 
 
@@ -154,13 +158,13 @@ def check_shapes(state: Mapping[str, Tensor], size: str, source: str) -> None:
         expected = YOLOX(size, infer_num_classes(state, source)).state_dict()
     for key, tensor in expected.items():
         if key not in state:
-            raise ModelError(f"{source}: does not fit yolox-{size}: it has no {key} {list(tensor.shape)}")
+            raise ModelError(f"{source}: does not fit yolox-{size}: it has no {key} {list(tensor.shape)}", _GIVE)
         if state[key].shape != tensor.shape:
             shapes = f"{list(state[key].shape)} in the file, {list(tensor.shape)} in yolox-{size}"
-            raise ModelError(f"{source}: does not fit yolox-{size}: {key} is {shapes}")
+            raise ModelError(f"{source}: does not fit yolox-{size}: {key} is {shapes}", _GIVE)
     unknown = next((key for key in state if key not in expected), None)
     if unknown is not None:
-        raise ModelError(f"{source}: does not fit yolox-{size}: it has a key of no such network, {unknown}")
+        raise ModelError(f"{source}: does not fit yolox-{size}: it has a key of no such network, {unknown}", _GIVE)
 
 
 def transfer(weights: PretrainedWeights, model: YOLOX, classes: tuple[str, ...]) -> Transfer:

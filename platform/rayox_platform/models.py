@@ -28,7 +28,9 @@ def open_detector(
         return _open(path, image_size, None)
     except NamelessClassesError as nameless:
         if names is None:
-            raise ModelError(nameless.message, "name its data by data.val.annotations=FILE") from None
+            raise ModelError(
+                nameless.message, "give data.val.annotations=FILE: its categories name them, in the order of their ids"
+            ) from None
         return _open(path, image_size, names())
 
 
@@ -39,7 +41,7 @@ def _open(path: Path, image_size: tuple[int, int] | None, classes: tuple[str, ..
         network = YOLOX(facts.size, len(facts.classes))
         network.load_state_dict(averaged_weights(path))
         return TorchDetector(network, facts.classes, image_size or facts.image_size, device)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return load_onnx_detector(path, image_size, classes)
     return load_pth_detector(path, image_size, classes, device)
 
@@ -57,7 +59,7 @@ def new_model(size: str, classes: tuple[str, ...], init: str | None, seed: int) 
 def read_weights(model: str) -> PretrainedWeights:
     """The weights of a MODEL that can be trained on. Raises ModelError."""
     path = _existing(model)
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         raise ModelError(f"{path}: an .onnx cannot be trained", "give a checkpoint folder or an official .pth")
     if not path.is_dir():
         return read_pth(path)

@@ -90,6 +90,8 @@ def prepare(config: Config, *, resume: bool, drawing: Callable[[int, int], None]
 
     drawing is told (done, total) while the embedded data set is drawn.
     """
+    if config.name in (".", "..") or "/" in config.name or "\0" in config.name:
+        raise ConfigError(f"name: {config.name!r} cannot be a folder's name", "use letters, digits and dashes")
     folder = runs_folder(config) / config.name
     _check_name(folder, resume)
     if config.model.init:

@@ -1,5 +1,6 @@
 """A checkpoint is whole or it is none: every file cut, flipped or missing is found, and the one before is used."""
 
+import hashlib
 import json
 
 import pytest
@@ -93,7 +94,8 @@ def test_another_format_is_refused(tmp_path, state):
     folder = save_checkpoint(tmp_path, state, facts(1))
     content = json.loads((folder / "checkpoint.json").read_text()) | {"format": 99}
     (folder / "checkpoint.json").write_text(json.dumps(content))
-    (folder / "manifest.json").write_text("{}")
+    digest = hashlib.sha256((folder / "checkpoint.json").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps({"checkpoint.json": digest}))
     with pytest.raises(ModelError, match="another format"):
         read_facts(folder)
 

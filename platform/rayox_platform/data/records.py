@@ -36,7 +36,7 @@ def records_of(coco: Json, key: str, optional: bool = False) -> list[Json]:
         raise Defect(f"'{key}' is empty", "Without it nothing can be trained or evaluated.")
     for position, record in enumerate(records):
         if not isinstance(record, dict):
-            raise Defect(f"{key}[{position}] is no object but {_short(record)}", "")
+            raise Defect(f"{key}[{position}] is no object but {_short(record)}", "Each record is an object in braces.")
     return records
 
 

@@ -1,5 +1,6 @@
 """From what a user writes as a split ("shapes:train", or a COCO file and a folder) to its annotations and images."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def resolve_split(
 ) -> tuple[CocoDataset, FolderImages]:
     """Read a split; "shapes:train" and "shapes:val" are rendered under `state` on first use, telling `progress`.
 
-    Raises DataError for a file, a split or a folder that is not there, and whatever reading the file refuses.
+    Raises DataError for a file, a split, a folder or an image that is not there, and whatever reading the file refuses.
     """
     if annotations.startswith("shapes:"):
         return _shapes(annotations.removeprefix("shapes:"), state, progress)
@@ -23,7 +24,18 @@ def resolve_split(
     dataset = read_coco(path)
     folder = Path(images).expanduser() if images is not None else _beside(path, dataset)
     found = FolderImages(dataset, folder)
+    _refuse_missing(found)
     return found.dataset, found
+
+
+def _refuse_missing(images: FolderImages) -> None:
+    """Find now what a training would only meet hours later."""
+    missing = [path for path in map(images.path, range(len(images))) if not os.path.isfile(path)]
+    if missing:
+        raise DataError(
+            f"{images.dataset.source}: {len(missing)} of its {len(images)} images are missing; the first: {missing[0]}",
+            "Check the folder of images, or take them out of the annotations.",
+        )
 
 
 def _shapes(split: str, state: Path, progress: Callable[[int, int], None] | None) -> tuple[CocoDataset, FolderImages]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .outlines import OUTLINES, clutter, draw_mask
-from .textures import random_colour, texture
+from .textures import HUES, Colour, bright_colour, dull_colour, texture
 
 SIZES = (12.0, 180.0)  # longer side of a whole object in pixels, log-uniform
 MAX_OBJECTS = 12
@@ -20,6 +20,8 @@ _MIN_OCCLUSION = 0.08
 _WANTED_OCCLUDED = 0.25  # of the objects; nearly all find something to hide them
 _CROWD_SHARE = 0.06  # of the images
 _FREE, _CLUTTER = -1, -2  # owners that are no object
+_HEAP = 1000  # the owner of a crowd: a number no single object has
+_HUE_SPREAD = 12.0  # standard deviation; the classes are 22.5 apart
 _NAMES = tuple(OUTLINES)
 
 Mask = NDArray[np.uint8]
@@ -51,18 +53,29 @@ class _Canvas:
     whole_areas: list[int] = field(default_factory=list)
     hidden: set[int] = field(default_factory=set)
 
-    def paint(self, mask: Mask, x: int, y: int, owner: int) -> None:
-        """Lay a textured mask over the image, in a colour that stands out from what is there."""
+    def paint(self, mask: Mask, x: int, y: int, owner: int, name: str | None) -> None:
+        """Lay a textured mask over the image, in a colour that stands out from what is there if eight draws find one.
+
+        An object's hue lies around its class's own, wide enough to overlap with the next ones; clutter is dull.
+        """
         height, width = mask.shape
         here = (slice(y, y + height), slice(x, x + width))
         below = self.image[here].mean(axis=(0, 1))
-        colour = random_colour(self.rng, away_from=below, distance=70.0)
+        for _ in range(8):
+            colour = self._colour(name)
+            if np.linalg.norm(colour - below) >= 70.0:
+                break
         fill = texture(self.rng, height, width, colour, spread=45.0)
         self.image[here] = _blend(self.image[here], fill, mask)
         self.owner[here][mask >= 128] = owner
 
+    def _colour(self, name: str | None) -> Colour:
+        if name is None:
+            return dull_colour(self.rng)
+        return bright_colour(self.rng, _NAMES.index(name) * HUES / len(_NAMES), _HUE_SPREAD)
+
     def add(self, name: str, mask: Mask, x: int, y: int) -> None:
-        self.paint(mask, x, y, owner=len(self.names))
+        self.paint(mask, x, y, owner=len(self.names), name=name)
         self.names.append(name)
         self.whole_areas.append(int(np.count_nonzero(mask >= 128)))
 
@@ -89,9 +102,9 @@ def _background(rng: np.random.Generator) -> _Canvas:
     longer = int(rng.integers(304, 353))
     shorter = int(rng.integers(208, longer + 1))
     height, width = (longer, shorter) if rng.random() < 0.4 else (shorter, longer)
-    image = texture(rng, height, width, random_colour(rng), spread=60.0)
+    image = texture(rng, height, width, dull_colour(rng), spread=60.0)
     if rng.random() < 0.5:
-        image = cv2.addWeighted(image, 0.5, texture(rng, height, width, random_colour(rng), spread=60.0), 0.5, 0)
+        image = cv2.addWeighted(image, 0.5, texture(rng, height, width, dull_colour(rng), spread=60.0), 0.5, 0)
     return _Canvas(rng, image, np.full((height, width), _FREE, np.int16))
 
 
@@ -146,7 +159,7 @@ def _place_freely(canvas: _Canvas, mask: Mask, name: str | None) -> bool:
 
 def _lay(canvas: _Canvas, mask: Mask, x: int, y: int, name: str | None) -> None:
     if name is None:
-        canvas.paint(mask, x, y, owner=_CLUTTER)
+        canvas.paint(mask, x, y, owner=_CLUTTER, name=None)
     else:
         canvas.add(name, mask, x, y)
 
@@ -206,7 +219,7 @@ def _paint_crowd(canvas: _Canvas) -> PaintedObject:
         mask = _random_mask(rng, name, float(rng.uniform(12, 22)))
         y = top + int(rng.integers(region - mask.shape[0]))
         x = left + int(rng.integers(region - mask.shape[1]))
-        canvas.paint(mask, x, y, owner=len(_NAMES) * MAX_OBJECTS)  # a number no single object has
+        canvas.paint(mask, x, y, owner=_HEAP, name=name)
         heap[y : y + mask.shape[0], x : x + mask.shape[1]] |= (mask >= 128).astype(np.uint8)
     x, y, box_width, box_height = cv2.boundingRect(heap)
     return PaintedObject(name, (x, y, box_width, box_height), int(heap.sum()), 0.0, _run_lengths(heap))

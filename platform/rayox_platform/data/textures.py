@@ -51,13 +51,22 @@ def _blobs(rng: np.random.Generator, height: int, width: int) -> Field:
 _KINDS: tuple[Callable[[np.random.Generator, int, int], Field], ...] = (_gradient, _stripes, _checks, _noise, _blobs)
 
 
-def random_colour(rng: np.random.Generator, away_from: Colour | None = None, distance: float = 0.0) -> Colour:
-    """A uniform BGR colour, at least `distance` from another in Euclidean terms if eight draws find one."""
-    for _ in range(8):
-        colour = rng.uniform(0, 255, 3).astype(np.float32)
-        if away_from is None or float(np.linalg.norm(colour - away_from)) >= distance:
-            break
-    return colour
+HUES = 180  # OpenCV's steps of the colour circle
+
+
+def dull_colour(rng: np.random.Generator) -> Colour:
+    """Any brightness and hue, little saturation: of backgrounds and clutter."""
+    return _bgr(rng.uniform(0, HUES), rng.uniform(0, 90), rng.uniform(20, 235))
+
+
+def bright_colour(rng: np.random.Generator, hue: float, spread: float) -> Colour:
+    """A saturated colour whose hue is normally distributed around one: of objects."""
+    return _bgr((hue + rng.normal(0, spread)) % HUES, rng.uniform(100, 255), rng.uniform(90, 255))
+
+
+def _bgr(hue: float, saturation: float, value: float) -> Colour:
+    pixel = np.array([[[hue, saturation, value]]]).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0], np.float32)
 
 
 def texture(rng: np.random.Generator, height: int, width: int, colour: Colour, spread: float) -> NDArray[np.uint8]:

@@ -1,0 +1,99 @@
+"""The command line run in the test's own process and folder, and small models for it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rayox.cli import main
+from rayox_model.assign.settings import SimOTA
+from rayox_model.checkpoint import Facts, save_checkpoint
+from rayox_model.engine import EngineSettings, new_state
+from rayox_model.losses import LossWeights
+from rayox_model.schedule import Schedule
+from rayox_model.yolox import YOLOX
+from rayox_platform.config.tree import Config
+
+CLASSES = ("dim", "bright")  # of toy_data
+ENGINE = EngineSettings(
+    schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, closing_steps=0, num_steps=4),
+    epochs=1,
+    closing_epochs=0,
+    image_size=(64, 64),
+    multi_scale=(0, 0),
+    optimizer="sgd",
+    weight_decay=0.0,
+    momentum=0.9,
+    ema_decay=0.9998,
+    ema_ramp_steps=None,
+    precision="fp32",
+    seed=0,
+    assigner=SimOTA(),
+    loss=LossWeights(),
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command line left behind."""
+
+    exit_code: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The last line of standard output."""
+        found = json.loads(self.out.splitlines()[-1])
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture
+def rayox(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
+    """Run a command line in an empty folder, which also holds the state."""
+    for name in ("RAYOX_STATE", "RAYOX_ADDRESS", "RAYOX_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+    def run(*arguments: object) -> Said:
+        capsys.readouterr()
+        exit_code = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Said(exit_code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def checkpoint(toy_data, tmp_path_factory) -> Path:
+    """An untrained nano network as a checkpoint folder of a run on toy_data."""
+    data = {"val": {"annotations": str(toy_data / "val.json"), "images": str(toy_data / "images")}}
+    config = Config.model_validate({"image_size": 64, "data": data, "eval": {"nms_threshold": 0.5}})
+    facts = Facts(
+        size="nano",
+        classes=CLASSES,
+        image_size=(64, 64),
+        step=12,
+        epoch=1,
+        config=config.model_dump(mode="json"),
+        metrics={},
+    )
+    state = new_state(YOLOX("nano", len(CLASSES)), ENGINE, torch.device("cpu"))
+    state.step = 12
+    return save_checkpoint(tmp_path_factory.mktemp("run"), state, facts)
+
+
+@pytest.fixture(scope="session")
+def nameless_pth(tmp_path_factory) -> Path:
+    """Untrained weights of two classes in the official form, which names no classes."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "two.pth"
+    torch.save({"model": YOLOX("nano", len(CLASSES)).state_dict()}, path)
+    return path
