@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from rayox_model.anchors import anchor_points, check_image_size, decode
 from rayox_model.errors import ModelError
 from rayox_model.nms import non_max_suppression, score_boxes
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_model.weights import NamelessClassesError, read_pth, transfer
 from rayox_model.yolox import VARIANTS, YOLOX
 

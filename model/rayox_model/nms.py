@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 
 
 class ScoredBoxes(NamedTuple):

@@ -18,7 +18,7 @@ from rayox_model.coco_classes import COCO_CLASSES
 from rayox_model.detect import check_images
 from rayox_model.errors import ModelError
 from rayox_model.nms import non_max_suppression, score_boxes
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_model.weights import NamelessClassesError
 
 _EXPORT = "export it undecoded, as `rayox export` and the official export do"

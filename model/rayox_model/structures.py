@@ -1,12 +1,11 @@
-"""What the parts of the detector hand to each other.
+"""What the tensor parts of the detector hand to each other.
 
-B images in a batch, K anchor points, C classes, N boxes of a whole batch, G boxes and D detections of one image,
-H and W the height and width in pixels. Boxes are xyxy float32 pixels of the network's input; images are BGR.
+B images in a batch, K anchor points, C classes, N boxes of a whole batch, H and W the height and width in pixels.
+Boxes are xyxy float32 pixels of the network's input; images are BGR.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
-import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
@@ -49,38 +48,3 @@ class Batch(NamedTuple):
     images: UInt8[Tensor, "B H W 3"]
     targets: Targets
     epoch: int
-
-
-class Detections(NamedTuple):
-    """What was found in one image, highest score first; boxes in the frame its maker states."""
-
-    boxes: Float32[np.ndarray, "D 4"]
-    scores: Float32[np.ndarray, "D"]
-    labels: Int64[np.ndarray, "D"]
-
-
-class Sample(NamedTuple):
-    """One image with its boxes, as augmentation takes and gives it."""
-
-    image: UInt8[np.ndarray, "H W 3"]
-    boxes: Float32[np.ndarray, "G 4"]
-    labels: Int64[np.ndarray, "G"]
-
-
-@runtime_checkable
-class LabelledImages(Protocol):
-    """Random access to a data set's images and their boxes (crowds left out), for augmentation and training."""
-
-    def __len__(self) -> int: ...
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(height, width) of an image, known without decoding it."""
-        ...
-
-    def load(self, index: int) -> Sample:
-        """Decode an image; boxes are in its own pixels."""
-        ...
-
-    def annotations(self, index: int) -> tuple[Float32[np.ndarray, "G 4"], Int64[np.ndarray, "G"]]:
-        """Boxes and labels of an image without decoding it."""
-        ...

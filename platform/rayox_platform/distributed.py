@@ -5,7 +5,7 @@ import torch.distributed as dist
 
 from rayox_model.detect import TorchDetector
 from rayox_model.engine import EngineSettings
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_model.yolox import YOLOX
 from rayox_platform.data.images import FolderImages
 from rayox_platform.evaluation import EvaluationSettings, detect_images

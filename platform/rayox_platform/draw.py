@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 
 Colour = tuple[int, int, int]  # BGR
 

@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt8
 from rayox_model.augment.letterbox import letterbox
 from rayox_model.detect import Detector
 from rayox_model.errors import DataError
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 
 from .data.images import FolderImages
 from .metrics import CocoScores, coco_metrics

@@ -8,7 +8,7 @@ import hotcoco
 import numpy as np
 from jaxtyping import Float64
 
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 
 from .data.coco import CocoDataset
 

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from rayox_model.augment.letterbox import fit_image, letterbox
 from rayox_model.detect import Detector
 from rayox_model.errors import ConfigError, DataError
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 
 from .data.images import read_image
 from .draw import draw_detections

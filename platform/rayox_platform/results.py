@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rayox_model.coco_classes import COCO_CLASSES, COCO_IDS
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 
 
 def category_ids(classes: Sequence[str]) -> tuple[int, ...]:

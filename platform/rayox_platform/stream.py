@@ -5,9 +5,7 @@ have equal rows, so a streaming split that keeps their order deals them round ro
 Each row names its window's first step and its lane: a rank that gets another block than it expects stops.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,56 +14,11 @@ import ray.data
 import ray.train
 from ray.data import DataContext
 
-from rayox_model.augment.sample import make_sample
-from rayox_model.augment.settings import Augment
-from rayox_model.collate import pack, unpack
+from rayox_model.collate import unpack
 from rayox_model.errors import DataError
-from rayox_model.plan import StreamPlan, sample_rng
-from rayox_model.structures import Batch, LabelledImages
-
-Block = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class SampleBlocks:
-    """Turns one row, the number of a block, into that block's augmented samples; runs in the CPU tasks."""
-
-    images: "ray.ObjectRef[LabelledImages]"
-    plan: StreamPlan
-    augment: Augment
-    size: tuple[int, int]
-
-    def __call__(self, block: Block) -> dict[str, np.ndarray]:
-        import cv2
-
-        cv2.setNumThreads(0)  # one task, one core
-        window, lane = divmod(int(block["id"][0]), self.plan.lanes)
-        rows = self.plan.rows(window, lane)
-        images = _images(self.images)
-        samples = [
-            make_sample(
-                images,
-                image,
-                sample_rng(self.plan.seed, epoch, position),
-                self.augment,
-                self.size,
-                strong=self.plan.strong(epoch),
-            )
-            for epoch, position, image in zip(*map(np.ndarray.tolist, rows), strict=True)
-        ]
-        first_step = self.plan.steps(window).start
-        return pack(samples, self.augment.max_boxes)._asdict() | {
-            "epoch": rows.epoch,
-            "first_step": np.full(len(samples), first_step),
-            "lane": np.full(len(samples), lane),
-        }
-
-
-@lru_cache(maxsize=4)
-def _images(reference: "ray.ObjectRef[LabelledImages]") -> LabelledImages:
-    """Once per worker process, not once per block."""
-    images: LabelledImages = ray.get(reference)
-    return images
+from rayox_model.plan import StreamPlan
+from rayox_model.structures import Batch
+from rayox_platform.blocks import Block, SampleBlocks
 
 
 def stream_dataset(blocks: SampleBlocks) -> ray.data.Dataset:

@@ -24,13 +24,14 @@ from rayox_model.engine import EngineSettings, StepReport, TrainState, averaged_
 from rayox_model.errors import ModelError, RayoxError, TrainingError
 from rayox_model.plan import StreamPlan
 from rayox_model.yolox import YOLOX
+from rayox_platform.blocks import SampleBlocks
 from rayox_platform.data.images import FolderImages
 from rayox_platform.distributed import evaluate_together
 from rayox_platform.evaluation import EvaluationSettings
 from rayox_platform.events import EventLog
 from rayox_platform.meter import Meter
 from rayox_platform.resources import Resources
-from rayox_platform.stream import LaneSplit, SampleBlocks, rank_batches, stream_dataset
+from rayox_platform.stream import LaneSplit, rank_batches, stream_dataset
 
 REPORT_SECONDS = 1.0
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_platform import evaluation
 from rayox_platform.evaluation import EvaluationSettings
 

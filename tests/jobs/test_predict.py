@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rayox_model.coco_classes import COCO_CLASSES, COCO_IDS
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_platform import prediction
 from rayox_platform.data.images import read_image
 from rayox_platform.results import category_ids

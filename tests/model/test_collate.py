@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rayox_model.collate import pack, unpack
-from rayox_model.structures import Sample
+from rayox_model.collate import unpack
+from rayox_model.pack import pack
+from rayox_model.samples import Sample
 
 
 def samples(counts=(2, 0, 3)):

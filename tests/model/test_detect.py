@@ -14,7 +14,7 @@ from rayox_model.errors import ConfigError, ExportError, ModelError
 from rayox_model.nms import ScoredBoxes, non_max_suppression, score_boxes
 from rayox_model.onnx_detect import load_onnx_detector
 from rayox_model.onnx_export import export_onnx
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_model.weights import read_pth, transfer
 from rayox_model.yolox import YOLOX
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_platform.draw import PALETTE, contact_sheet, draw_detections
 
 

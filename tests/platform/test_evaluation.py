@@ -12,7 +12,7 @@ import pytest
 from rayox_model.coco_classes import COCO_CLASSES
 from rayox_model.errors import DataError
 from rayox_model.onnx_detect import OnnxDetector
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_platform.data.coco import read_coco
 from rayox_platform.data.images import FolderImages
 from rayox_platform.evaluation import EvaluationSettings, evaluate_detector, match_classes, relabel

@@ -12,7 +12,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from rayox_model.structures import Detections
+from rayox_model.samples import Detections
 from rayox_platform.data.coco import CocoDataset, read_coco
 from rayox_platform.metrics import coco_metrics, coco_results
 

@@ -7,5 +7,5 @@ from rayox_cluster.local import ray_session
 
 @pytest.fixture(scope="session")
 def cluster():
-    with ray_session(None, num_cpus=3, worker_environment={"OMP_NUM_THREADS": "1"}):
+    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}):
         yield

@@ -14,7 +14,7 @@ from rayox_model.augment.geometry import clip_boxes, compose, flip_boxes, scale_
 from rayox_model.augment.letterbox import FILL, fit_size
 from rayox_model.augment.mosaic import load_image
 from rayox_model.augment.settings import Augment
-from rayox_model.structures import LabelledImages, Sample
+from rayox_model.samples import LabelledImages, Sample
 
 PARTNER_TRIES = 64
 

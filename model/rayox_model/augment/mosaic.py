@@ -23,7 +23,7 @@ from rayox_model.augment.geometry import (
 from rayox_model.augment.letterbox import FILL, fit_size
 from rayox_model.augment.settings import Augment
 from rayox_model.errors import DataError
-from rayox_model.structures import LabelledImages, Sample
+from rayox_model.samples import LabelledImages, Sample
 
 
 class Mosaic(NamedTuple):

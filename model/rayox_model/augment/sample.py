@@ -13,7 +13,7 @@ from rayox_model.augment.letterbox import fit_image, pad_image
 from rayox_model.augment.mixup import draw_mixup, draw_partner, mix
 from rayox_model.augment.mosaic import draw_mosaic, load_image, make_mosaic
 from rayox_model.augment.settings import Augment
-from rayox_model.structures import LabelledImages, Sample
+from rayox_model.samples import LabelledImages, Sample
 
 
 def make_sample(

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rayox_model.errors import DataError
-from rayox_model.structures import Sample
+from rayox_model.samples import Sample
 
 from .coco import CocoDataset
 

@@ -1,0 +1,60 @@
+"""The work of the stream's CPU tasks: a block's number in, its augmented samples out.
+
+Nothing here imports torch: a task's process starts in a third of the time and memory without it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import ray
+
+from rayox_model.augment.sample import make_sample
+from rayox_model.augment.settings import Augment
+from rayox_model.pack import pack
+from rayox_model.plan import StreamPlan, sample_rng
+from rayox_model.samples import LabelledImages
+
+Block = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class SampleBlocks:
+    """Turns one row, the number of a block, into that block's augmented samples; runs in the CPU tasks."""
+
+    images: "ray.ObjectRef[LabelledImages]"
+    plan: StreamPlan
+    augment: Augment
+    size: tuple[int, int]
+
+    def __call__(self, block: Block) -> dict[str, np.ndarray]:
+        cv2.setNumThreads(0)  # one task, one core
+        window, lane = divmod(int(block["id"][0]), self.plan.lanes)
+        rows = self.plan.rows(window, lane)
+        images = _images(self.images)
+        samples = [
+            make_sample(
+                images,
+                image,
+                sample_rng(self.plan.seed, epoch, position),
+                self.augment,
+                self.size,
+                strong=self.plan.strong(epoch),
+            )
+            for epoch, position, image in zip(*map(np.ndarray.tolist, rows), strict=True)
+        ]
+        first_step = self.plan.steps(window).start
+        return pack(samples, self.augment.max_boxes)._asdict() | {
+            "epoch": rows.epoch,
+            "first_step": np.full(len(samples), first_step),
+            "lane": np.full(len(samples), lane),
+        }
+
+
+@lru_cache(maxsize=4)
+def _images(reference: "ray.ObjectRef[LabelledImages]") -> LabelledImages:
+    """Once per worker process, not once per block."""
+    images: LabelledImages = ray.get(reference)
+    return images
