@@ -13,6 +13,7 @@ import ray
 
 from rayox_model.augment.sample import make_sample
 from rayox_model.augment.settings import Augment
+from rayox_model.errors import DataError
 from rayox_model.pack import pack
 from rayox_model.plan import StreamPlan, sample_rng
 from rayox_model.samples import LabelledImages
@@ -30,8 +31,14 @@ class SampleBlocks:
     size: tuple[int, int]
 
     def __call__(self, block: Block) -> dict[str, np.ndarray]:
+        """An error of the data travels as a block of its own: of an exception Ray hands on no more than its text."""
         cv2.setNumThreads(0)  # one task, one core
-        window, lane = divmod(int(block["id"][0]), self.plan.lanes)
+        try:
+            return self._block(*divmod(int(block["id"][0]), self.plan.lanes))
+        except DataError as error:
+            return {"error": np.array([error.message]), "hint": np.array([error.hint])}
+
+    def _block(self, window: int, lane: int) -> dict[str, np.ndarray]:
         rows = self.plan.rows(window, lane)
         images = _images(self.images)
         samples = [

@@ -54,6 +54,8 @@ def rank_batches(shard: ray.data.DataIterator, plan: StreamPlan, rank: int, worl
 
 
 def _expect(block: Block | None, first_step: int, lane: int) -> Block:
+    if block is not None and "error" in block:
+        raise DataError(str(block["error"][0]), str(block["hint"][0]))
     got = "its end" if block is None else f"step {block['first_step'][0]}, lane {block['lane'][0]}"
     if block is None or (block["first_step"] != first_step).any() or (block["lane"] != lane).any():
         raise DataError(

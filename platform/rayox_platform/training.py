@@ -4,6 +4,7 @@ The newest whole checkpoint in the run's folder is the one truth: the plan of th
 worker loads it, whether the run is new (step 0 is a checkpoint too), restarted by Ray or resumed by a user.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -116,7 +117,7 @@ def _worker(setup: dict[str, Any]) -> None:
     batches = rank_batches(shard, replace(job.plan, start_step=start), rank, world_size)
     log = EventLog(job.folder) if rank == 0 else None
     if log:
-        log.write("start", {"step": start, "steps": job.plan.num_steps, "workers": world_size})
+        log.write("start", {"step": start, "workers": world_size, "node": os.uname().nodename, "pid": os.getpid()})
     meter, epoch_meter = Meter(world_size), Meter(world_size)
     for report in train(state, batches, job.engine, device, _replica(state.model, world_size, device)):
         meter.add(report)
