@@ -27,6 +27,7 @@ class TrainResult:
     run_id: str
     name: str
     checkpoint: str
+    best_checkpoint: str
     model: str
     pictures: str
     images_per_second: float
@@ -131,6 +132,8 @@ def show_result(console: Console, result: TrainResult) -> None:
     console.table(("metric", "value"), [(name, value) for name, value in result.metrics.items()])
     console.text(f"run         {result.name} (MLflow run {result.run_id})")
     console.text(f"checkpoint  {result.checkpoint}")
+    if result.best_checkpoint != result.checkpoint:
+        console.text(f"best AP     {result.best_checkpoint}")
     console.text(f"pictures    {result.pictures}")
     console.text(
         f"speed       {result.images_per_second:.1f} images/s, {result.data_wait_fraction:.0%} waiting for data"

@@ -141,10 +141,23 @@ def newest_checkpoint(parent: Path) -> Path | None:
     return None
 
 
-def keep_newest(parent: Path, count: int) -> None:
-    """Remove all but the newest count checkpoints."""
-    for folder in sorted(parent.glob("step-*"), reverse=True)[count:]:
-        shutil.rmtree(folder)
+def prune(parent: Path, keep: int) -> None:
+    """Remove all checkpoints but the newest ones and the one of the best AP."""
+    newest_first = sorted(parent.glob("step-*"), reverse=True)
+    best = best_checkpoint(parent)
+    for folder in newest_first[keep:]:
+        if folder != best:
+            shutil.rmtree(folder)
+
+
+def best_checkpoint(parent: Path) -> Path | None:
+    """The checkpoint of the highest AP, the older one of equals; None while none has been evaluated."""
+    ap = {
+        folder: json.loads((folder / FACTS).read_text())["metrics"].get("AP")
+        for folder in sorted(parent.glob("step-*"))
+    }
+    evaluated = [folder for folder, value in ap.items() if value is not None]
+    return max(evaluated, key=lambda folder: ap[folder], default=None)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """The learning rate at a step: a pure function of the step, so that a resumed run needs no scheduler state.
 
-YOLOX (arXiv:2107.08430) Sec. 2.1: quadratic warm-up from zero, cosine to a floor, flat in the closing epochs.
+YOLOX (arXiv:2107.08430) Sec. 2.1: quadratic warm-up from zero, cosine to a floor, flat at the end.
 """
 
 import math
@@ -14,7 +14,7 @@ class Schedule:
     peak: float
     floor_ratio: float  # of the peak
     warmup_steps: int
-    closing_steps: int  # flat at the floor
+    flat_steps: int  # the last ones, at the floor
     num_steps: int
 
     def at(self, step: int) -> float:
@@ -22,8 +22,8 @@ class Schedule:
         if step < self.warmup_steps:
             return self.peak * (step / self.warmup_steps) ** 2
         floor = self.peak * self.floor_ratio
-        cosine_steps = self.num_steps - self.warmup_steps - self.closing_steps
-        if step >= self.num_steps - self.closing_steps or cosine_steps <= 0:
+        cosine_steps = self.num_steps - self.warmup_steps - self.flat_steps
+        if step >= self.num_steps - self.flat_steps or cosine_steps <= 0:
             return floor
         progress = (step - self.warmup_steps) / cosine_steps
         return floor + 0.5 * (self.peak - floor) * (1 + math.cos(math.pi * progress))

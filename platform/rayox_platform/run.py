@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import ray
 
-from rayox_model.checkpoint import averaged_weights, newest_checkpoint, read_facts
+from rayox_model.checkpoint import averaged_weights, best_checkpoint, newest_checkpoint, read_facts
 from rayox_model.detect import TorchDetector
 from rayox_model.errors import ConfigError, DataError
 from rayox_model.onnx_export import export_onnx
@@ -61,7 +61,8 @@ class Finished:
     name: str
     run_id: str
     metrics: Mapping[str, float]
-    checkpoint: str
+    checkpoint: str  # the last one
+    best_checkpoint: str  # the one of the highest AP
     model: str
     pictures: str  # folder of drawn predictions
     images_per_second: float
@@ -198,6 +199,7 @@ def _finish(prepared: Prepared, tracking: Tracking, checkpoint: Path, watch: _Wa
         run_id=tracking.run_id,
         metrics={name: value for name, value in facts.metrics.items() if name[:2] in ("AP", "AR")},
         checkpoint=str(checkpoint),
+        best_checkpoint=str(best_checkpoint(checkpoint.parent) or checkpoint),
         model=str(model),
         pictures=str(prepared.folder / PICTURES),
         images_per_second=watch.mean("images_per_second"),

@@ -27,13 +27,14 @@ def stream_plan(config: Config, num_images: int) -> StreamPlan:
 def engine_settings(config: Config, plan: StreamPlan, device_type: str) -> EngineSettings:
     """device_type is "cuda" or "cpu": precision auto is fp16 on a GPU."""
     train = config.train
+    flat_epochs = train.closing_epochs if train.flat_epochs == "closing" else train.flat_epochs
     ramp = None if train.ema.ramp_steps == "auto" else train.ema.ramp_steps
     return EngineSettings(
         schedule=Schedule(
             peak=train.learning_rate * train.batch_size,
             floor_ratio=train.min_learning_rate_ratio,
             warmup_steps=round(train.warmup_epochs * plan.steps_per_epoch),
-            closing_steps=train.closing_epochs * plan.steps_per_epoch,
+            flat_steps=flat_epochs * plan.steps_per_epoch,
             num_steps=plan.num_steps,
         ),
         epochs=train.epochs,

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rayox_model.augment.settings import Augment
-from rayox_model.checkpoint import Facts, keep_newest, newest_checkpoint, restore, save_checkpoint
+from rayox_model.checkpoint import Facts, newest_checkpoint, prune, restore, save_checkpoint
 from rayox_model.engine import EngineSettings, StepReport, TrainState, averaged_model, new_state, train
 from rayox_model.errors import ModelError, RayoxError, TrainingError
 from rayox_model.plan import StreamPlan
@@ -160,7 +160,7 @@ def _end_epoch(
 
 def _save(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, float], log: EventLog | None) -> None:
     path = save_checkpoint(job.checkpoints, state, _facts(job, state, epoch, metrics))
-    keep_newest(job.checkpoints, job.keep)
+    prune(job.checkpoints, job.keep)
     if log:
         log.write("checkpoint", {"step": state.step, "path": str(path)})
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from rayox_model.assign.settings import SimOTA
 from rayox_model.checkpoint import (
     Facts,
     averaged_weights,
-    keep_newest,
+    best_checkpoint,
     newest_checkpoint,
+    prune,
     read_facts,
     save_checkpoint,
     verify,
@@ -28,7 +30,7 @@ FILES = ("model.safetensors", "ema.safetensors", "training.pt", "checkpoint.json
 @pytest.fixture
 def state():
     settings = EngineSettings(
-        schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, closing_steps=0, num_steps=4),
+        schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, flat_steps=0, num_steps=4),
         epochs=1,
         closing_epochs=0,
         image_size=(64, 64),
@@ -100,8 +102,14 @@ def test_another_format_is_refused(tmp_path, state):
         read_facts(folder)
 
 
-def test_only_the_newest_are_kept(tmp_path, state):
-    for step in (1, 2, 3):
-        save_checkpoint(tmp_path, state, facts(step))
-    keep_newest(tmp_path, 2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+def test_the_newest_and_the_best_are_kept(tmp_path, state):
+    for step, ap in enumerate((0.1, 0.7, 0.2, 0.7, 0.3), start=1):
+        save_checkpoint(tmp_path, state, replace(facts(step), metrics={"AP": ap}))
+        prune(tmp_path, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000004", "step-00000005"]
+    assert best_checkpoint(tmp_path) == tmp_path / "step-00000002"
+
+
+def test_without_an_evaluation_none_is_the_best(tmp_path, state):
+    save_checkpoint(tmp_path, state, replace(facts(1), metrics={}))
+    assert best_checkpoint(tmp_path) is None

@@ -18,7 +18,7 @@ CLASSES = ("a", "b")
 
 def toy_settings(steps, precision="fp32", optimizer="adamw", closing_epochs=0, epochs=1, multi_scale=(0, 0)):
     return EngineSettings(
-        schedule=Schedule(peak=2e-3, floor_ratio=0.5, warmup_steps=2, closing_steps=0, num_steps=steps),
+        schedule=Schedule(peak=2e-3, floor_ratio=0.5, warmup_steps=2, flat_steps=0, num_steps=steps),
         epochs=epochs,
         closing_epochs=closing_epochs,
         image_size=(64, 64),

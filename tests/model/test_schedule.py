@@ -9,7 +9,7 @@ from rayox_model.schedule import Schedule
 from rayox_model.structures import Targets
 from rayox_model.yolox import YOLOX
 
-SCHEDULE = Schedule(peak=0.01, floor_ratio=0.05, warmup_steps=10, closing_steps=20, num_steps=100)
+SCHEDULE = Schedule(peak=0.01, floor_ratio=0.05, warmup_steps=10, flat_steps=20, num_steps=100)
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_learning_rate_rises_quadratically_falls_as_cosine_and_stays_flat(step, 
     assert SCHEDULE.at(step) == pytest.approx(rate)
 
 
-def test_a_run_of_warmup_and_closing_alone_has_a_rate():
-    short = Schedule(peak=1.0, floor_ratio=0.1, warmup_steps=2, closing_steps=2, num_steps=4)
+def test_a_run_of_warmup_and_floor_alone_has_a_rate():
+    short = Schedule(peak=1.0, floor_ratio=0.1, warmup_steps=2, flat_steps=2, num_steps=4)
     assert [short.at(step) for step in range(4)] == [0.0, 0.25, 0.1, 0.1]
 
 

@@ -61,10 +61,16 @@ def _either(numbers: list[int]) -> str:
 
 def _phases_fit(config: Config) -> Iterator[Conflict]:
     epochs, warmup, closing = config.train.epochs, config.train.warmup_epochs, config.train.closing_epochs
+    flat = config.train.flat_epochs
     if closing > epochs:
         yield Conflict(
             ("train.closing_epochs", "train.epochs"),
             f"train.closing_epochs {closing} is more than train.epochs {epochs}; use train.closing_epochs={epochs}",
+        )
+    if flat != "closing" and flat > epochs:
+        yield Conflict(
+            ("train.flat_epochs", "train.epochs"),
+            f"train.flat_epochs {flat} is more than train.epochs {epochs}; use train.flat_epochs={epochs}",
         )
     if warmup >= epochs:
         yield Conflict(

@@ -90,7 +90,7 @@ class Train(Section):
     learning_rate: Annotated[float, Gt(0)] = 0.01 / 64
     """Peak learning rate per image of the global batch."""
     min_learning_rate_ratio: Fraction = 0.05
-    """Share of the peak learning rate that the closing epochs run at."""
+    """Share of the peak learning rate that it falls to."""
     weight_decay: Annotated[float, Ge(0)] = 5e-4
     """Weight decay of the convolution weights; batch norm and biases have none."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
@@ -98,7 +98,9 @@ class Train(Section):
     warmup_epochs: Annotated[float, Ge(0)] = 5.0
     """Epochs over which the learning rate rises quadratically from zero."""
     closing_epochs: Size = 15
-    """Last epochs, without mosaic and mixup, with the L1 loss, at the lowest learning rate."""
+    """Last epochs, without mosaic and mixup, with the L1 loss."""
+    flat_epochs: Size | Literal["closing"] = "closing"
+    """Last epochs at the lowest learning rate; closing: all closing epochs, as published."""
     ema: Ema = Ema()
     """The moving average of the weights."""
     multi_scale: Reach = (5, 5)
