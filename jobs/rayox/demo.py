@@ -9,7 +9,7 @@ from rayox.train import show_result, train
 
 @click.command("demo")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--address", help="Ray cluster to run on; by default this machine.")
+@click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
 @json_option
 def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> None:
     """Train on the embedded data set with two workers, evaluate, and draw what was found; in minutes."""

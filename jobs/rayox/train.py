@@ -46,7 +46,7 @@ class TrainResult:
     metavar="auto|RUN",
     help="Go on with a run (auto: the recipe's last) from its newest checkpoint.",
 )
-@click.option("--address", help="Ray cluster to run on; by default this machine.")
+@click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
 @click.option("--dry-run", is_flag=True, help="Check settings, model and data, and stop before anything starts.")
 @json_option
 def command(
@@ -93,11 +93,15 @@ def train(
         return None
     _say_what_starts(prepared, console)
     plan = prepared.plan
-    with (
-        TrainingPanel(config.name, plan.num_steps, plan.batch_size, plan.epochs, console) as panel,
-        ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}),
-    ):
-        finished = run_training(prepared, panel.show)
+    try:
+        with (
+            TrainingPanel(config.name, plan.num_steps, plan.batch_size, plan.epochs, console) as panel,
+            ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}),
+        ):
+            finished = run_training(prepared, panel.show)
+    except KeyboardInterrupt:
+        console.note(f"stopped; the same command with --resume {config.name} goes on from the newest checkpoint")
+        raise
     return TrainResult(seconds=round(time.perf_counter() - started, 1), **asdict(finished))
 
 
