@@ -19,7 +19,7 @@ def unpack(columns: Mapping[str, np.ndarray], epoch: int) -> Batch:
     Read-only columns (as Ray hands out, from memory shared by processes) are copied once, others are not.
     """
     present = np.arange(columns["boxes"].shape[1]) < columns["num_boxes"][:, None]  # [n, G]
-    image_index = present.nonzero()[0]
+    image_index = np.ascontiguousarray(present.nonzero()[0])  # a column of pairs otherwise
     targets = Targets(
         boxes=torch.from_numpy(columns["boxes"][present]),
         labels=torch.from_numpy(columns["labels"][present].astype(np.int64)),
