@@ -67,8 +67,8 @@ def _corners(detections: Detections, number: int, shape: tuple[int, ...]) -> tup
 def _draw_box(image: UInt8[np.ndarray, "H W 3"], box: tuple[int, int, int, int], text: str, colour: Colour) -> None:
     left, top, right, bottom = box
     size = float(np.sqrt(image.shape[0] * image.shape[1]))
-    line = max(round(size / 280), 1)
-    cv2.rectangle(image, (left, top), (right, bottom), _EDGE, line + max(2, line // 2))
+    line = max(round(size / 280), 2)  # one pixel would drown in its dark edge
+    cv2.rectangle(image, (left, top), (right, bottom), _EDGE, line + 2)
     cv2.rectangle(image, (left, top), (right, bottom), colour, line)
     _draw_label(image, (left, top), text, colour, scale=max(size / 1100, 0.35))
 
