@@ -16,7 +16,7 @@ from rayox_platform.config.origin import Rank
 from rayox_platform.config.tree import Config
 
 if TYPE_CHECKING:
-    from rayox_platform.run import Prepared
+    from rayox_platform.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ def train(
 ) -> TrainResult | None:
     """Check everything, then run; None after a dry run. Raises a RayoxError of the part that failed."""
     from rayox_cluster.local import ray_session
-    from rayox_platform.run import prepare, run_training
+    from rayox_platform.prepare import prepare
+    from rayox_platform.record import recorded
+    from rayox_platform.run import run_training
 
     loaded.require("data.train.annotations", "data.val.annotations")
     started = time.perf_counter()
@@ -95,10 +97,11 @@ def train(
     plan = prepared.plan
     try:
         with (
+            recorded(prepared) as tracking,
             TrainingPanel(config.name, plan.num_steps, plan.batch_size, plan.epochs, console) as panel,
             ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}),
         ):
-            finished = run_training(prepared, panel.show)
+            finished = run_training(prepared, tracking, panel.show)
     except KeyboardInterrupt:
         console.note(f"stopped; the same command with --resume {config.name} goes on from the newest checkpoint")
         raise
@@ -107,7 +110,7 @@ def train(
 
 def _named(loaded: LoadedConfig, resume: str | None) -> Config:
     """The settings under the run's own name: the given one, or the recipe's with the time."""
-    from rayox_platform.run import last_run, runs_folder
+    from rayox_platform.prepare import last_run, runs_folder
 
     config, given = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
     if resume == "auto":

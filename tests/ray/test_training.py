@@ -13,7 +13,9 @@ from rayox_model.checkpoint import averaged_weights, newest_checkpoint, read_fac
 from rayox_model.errors import ConfigError, DataError
 from rayox_platform.config import Config
 from rayox_platform.models import open_detector
-from rayox_platform.run import prepare, run_training
+from rayox_platform.prepare import prepare
+from rayox_platform.record import recorded
+from rayox_platform.run import Finished, run_training
 
 pytestmark = pytest.mark.ray
 
@@ -47,6 +49,12 @@ def toy_config(toy_data: Path, storage: Path, name: str, images: Path | None = N
     )
 
 
+def train(config: Config, show) -> Finished:
+    prepared = prepare(config, resume=False)
+    with recorded(prepared) as tracking:
+        return run_training(prepared, tracking, show)
+
+
 @pytest.fixture(scope="module")
 def trained(cluster, toy_data, tmp_path_factory):
     """One undisturbed run, shared by the tests here."""
@@ -54,7 +62,7 @@ def trained(cluster, toy_data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAYOX_STATE", str(folder / "state"))
         events: list[dict[str, object]] = []
-        finished = run_training(prepare(toy_config(toy_data, folder, "whole"), resume=False), events.append)
+        finished = train(toy_config(toy_data, folder, "whole"), events.append)
         yield folder, finished, events
 
 
@@ -97,7 +105,7 @@ def test_a_killed_worker_changes_nothing(trained, toy_data):
         elif event["kind"] == "epoch" and event["epoch"] == 1:
             os.kill(starts[0]["pid"], signal.SIGKILL)
 
-    again = run_training(prepare(toy_config(toy_data, folder, "killed"), resume=False), kill_after_first_epoch)
+    again = train(toy_config(toy_data, folder, "killed"), kill_after_first_epoch)
     assert [start["step"] for start in starts] in ([0, 3], [0, 0])  # killed before or after its checkpoint was whole
     assert again.steps == finished.steps
     whole, resumed = (averaged_weights(Path(run.checkpoint)) for run in (finished, again))
@@ -115,7 +123,7 @@ def test_an_unreadable_image_ends_the_run_at_once_with_its_path(cluster, toy_dat
     config = toy_config(toy_data, tmp_path, "damaged", images=images)
     events: list[dict[str, object]] = []
     with pytest.raises(DataError, match=r"train3\.png"):
-        run_training(prepare(config, resume=False), events.append)
+        train(config, events.append)
     assert sum(event["kind"] == "start" for event in events) <= 1
     client = MlflowClient(f"sqlite:///{tmp_path / 'state' / 'mlflow.db'}")
     run = client.search_runs([client.get_experiment_by_name("rayox").experiment_id])[0]

@@ -1,0 +1,87 @@
+"""Everything about a training that can be checked before anything starts: its name, model and data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rayox_model.checkpoint import newest_checkpoint
+from rayox_model.errors import ConfigError, DataError
+from rayox_model.plan import StreamPlan
+from rayox_model.weights import Transfer
+from rayox_model.yolox import YOLOX
+from rayox_platform.config.tree import Config
+from rayox_platform.data.images import FolderImages
+from rayox_platform.data.resolve import resolve_split
+from rayox_platform.models import new_model
+from rayox_platform.settings import stream_plan
+from rayox_platform.state import state_folder
+
+RESULT = "result.json"  # in a finished run's folder
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training whose settings, model and data have been checked; nothing is started or written yet."""
+
+    config: Config
+    folder: Path
+    plan: StreamPlan
+    train_images: FolderImages
+    val_images: FolderImages
+    network: YOLOX
+    transferred: Transfer | None
+    resumed: bool
+
+
+def runs_folder(config: Config) -> Path:
+    return Path(config.storage).expanduser().absolute() if config.storage else state_folder() / "runs"
+
+
+def last_run(folder: Path, recipe: str) -> str:
+    """The youngest unfinished run of a recipe. Raises ConfigError when there is none."""
+    runs = [run for run in folder.glob(f"{recipe}-*") if not (run / RESULT).exists()]
+    runs = [run for run in runs if newest_checkpoint(run / "checkpoints")]
+    if not runs:
+        raise ConfigError(
+            f"--resume auto: no unfinished run of {recipe} in {folder}", "leave --resume out to start one"
+        )
+    return max(runs, key=lambda run: run.stat().st_mtime).name
+
+
+def prepare(config: Config, *, resume: bool, drawing: Callable[[int, int], None] | None = None) -> Prepared:
+    """Check a training in the order settings, model, data. Raises a RayoxError of what is wrong.
+
+    drawing is told (done, total) while the embedded data set is drawn.
+    """
+    if config.name in (".", "..") or "/" in config.name or "\0" in config.name:
+        raise ConfigError(f"name: {config.name!r} cannot be a folder's name", "use letters, digits and dashes")
+    folder = runs_folder(config) / config.name
+    _check_name(folder, resume)
+    if config.model.init:
+        new_model(config.model.size, ("any",), config.model.init, config.train.seed)
+    load = partial(resolve_split, state=state_folder(), progress=drawing)
+    train, train_images = load(str(config.data.train.annotations), config.data.train.images)
+    val, val_images = load(str(config.data.val.annotations), config.data.val.images)
+    if train.classes != val.classes:
+        raise DataError(
+            f"{val.source}: its classes {', '.join(val.classes)} are not those of {train.source}: "
+            f"{', '.join(train.classes)}",
+            "give both files the same categories",
+        )
+    network, transferred = new_model(config.model.size, train.classes, config.model.init, config.train.seed)
+    plan = stream_plan(config, len(train))
+    return Prepared(config, folder, plan, train_images, val_images, network, transferred, resume)
+
+
+def _check_name(folder: Path, resume: bool) -> None:
+    exists = newest_checkpoint(folder / "checkpoints") is not None
+    if exists and not resume:
+        raise ConfigError(
+            f"name: there is a run {folder.name} in {folder.parent} already",
+            f"give another --name, or go on with it by --resume {folder.name}",
+        )
+    if resume and not exists:
+        raise ConfigError(f"--resume {folder.name}: no checkpoint of such a run in {folder.parent}", "check the name")
+    if (folder / RESULT).exists():
+        raise ConfigError(f"--resume {folder.name}: this run is finished", "start a new one under another --name")
