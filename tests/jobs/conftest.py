@@ -20,7 +20,7 @@ from rayox_platform.config.tree import Config
 
 CLASSES = ("dim", "bright")  # of toy_data
 ENGINE = EngineSettings(
-    schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, closing_steps=0, num_steps=4),
+    schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, flat_steps=0, num_steps=4),
     epochs=1,
     closing_epochs=0,
     image_size=(64, 64),
