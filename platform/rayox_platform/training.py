@@ -5,7 +5,10 @@ worker loads it, whether the run is new (step 0 is a checkpoint too), restarted 
 """
 
 import os
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,10 +97,24 @@ def fit(job: TrainJob, resources: Resources) -> Path:
         dataset_config=LaneSplit(),
     )
     try:
-        trainer.fit()
+        with _interruptible():
+            trainer.fit()
     except (RayError, ray.train.TrainingFailedError) as error:
         raise _as_user_error(error, job) from error
     return _newest(job)[0]
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ray Train ends its workers at Ctrl-C and then exits with 0; make that a KeyboardInterrupt again."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _worker(setup: dict[str, Any]) -> None:
