@@ -1,6 +1,8 @@
 """Ray on this machine, or the cluster at an address, for the length of one verb: started quietly, always ended."""
 
 import os
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +28,10 @@ def ray_session(
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     import ray
 
-    runtime = {"env_vars": worker_environment or {}}
+    runtime: dict[str, object] = {"env_vars": worker_environment or {}}
     local = address in (None, "local")
+    if local:  # Ray hands the interpreter's path to a shell as it stands: one with a space must come quoted
+        runtime["py_executable"] = shlex.quote(sys.executable)
     try:
         if local:
             with _short_temp_folder() as folder:
