@@ -1,5 +1,6 @@
 """`rayox train`: from a recipe to a trained, evaluated and recorded detector."""
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -145,5 +146,5 @@ def show_result(console: Console, result: TrainResult) -> None:
     console.text(
         f"speed       {result.images_per_second:.1f} images/s, {result.data_wait_fraction:.0%} waiting for data"
     )
-    console.text(f"curves      mlflow ui --backend-store-uri {result.tracking_uri}")
+    console.text(f"curves      mlflow ui --backend-store-uri {shlex.quote(result.tracking_uri)}")
     console.result(asdict(result))
