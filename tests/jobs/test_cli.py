@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -215,7 +216,7 @@ def test_a_defect_with_debugging_on(verb, capsys, monkeypatch):
 
 
 def test_a_reader_that_leaves_early():
-    command = f"{sys.executable} -m rayox config explain --json | head -c 1; exit ${{PIPESTATUS[0]}}"
+    command = f"{shlex.quote(sys.executable)} -m rayox config explain --json | head -c 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=Path.cwd())
     assert done.stderr == ""
     assert done.returncode in (0, cli.BROKEN_PIPE)  # 0 when all of it fitted into the pipe
