@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import ray
 from rayox_model.checkpoint import averaged_weights, best_checkpoint, read_facts
 from rayox_model.onnx_export import export_onnx
 from rayox_model.yolox import YOLOX
+from rayox_platform.drill import Kill
 from rayox_platform.events import Follower
 from rayox_platform.examples import draw_examples
 from rayox_platform.prepare import RESULT, Prepared
@@ -40,12 +41,17 @@ class Finished:
     tracking_uri: str
 
 
-def run_training(prepared: Prepared, tracking: Tracking, show: Callable[[Event], None]) -> Finished:
-    """Train on the connected Ray cluster; show is called with every event of the run, from another thread."""
+def run_training(
+    prepared: Prepared, tracking: Tracking, show: Callable[[Event], None], kills: tuple[Kill, ...] = ()
+) -> Finished:
+    """Train on the connected Ray cluster; show is called with every event of the run, from another thread.
+
+    kills are the faults of a drill.
+    """
     config, folder = prepared.config, prepared.folder
     cluster = ray.cluster_resources()
     resources = solve(config.train.workers[1], cluster.get("CPU", 0), cluster.get("GPU", 0))
-    job = _job(prepared, "cuda" if resources.gpu else "cpu")
+    job = replace(_job(prepared, "cuda" if resources.gpu else "cpu"), kills=kills)
     if not prepared.resumed:
         start_run(job, prepared.network)
     watch = _Watch(tracking, show)

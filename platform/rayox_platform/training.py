@@ -31,6 +31,7 @@ from rayox_model.yolox import YOLOX
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.data.images import FolderImages
 from rayox_platform.distributed import evaluate_together
+from rayox_platform.drill import Kill
 from rayox_platform.evaluation import EvaluationSettings
 from rayox_platform.events import EventLog
 from rayox_platform.meter import Meter
@@ -58,6 +59,7 @@ class TrainJob:
     keep: int
     max_failures: int
     config: dict[str, Any]
+    kills: tuple[Kill, ...] = ()  # of a drill
 
     @property
     def checkpoints(self) -> Path:
@@ -139,6 +141,8 @@ def _worker(setup: dict[str, Any]) -> None:
     for report in train(state, batches, job.engine, device, _replica(state.model, world_size, device)):
         meter.add(report)
         epoch_meter.add(report)
+        for kill in job.kills:
+            kill.strike(job.folder, rank, state.step)
         if log and meter.age_seconds > REPORT_SECONDS:
             log.write("progress", _progress(report, meter, state))
             meter = Meter(world_size)

@@ -1,8 +1,6 @@
 """The main job on a toy data set: trained by two workers, evaluated, recorded; a killed worker changes nothing."""
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from mlflow import MlflowClient
 from rayox_model.checkpoint import averaged_weights, newest_checkpoint, read_facts
 from rayox_model.errors import ConfigError, DataError
 from rayox_platform.config import Config
+from rayox_platform.drill import Kill
 from rayox_platform.models import open_detector
 from rayox_platform.prepare import prepare
 from rayox_platform.record import recorded
@@ -49,10 +48,16 @@ def toy_config(toy_data: Path, storage: Path, name: str, images: Path | None = N
     )
 
 
-def train(config: Config, show) -> Finished:
+def train(config: Config, show, kills: tuple[Kill, ...] = ()) -> Finished:
     prepared = prepare(config, resume=False)
     with recorded(prepared) as tracking:
-        return run_training(prepared, tracking, show)
+        return run_training(prepared, tracking, show, kills)
+
+
+def assert_same_weights(one: Finished, other: Finished) -> None:
+    mine, others = (averaged_weights(Path(run.checkpoint)) for run in (one, other))
+    assert mine.keys() == others.keys()
+    assert all(torch.equal(mine[name], others[name]) for name in mine)
 
 
 @pytest.fixture(scope="module")
@@ -94,22 +99,16 @@ def test_mlflow_has_one_finished_run_with_parameters_curves_and_pictures(trained
     assert artifacts >= {"model", "predictions"}
 
 
-def test_a_killed_worker_changes_nothing(trained, toy_data):
-    """SIGKILL rank 0 after the first epoch; the run goes on and ends with the same weights."""
+@pytest.mark.parametrize(("rank", "step", "resumes_at"), [(0, 4, 3), (1, 2, 0)])
+def test_a_killed_worker_changes_nothing(trained, toy_data, rank, step, resumes_at):
+    """SIGKILL a rank after a step; the run goes on from the last checkpoint and ends with the same weights."""
     folder, finished, _ = trained
-    starts = []
-
-    def kill_after_first_epoch(event):
-        if event["kind"] == "start":
-            starts.append(event)
-        elif event["kind"] == "epoch" and event["epoch"] == 1 and len(starts) == 1:
-            os.kill(starts[0]["pid"], signal.SIGKILL)
-
-    again = train(toy_config(toy_data, folder, "killed"), kill_after_first_epoch)
-    assert [start["step"] for start in starts] in ([0, 3], [0, 0])  # killed before or after its checkpoint was whole
+    events: list[dict[str, object]] = []
+    config = toy_config(toy_data, folder, f"killed-rank{rank}-step{step}")
+    again = train(config, events.append, kills=(Kill(rank, step),))
+    assert [event["step"] for event in events if event["kind"] == "start"] == [0, resumes_at]
     assert again.steps == finished.steps
-    whole, resumed = (averaged_weights(Path(run.checkpoint)) for run in (finished, again))
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert_same_weights(finished, again)
 
 
 def test_an_unreadable_image_ends_the_run_at_once_with_its_path(cluster, toy_data, tmp_path, monkeypatch):
