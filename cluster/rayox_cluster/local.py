@@ -12,6 +12,7 @@ from rayox_model.errors import ClusterError
 
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
 MAX_TEMP_FOLDER_BYTES = 40
+MIN_CPUS = 2  # logical ones: on a single core training and its data take turns
 
 
 @contextmanager
@@ -26,6 +27,8 @@ def ray_session(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # today's default warns about tomorrow's
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # on a busy machine Ray's 30 are not enough
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # deaths of workers are told by the run's own events
     # Ray's own 15 gives a training a tenth of the machine beside any other busy program.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
@@ -34,33 +37,32 @@ def ray_session(
     local = address in (None, "local")
     if local:  # Ray hands the interpreter's path to a shell as it stands: one with a space must come quoted
         runtime["py_executable"] = shlex.quote(sys.executable)
-    try:
+    options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": runtime}
+    with _short_temp_folder() as folder:
         if local:
-            with _short_temp_folder() as folder:
-                ray.init(
-                    address="local",
-                    num_cpus=num_cpus or os.cpu_count(),
-                    include_dashboard=False,
-                    logging_level="ERROR",
-                    log_to_driver=False,
-                    _temp_dir=str(folder),
-                    runtime_env=runtime,
-                )
-                try:
-                    yield
-                finally:
-                    ray.shutdown()
-        else:
-            ray.init(address=address, logging_level="ERROR", log_to_driver=False, runtime_env=runtime)
-            try:
-                yield
-            finally:
-                ray.shutdown()
-    except ConnectionError as error:
-        raise ClusterError(
-            f"no Ray cluster answers at {address}: {error}",
-            "leave the address out to run on this machine, or check that the cluster is up",
-        ) from error
+            cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)
+            options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}
+        try:
+            ray.init(address=address or "local", **options)
+        except Exception as error:
+            raise _not_connected(address, error) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _not_connected(address: str | None, error: Exception) -> ClusterError:
+    text = " ".join(str(error).split())[:300]
+    if address in (None, "local"):
+        return ClusterError(
+            f"Ray cannot be started on this machine: {text}",
+            "the machine may be too busy or out of memory or disk; try again, or name a running cluster by --address",
+        )
+    return ClusterError(
+        f"no Ray cluster answers at {address}: {text}",
+        "leave the address out to run on this machine, or check that the cluster is up",
+    )
 
 
 @contextmanager

@@ -4,7 +4,9 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
-from rayox.train import show_result, train
+from rayox.train import TrainResult, show_result, train
+
+ALIAS = "champion"
 
 
 @click.command("demo")
@@ -12,8 +14,23 @@ from rayox.train import show_result, train
 @click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
 @json_option
 def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> None:
-    """Train on the embedded data set with two workers, evaluate, and draw what was found; in minutes."""
+    """Train on the embedded data set with two workers, evaluate, register it as champion, draw what it finds."""
     console = Console(as_json)
     result = train(load_recipe("shapes", overrides), console, address=address)
     assert result is not None
+    _crown(result)
     show_result(console, result)
+    console.note(f"next        rayox predict models:/{_name(result)}@{ALIAS} PHOTOS -o found; rayox models list")
+
+
+def _crown(result: TrainResult) -> None:
+    from rayox_platform.registry import find_version, set_alias
+    from rayox_platform.state import state_folder
+    from rayox_platform.tracking import connect
+
+    store = connect(result.tracking_uri, state_folder(), experiment=None)
+    set_alias(store, find_version(store, _name(result), result.registered.rpartition("/")[2]), ALIAS)
+
+
+def _name(result: TrainResult) -> str:
+    return result.registered.split("/")[1]

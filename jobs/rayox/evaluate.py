@@ -48,7 +48,7 @@ class EvaluateResult:
 )
 @json_option
 def command(model: str, overrides: tuple[str, ...], output: Path | None, as_json: bool) -> None:
-    """Measure a MODEL: a checkpoint folder, an official .pth or an .onnx.
+    """Measure a MODEL: a checkpoint folder, an official .pth, an .onnx, or a registered models:/NAME@ALIAS.
 
     The data are data.val.annotations and data.val.images; without them, those a checkpoint was trained with. Classes
     are matched by name; a file that does not name its classes has those of the data, if there are as many. Images go
@@ -71,11 +71,13 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
     """
     from rayox_platform.evaluation import evaluate_detector
     from rayox_platform.metrics import coco_results
-    from rayox_platform.models import checkpoint_facts, open_detector
+    from rayox_platform.models import checkpoint_facts, local_model, open_detector
+    from rayox_platform.state import state_folder
 
     if output is not None and not output.absolute().parent.is_dir():
         raise ConfigError(f"-o: {output.parent}: no such folder", "make it, or name another file")
-    facts = checkpoint_facts(model)
+    model_path = local_model(model, loaded.config.tracking.uri, state_folder())
+    facts = checkpoint_facts(model_path)
     trained = Config.model_validate(facts.config) if facts else Config()
     if trained.data.val.annotations is None:
         loaded.require("data.val.annotations")
@@ -87,7 +89,7 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
         console.note(f"{model} does not name its classes: those of the data are taken, in their order")
         return classes
 
-    detector = open_detector(model, size, names)
+    detector = open_detector(model_path, size, names)
     with progress_of("evaluate") as show:
         evaluation = evaluate_detector(detector, images(), _settings(loaded, trained), show)
     if output is not None:

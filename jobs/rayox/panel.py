@@ -1,63 +1,203 @@
-"""What a watcher sees of a training run: one bar (or lines in a pipe), and a line of metrics for every evaluation."""
+"""What a watcher sees of a training run: one live panel on a terminal, plain lines in a pipe; both on stderr."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Any
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any
 
 from rayox.console import Console
-from rayox.progress import Progress, progress
+from rayox.progress import duration
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_STAGE_LINES = 20.0
+BAR_WIDTH = 32
+
+
+@dataclass
+class TrainingStatus:
+    """A run as its events tell it, in words; times are those of the events' clock (seconds since 1970)."""
+
+    name: str
+    num_steps: int
+    epochs: int
+    stage: str = "checking"
+    stage_since: float = field(default_factory=time.time)
+    step: int = 0
+    epoch: int = 0
+    running: bool = False
+    speed: float = 0.0  # images per second
+    seconds_per_step: float = 0.0
+    data_wait: float = 0.0
+    losses: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float = 0.0
+    checkpoint_time: float | None = None
+
+    def enter(self, stage: str) -> None:
+        self.stage, self.stage_since, self.running = stage, time.time(), False
+
+    def take(self, event: Mapping[str, Any]) -> str | None:
+        """Follow an event; the line it is worth keeping, if any."""
+        match event["kind"]:
+            case "stage":
+                self.enter(event["text"])
+            case "start":
+                return self._start(event)
+            case "progress":
+                self._progress(event)
+            case "checkpoint":
+                self.checkpoint_time = event["time"]
+            case "epoch":
+                return self._epoch(event)
+        return None
+
+    def _start(self, event: Mapping[str, Any]) -> str | None:
+        again = self.step > 0
+        self.enter("waiting for the first batch")
+        self.step = event["step"]
+        self.checkpoint_time = event.get("checkpoint_time", self.checkpoint_time)
+        workers = f"{event['workers']} worker{'s' if event['workers'] > 1 else ''}"
+        return f"restarted at step {event['step']} with {workers}" if again else None
+
+    def _progress(self, event: Mapping[str, Any]) -> None:
+        self.running = True
+        self.step, self.epoch = event["step"], event["epoch"]
+        self.speed, self.data_wait = event["images_per_second"], event["data_wait_fraction"]
+        self.seconds_per_step = event["seconds_per_step"]
+        self.learning_rate = event["learning_rate"]
+        self.losses = {name.removeprefix("loss_"): event[name] for name in event if name.startswith("loss_")}
+
+    def _epoch(self, event: Mapping[str, Any]) -> str | None:
+        metrics = event["metrics"]
+        self.step, self.epoch = event["step"], event["epoch"] - 1
+        if "AP" not in metrics:
+            return None
+        return (
+            f"epoch {event['epoch']}/{self.epochs}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
+            f"loss {metrics['loss_total']:.2f}  {metrics['images_per_second']:.1f} images/s"
+        )
+
+    def headline(self) -> str:
+        """How far it is and when it ends."""
+        if not self.running:
+            return f"{self.name}  {self.stage}  {duration(time.time() - self.stage_since)}"
+        left = (self.num_steps - self.step) * self.seconds_per_step
+        return (
+            f"{self.name}  step {self.step}/{self.num_steps}  epoch {self.epoch + 1}/{self.epochs}  "
+            f"{self.speed:.1f} images/s  ETA {duration(left)}"
+        )
+
+    def details(self) -> str:
+        """Losses, the share of time that waits for data, and how much a crash now would cost."""
+        if not self.running:
+            return ""
+        terms = "  ".join(f"{name} {value:.2f}" for name, value in self.losses.items() if name != "total" and value)
+        age = "none yet" if self.checkpoint_time is None else f"{duration(time.time() - self.checkpoint_time)} ago"
+        return (
+            f"loss {self.losses.get('total', 0):.2f} ({terms})  rate {self.learning_rate:.2g}  "
+            f"data-wait {self.data_wait:.0%}  checkpoint {age}"
+        )
 
 
 class TrainingPanel:
-    """Feed it the run's events; it opens its bar with the first step, so start-up does not count as training."""
+    """Shows a run: tell it stages, feed it the run's events (from any thread); it keeps itself fresh."""
 
-    def __init__(self, name: str, num_steps: int, batch_size: int, epochs: int, console: Console) -> None:
-        self._name, self._num_steps, self._batch_size, self._epochs = name, num_steps, batch_size, epochs
+    def __init__(self, name: str, num_steps: int, epochs: int, console: Console) -> None:
+        self._status = TrainingStatus(name, num_steps, epochs)
         self._console = console
-        self._context: AbstractContextManager[Progress] | None = None
-        self._bar: Progress | None = None
-        self._step = 0
+        self._lock = Lock()
+        self._live: Live | None = None
+        self._lines: PlainLines | None = None
 
     def __enter__(self) -> "TrainingPanel":
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            self._live = _live(self._status)
+            self._live.start()
+        else:
+            self._lines = PlainLines(self._status)
+            self._lines.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._context is not None:
-            self._context.__exit__(None, None, None)
+        if self._live is not None:
+            self._live.stop()
+        if self._lines is not None:
+            self._lines.stop()
+
+    def stage(self, text: str) -> None:
+        """What is being done before the first step, or after the last one."""
+        with self._lock:
+            self._status.enter(text)
 
     def show(self, event: Mapping[str, Any]) -> None:
-        kind = event["kind"]
-        if kind == "start":
-            self._start(event)
-        elif kind == "progress":
-            self._advance(
-                event["step"],
-                f"epoch {event['epoch'] + 1}/{self._epochs}  loss {event['loss_total']:.2f}  "
-                f"data-wait {event['data_wait_fraction']:.0%}",
-            )
-        elif kind == "epoch":
-            self._epoch(event)
+        with self._lock:
+            kept = self._status.take(event)
+        if kept and self._live is not None:
+            self._live.console.print(kept, markup=False, highlight=False)
+        elif kept:
+            self._console.note(kept)
 
-    def _start(self, event: Mapping[str, Any]) -> None:
-        if self._bar is not None:
-            self._console.note(f"restarted at step {event['step']} with {event['workers']} workers")
-            self._step = event["step"]
-            return
-        total = (self._num_steps - event["step"]) * self._batch_size
-        self._context = progress(total, f"train {self._name}")
-        self._bar = self._context.__enter__()
-        self._step = event["step"]
 
-    def _advance(self, step: int, note: str) -> None:
-        if self._bar is not None and step > self._step:
-            self._bar.advance((step - self._step) * self._batch_size, note)
-            self._step = step
+class PlainLines:
+    """For a log: a line every ten seconds of training; a stage is named once it has lasted."""
 
-    def _epoch(self, event: Mapping[str, Any]) -> None:
-        metrics = event["metrics"]
-        self._advance(event["step"], "")
-        if "AP" in metrics:
-            self._console.note(
-                f"epoch {event['epoch']}/{self._epochs}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
-                f"loss {metrics['loss_total']:.2f}"
-            )
+    def __init__(self, status: TrainingStatus, clock: Callable[[], float] = time.time) -> None:
+        self._status, self._clock = status, clock
+        self._said, self._line_at = "", clock()
+        self._done = Event()
+        self._thread = Thread(target=self._run, name="rayox-lines", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def line(self) -> str | None:
+        """What is to be said now, if anything."""
+        status, now = self._status, self._clock()
+        if status.running:
+            if now - self._line_at < SECONDS_BETWEEN_LINES:
+                return None
+            self._line_at, self._said = now, ""
+            return f"{status.headline()}  {status.details()}"
+        new = status.stage != self._said and now - status.stage_since > 1
+        if not new and now - max(self._line_at, status.stage_since) < SECONDS_BETWEEN_STAGE_LINES:
+            return None
+        self._line_at, self._said = now, status.stage
+        return status.headline()
+
+    def _run(self) -> None:
+        while not self._done.wait(0.5):
+            line = self.line()
+            if line:
+                print(line, file=sys.stderr, flush=True)
+
+
+def _live(status: TrainingStatus) -> "Live":
+    from rich.console import Console as RichConsole
+    from rich.live import Live
+
+    def render() -> "Group":
+        return _render(status)
+
+    return Live(get_renderable=render, console=RichConsole(stderr=True), refresh_per_second=4, transient=True)
+
+
+def _render(status: TrainingStatus) -> "Group":
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.spinner import Spinner
+    from rich.text import Text
+
+    if not status.running:
+        return Group(Spinner("dots", Text(status.headline())))
+    bar = ProgressBar(total=status.num_steps, completed=status.step, width=BAR_WIDTH)
+    return Group(Text(status.headline()), bar, Text(status.details(), style="dim"))

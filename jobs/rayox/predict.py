@@ -48,7 +48,7 @@ class PredictResult:
 def command(
     model: str, source: str, overrides: tuple[str, ...], output: Path, score_threshold: float | None, as_json: bool
 ) -> None:
-    """Find objects with a MODEL (a checkpoint folder, an official .pth or an .onnx) in SOURCE.
+    """Find objects with a MODEL (a checkpoint folder, an official .pth, an .onnx or models:/NAME@ALIAS) in SOURCE.
 
     SOURCE is an image, a folder with all its folders, or a glob in quotes. Each image comes out in OUTPUT/images
     with its boxes drawn, under its own name as .jpg. Photos are turned as viewers show them.
@@ -85,14 +85,15 @@ def predict(
     Without a score_threshold it is eval.score_threshold where somebody set that, else 0.25.
     """
     from rayox_platform.data.coco import read_coco
-    from rayox_platform.models import open_detector
+    from rayox_platform.models import local_model, open_detector
     from rayox_platform.prediction import DRAWINGS, predict_images
     from rayox_platform.settings import evaluation_settings
     from rayox_platform.sources import find_images
+    from rayox_platform.state import state_folder
 
     annotations = loaded.config.data.val.annotations
     detector = open_detector(
-        model,
+        local_model(model, loaded.config.tracking.uri, state_folder()),
         loaded.config.image_size if loaded.given("image_size") else None,
         names=None if annotations is None else lambda: read_coco(annotations).classes,
     )

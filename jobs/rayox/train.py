@@ -1,4 +1,4 @@
-"""`rayox train`: from a recipe to a trained, evaluated and recorded detector."""
+"""`rayox train`: from a recipe to a trained, evaluated, recorded and registered detector."""
 
 import shlex
 import time
@@ -14,10 +14,12 @@ from rayox.panel import TrainingPanel
 from rayox.progress import progress_of
 from rayox_platform.config import LoadedConfig
 from rayox_platform.config.origin import Rank
+from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 
 if TYPE_CHECKING:
     from rayox_platform.prepare import Prepared
+    from rayox_platform.run import Finished
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class TrainResult:
     checkpoint: str
     best_checkpoint: str
     model: str
+    registered: str
     pictures: str
     images_per_second: float
     data_wait_fraction: float
     steps: int
     seconds: float
+    start_seconds: Mapping[str, float]
     tracking_uri: str
 
 
@@ -45,7 +49,7 @@ class TrainResult:
 @click.option(
     "--resume",
     metavar="auto|RUN",
-    help="Go on with a run (auto: the recipe's last) from its newest checkpoint.",
+    help="Go on with a run (auto: the recipe's last) from its newest checkpoint, with the settings it began with.",
 )
 @click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
 @click.option("--dry-run", is_flag=True, help="Check settings, model and data, and stop before anything starts.")
@@ -82,69 +86,99 @@ def train(
     dry_run: bool = False,
 ) -> TrainResult | None:
     """Check everything, then run; None after a dry run. Raises a RayoxError of the part that failed."""
-    from rayox_cluster.local import ray_session
-    from rayox_platform.prepare import prepare
-    from rayox_platform.record import recorded
-    from rayox_platform.run import run_training
-
-    loaded.require("data.train.annotations", "data.val.annotations")
     started = time.perf_counter()
-    config = _named(loaded, resume)
+    if resume is None:
+        loaded.require("data.train.annotations", "data.val.annotations")
+    from rayox_platform.prepare import prepare
+
+    config = _run_config(loaded, resume)
+    imported = time.perf_counter()
     with progress_of("drawing the data set") as drawing:
         prepared = prepare(config, resume=resume is not None, drawing=drawing)
     if dry_run:
         return None
     _say_what_starts(prepared, console)
-    plan = prepared.plan
+    parts = {"imports": imported - started, "checks": time.perf_counter() - imported}
     try:
-        with (
-            recorded(prepared) as tracking,
-            TrainingPanel(config.name, plan.num_steps, plan.batch_size, plan.epochs, console) as panel,
-            ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}),
-        ):
-            finished = run_training(prepared, tracking, panel.show)
+        with TrainingPanel(config.name, prepared.plan.num_steps, config.train.epochs, console) as panel:
+            finished = _run(prepared, address, panel, parts)
     except KeyboardInterrupt:
         console.note(f"stopped; the same command with --resume {config.name} goes on from the newest checkpoint")
         raise
-    return TrainResult(seconds=round(time.perf_counter() - started, 1), **asdict(finished))
+    parts = {name: round(seconds, 2) for name, seconds in parts.items()} | dict(finished.start_seconds)
+    seconds = round(time.perf_counter() - started, 1)
+    return TrainResult(seconds=seconds, **asdict(finished) | {"start_seconds": parts})
 
 
-def _named(loaded: LoadedConfig, resume: str | None) -> Config:
-    """The settings under the run's own name: the given one, or the recipe's with the time."""
-    from rayox_platform.prepare import last_run, runs_folder
+def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts: dict[str, float]) -> "Finished":
+    """Claim the name, reach the tracking store, start Ray, check that it fits; then make the run and train."""
+    from rayox_cluster.local import ray_session
+    from rayox_platform.claim import claimed
+    from rayox_platform.state import state_folder
 
-    config, given = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
-    if resume == "auto":
-        name = config.name if given else last_run(runs_folder(config), config.name)
-    elif resume:
-        name = resume
-    else:
-        name = config.name if given else f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return Config.model_validate(config.model_dump() | {"name": name})
+    config = prepared.config
+    at = time.perf_counter()
+    with claimed(prepared.folder):
+        panel.stage("opening the tracking store")
+        from rayox_platform.tracking import connect
+
+        store = connect(config.tracking.uri, state_folder(), config.tracking.experiment)
+        at, parts["tracking"] = time.perf_counter(), time.perf_counter() - at
+        panel.stage("starting Ray" if address is None else f"connecting to Ray at {address}")
+        with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}):
+            from rayox_platform.record import recorded
+            from rayox_platform.run import check_capacity, run_training
+
+            given = check_capacity(prepared)
+            parts["ray"] = time.perf_counter() - at
+            with recorded(prepared, store, panel.show) as record:
+                finished = run_training(prepared, given, record)
+                panel.stage("stopping Ray")
+                return finished
+
+
+def _run_config(loaded: LoadedConfig, resume: str | None) -> Config:
+    """The run's settings: as given, under a name of its own; or of a resumed run, those it began with."""
+    from rayox_platform.prepare import runs_folder
+    from rayox_platform.resume import last_run, resumed_config
+
+    config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
+    if resume is None:
+        name = config.name if named else f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        return Config.model_validate(config.model_dump() | {"name": name})
+    folder = runs_folder(config)
+    last = resume == "auto" and not named
+    run = last_run(folder, config.name) if last else config.name if resume == "auto" else resume
+    values = leaves(config.model_dump(mode="json"), settings())
+    given = {key: value for key, value in values if loaded.origins[key].rank == Rank.COMMAND_LINE}
+    return resumed_config(folder / run, given)
 
 
 def _say_what_starts(prepared: "Prepared", console: Console) -> None:
     config, moved = prepared.config, prepared.transferred
-    if moved is not None:
+    if moved is not None and not prepared.resumed:
         fresh = f", new: {', '.join(moved.fresh)}" if moved.fresh else ""
         kept = f"classes kept by {moved.matched_by}: {', '.join(moved.matched) or 'none'}"
         console.note(f"weights from {config.model.init}; {kept}{fresh}")
+    doing = "going on with" if prepared.resumed else "training"
     console.note(
-        f"training {config.name}: yolox-{config.model.size} at {config.image_size[0]}×{config.image_size[1]}, "
-        f"{len(prepared.train_images)} images, {config.train.epochs} epochs, "
-        f"{prepared.plan.num_steps} steps; starting Ray"
+        f"{doing} {config.name}: yolox-{config.model.size} at {config.image_size[0]}×{config.image_size[1]}, "
+        f"{len(prepared.train_images)} images, {config.train.epochs} epochs, {prepared.plan.num_steps} steps"
     )
 
 
 def show_result(console: Console, result: TrainResult) -> None:
-    console.table(("metric", "value"), [(name, value) for name, value in result.metrics.items()])
+    console.table(("metric", "value"), [(name, None if value < 0 else value) for name, value in result.metrics.items()])
     console.text(f"run         {result.name} (MLflow run {result.run_id})")
     console.text(f"checkpoint  {result.checkpoint}")
     if result.best_checkpoint != result.checkpoint:
         console.text(f"best AP     {result.best_checkpoint}")
+    console.text(f"model       {result.registered}")
     console.text(f"pictures    {result.pictures}")
     console.text(
         f"speed       {result.images_per_second:.1f} images/s, {result.data_wait_fraction:.0%} waiting for data"
     )
+    parts = "  ".join(f"{name.replace('_', ' ')} {seconds:.1f}" for name, seconds in result.start_seconds.items())
+    console.text(f"start       {sum(result.start_seconds.values()):.0f} s to the first step: {parts}")
     console.text(f"curves      mlflow ui --backend-store-uri {shlex.quote(result.tracking_uri)}")
     console.result(asdict(result))

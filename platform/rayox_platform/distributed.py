@@ -1,10 +1,14 @@
-"""Evaluation by all ranks of a training run: every image once, on one rank."""
+"""What all ranks of a training do together: evaluate every image once, on one rank; agree on the weights."""
+
+import hashlib
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from rayox_model.detect import TorchDetector
 from rayox_model.engine import EngineSettings
+from rayox_model.errors import TrainingError
 from rayox_model.samples import Detections
 from rayox_model.yolox import YOLOX
 from rayox_platform.data.images import FolderImages
@@ -36,6 +40,23 @@ def evaluate_together(
     if rank != 0:
         return None
     return coco_metrics(images.dataset, {index: one for part in parts if part for index, one in part.items()})
+
+
+def check_equal_weights(model: nn.Module, step: int) -> str:
+    """A digest of the parameters, the same on all ranks; raises TrainingError when a rank has drifted away."""
+    digest = hashlib.sha256()
+    for parameter in model.parameters():
+        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+    mine = digest.hexdigest()[:16]
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        all_of_them: list[str] = [""] * dist.get_world_size()
+        dist.all_gather_object(all_of_them, mine)
+        if len(set(all_of_them)) > 1:
+            raise TrainingError(
+                f"after step {step} the ranks' weights differ: {', '.join(all_of_them)}",
+                "go on from an earlier checkpoint with --resume; please report it if it comes back",
+            )
+    return mine
 
 
 def _broadcast_buffers(averaged: YOLOX) -> None:

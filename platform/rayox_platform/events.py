@@ -15,10 +15,28 @@ class EventLog:
     """Appends events; a line is written whole, so a reader never sees half of one."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / FILE).open("a", buffering=1)
+        path = folder / FILE
+        cut_off = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
+        self._file = path.open("a", buffering=1)
+        if cut_off:  # by a crash in the middle of a line
+            self._file.write("\n")
 
     def write(self, kind: str, fields: dict[str, Any]) -> None:
         self._file.write(json.dumps({"kind": kind, "time": time.time()} | fields) + "\n")
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """All events of a run so far; a line cut off by a crash is left out."""
+    path = folder / FILE
+    if not path.exists():
+        return []
+    events = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            continue
+    return events
 
 
 class Follower:
@@ -61,7 +79,7 @@ class Follower:
                 last_look = self._done.is_set()
                 rest += file.read()
                 *lines, rest = rest.split("\n")
-                yield from map(json.loads, lines)
+                yield from (json.loads(line) for line in lines if line.endswith("}"))
                 if last_look:
                     return
                 self._done.wait(POLL_SECONDS)

@@ -39,5 +39,6 @@ class Meter:
         return {
             "images_per_second": self.images / seconds,
             "data_wait_fraction": self.data_seconds / seconds,
+            "seconds_per_step": seconds / steps,
             **{f"loss_{name}": value / steps for name, value in self.losses.items()},
         }

@@ -1,4 +1,4 @@
-"""MODEL, the same for every verb: a checkpoint folder, an official .pth or an .onnx, as detector or as weights."""
+"""MODEL, the same for every verb: a folder, a file or a registered model, as detector or as weights."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,20 @@ from rayox_model.onnx_detect import load_onnx_detector
 from rayox_model.weights import NamelessClassesError, PretrainedWeights, Transfer, read_pth, transfer
 from rayox_model.yolox import YOLOX
 
-FORMS = "a checkpoint folder, an official .pth or an .onnx"
+FORMS = "a checkpoint folder, an official .pth, an .onnx, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID"
+REGISTERED = ("models:/", "runs:/")
+
+
+def local_model(model: str, tracking_uri: str | None, state: Path) -> str:
+    """A MODEL as a path: one of a registry or a run is fetched into the state folder's cache first.
+
+    Raises ModelError when there is no such model, TrackingError when the registry does not answer.
+    """
+    if not model.startswith(REGISTERED):
+        return model
+    from rayox_platform.registry import fetch_registered
+
+    return str(fetch_registered(model, tracking_uri, state))
 
 
 def open_detector(

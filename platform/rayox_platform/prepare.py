@@ -17,6 +17,7 @@ from rayox_platform.models import new_model
 from rayox_platform.settings import stream_plan
 from rayox_platform.state import state_folder
 
+HINT = "use letters, digits and dashes"
 RESULT = "result.json"  # in a finished run's folder
 
 
@@ -38,28 +39,18 @@ def runs_folder(config: Config) -> Path:
     return Path(config.storage).expanduser().absolute() if config.storage else state_folder() / "runs"
 
 
-def last_run(folder: Path, recipe: str) -> str:
-    """The youngest unfinished run of a recipe. Raises ConfigError when there is none."""
-    runs = [run for run in folder.glob(f"{recipe}-*") if not (run / RESULT).exists()]
-    runs = [run for run in runs if newest_checkpoint(run / "checkpoints")]
-    if not runs:
-        raise ConfigError(
-            f"--resume auto: no unfinished run of {recipe} in {folder}", "leave --resume out to start one"
-        )
-    return max(runs, key=lambda run: run.stat().st_mtime).name
-
-
 def prepare(config: Config, *, resume: bool, drawing: Callable[[int, int], None] | None = None) -> Prepared:
     """Check a training in the order settings, model, data. Raises a RayoxError of what is wrong.
 
     drawing is told (done, total) while the embedded data set is drawn.
     """
-    if config.name in (".", "..") or "/" in config.name or "\0" in config.name:
-        raise ConfigError(f"name: {config.name!r} cannot be a folder's name", "use letters, digits and dashes")
+    _check_text("name", config.name, "/\0'\"`")
+    _check_text("tracking.model", config.tracking.model, "/:'\"`")
     folder = runs_folder(config) / config.name
     _check_name(folder, resume)
-    if config.model.init:
-        new_model(config.model.size, ("any",), config.model.init, config.train.seed)
+    init = None if resume else config.model.init  # a resumed run has its weights in its checkpoints
+    if init:
+        new_model(config.model.size, ("any",), init, config.train.seed)
     load = partial(resolve_split, state=state_folder(), progress=drawing)
     train, train_images = load(str(config.data.train.annotations), config.data.train.images)
     val, val_images = load(str(config.data.val.annotations), config.data.val.images)
@@ -69,9 +60,16 @@ def prepare(config: Config, *, resume: bool, drawing: Callable[[int, int], None]
             f"{', '.join(train.classes)}",
             "give both files the same categories",
         )
-    network, transferred = new_model(config.model.size, train.classes, config.model.init, config.train.seed)
+    network, transferred = new_model(config.model.size, train.classes, init, config.train.seed)
     plan = stream_plan(config, len(train))
     return Prepared(config, folder, plan, train_images, val_images, network, transferred, resume)
+
+
+def _check_text(key: str, text: str, forbidden: str) -> None:
+    """Names become folders and parts of MLflow's addresses and queries."""
+    found = next((character for character in forbidden if character in text), None)
+    if found or text in (".", ".."):
+        raise ConfigError(f"{key}: {text!r} cannot be a name{f' ({found!r} in it)' if found else ''}", HINT)
 
 
 def _check_name(folder: Path, resume: bool) -> None:

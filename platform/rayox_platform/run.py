@@ -1,26 +1,25 @@
 """One training on a connected Ray cluster: the job handed out, its events followed, its result kept."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import ray
 
 from rayox_model.checkpoint import averaged_weights, best_checkpoint, read_facts
 from rayox_model.onnx_export import export_onnx
 from rayox_model.yolox import YOLOX
+from rayox_platform.capacity import Capacity, Demand, capacity, connected_cluster
 from rayox_platform.drill import Kill
 from rayox_platform.events import Follower
 from rayox_platform.examples import draw_examples
 from rayox_platform.prepare import RESULT, Prepared
-from rayox_platform.resources import solve
-from rayox_platform.settings import engine_settings, evaluation_settings
-from rayox_platform.tracking import Tracking
-from rayox_platform.training import TrainJob, fit, start_run
+from rayox_platform.record import Record
+from rayox_platform.registry import register
+from rayox_platform.settings import block_bytes, engine_settings, evaluation_settings
+from rayox_platform.train_job import TrainJob, start_run
+from rayox_platform.training import fit
 
-Event = Mapping[str, Any]
 PICTURES = "predictions"
 
 
@@ -33,53 +32,41 @@ class Finished:
     metrics: Mapping[str, float]
     checkpoint: str  # the last one
     best_checkpoint: str  # the one of the highest AP
-    model: str
+    model: str  # the ONNX file
+    registered: str  # models:/NAME/VERSION
     pictures: str  # folder of drawn predictions
     images_per_second: float
     data_wait_fraction: float
     steps: int
+    start_seconds: Mapping[str, float]  # from the call to the end of the first step, by part
     tracking_uri: str
 
 
-def run_training(
-    prepared: Prepared, tracking: Tracking, show: Callable[[Event], None], kills: tuple[Kill, ...] = ()
-) -> Finished:
-    """Train on the connected Ray cluster; show is called with every event of the run, from another thread.
+def check_capacity(prepared: Prepared) -> Capacity:
+    """What this training gets of the connected cluster. Raises ClusterError when it does not fit."""
+    train = prepared.config.train
+    cpus = None if train.cpus_per_worker == "auto" else train.cpus_per_worker
+    demand = Demand(train.workers[1], cpus, block_bytes(prepared.config, prepared.plan))
+    return capacity(demand, connected_cluster())
+
+
+def run_training(prepared: Prepared, given: Capacity, record: Record, kills: tuple[Kill, ...] = ()) -> Finished:
+    """Train on the connected Ray cluster; the record's show is called with every event, from another thread.
 
     kills are the faults of a drill.
     """
-    config, folder = prepared.config, prepared.folder
-    cluster = ray.cluster_resources()
-    resources = solve(config.train.workers[1], cluster.get("CPU", 0), cluster.get("GPU", 0))
-    job = replace(_job(prepared, "cuda" if resources.gpu else "cpu"), kills=kills)
+    called = time.time()
+    job = _job(prepared, "cuda" if given.gpu else "cpu", kills)
     if not prepared.resumed:
         start_run(job, prepared.network)
-    watch = _Watch(tracking, show)
-    with Follower(folder, watch.handle):
-        checkpoint = fit(job, resources)
-    return _finish(prepared, tracking, checkpoint, watch)
+    record.handle({"kind": "stage", "text": f"starting {given}"})
+    with Follower(prepared.folder, record.handle):
+        checkpoint = fit(job, given)
+    return _finish(prepared, record, checkpoint, called)
 
 
-class _Watch:
-    """Hands events on to the panel and, at the end of an epoch, to MLflow; remembers speeds."""
-
-    def __init__(self, tracking: Tracking, show: Callable[[Event], None]) -> None:
-        self._tracking, self._show = tracking, show
-        self.epochs: list[Mapping[str, float]] = []
-
-    def handle(self, event: Event) -> None:
-        self._show(event)
-        if event["kind"] == "epoch":
-            self.epochs.append(event["metrics"])
-            self._tracking.log_metrics(event["metrics"], step=event["epoch"])
-
-    def mean(self, name: str) -> float:
-        return sum(epoch[name] for epoch in self.epochs) / max(len(self.epochs), 1)
-
-
-def _job(prepared: Prepared, device_type: str) -> TrainJob:
+def _job(prepared: Prepared, device_type: str, kills: tuple[Kill, ...]) -> TrainJob:
     config = prepared.config
-    engine = engine_settings(config, prepared.plan, device_type)
     return TrainJob(
         folder=prepared.folder,
         model_size=config.model.size,
@@ -88,38 +75,64 @@ def _job(prepared: Prepared, device_type: str) -> TrainJob:
         val_images=prepared.val_images,
         plan=prepared.plan,
         augment=config.augment,
-        engine=engine,
+        engine=engine_settings(config, prepared.plan, device_type),
         evaluation=evaluation_settings(config),
         evaluate_every=config.train.evaluate_every,
         checkpoint_every=config.checkpoint.every_steps,
         keep=config.checkpoint.keep,
         max_failures=config.train.max_failures,
         config=config.model_dump(mode="json"),
+        kills=kills,
     )
 
 
-def _finish(prepared: Prepared, tracking: Tracking, checkpoint: Path, watch: _Watch) -> Finished:
-    facts = read_facts(checkpoint)
+def _finish(prepared: Prepared, record: Record, checkpoint: Path, called: float) -> Finished:
+    """From the last checkpoint to a registered model and pictures; done again after a crash it changes nothing."""
+    facts, folder, tracking = read_facts(checkpoint), prepared.folder, record.tracking
     network = YOLOX(facts.size, len(facts.classes))
     network.load_state_dict(averaged_weights(checkpoint))
-    model = prepared.folder / "model.onnx"
+    metrics = {name: value for name, value in facts.metrics.items() if name[:2] in ("AP", "AR")}
+
+    record.handle({"kind": "stage", "text": "drawing predictions"})
+    draw_examples(network, prepared.val_images, prepared.config.image_size, folder / PICTURES)
+    tracking.log_folder(folder / PICTURES, PICTURES)
+    record.handle({"kind": "stage", "text": "exporting and registering the model"})
+    model = folder / "model.onnx"
     export_onnx(network, facts.classes, facts.image_size, model)
+    tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}
+    tags |= {name: f"{metrics[name]:.4f}" for name in ("AP", "AP50") if name in metrics}
+    registered = register(tracking, prepared.config.tracking.model, model, metrics, facts.step, tags)
     finished = Finished(
-        name=prepared.folder.name,
+        name=folder.name,
         run_id=tracking.run_id,
-        metrics={name: value for name, value in facts.metrics.items() if name[:2] in ("AP", "AR")},
+        metrics=metrics,
         checkpoint=str(checkpoint),
         best_checkpoint=str(best_checkpoint(checkpoint.parent) or checkpoint),
         model=str(model),
-        pictures=str(prepared.folder / PICTURES),
-        images_per_second=watch.mean("images_per_second"),
-        data_wait_fraction=watch.mean("data_wait_fraction"),
+        registered=registered.uri,
+        pictures=str(folder / PICTURES),
+        images_per_second=record.mean("images_per_second"),
+        data_wait_fraction=record.mean("data_wait_fraction"),
         steps=facts.step,
+        start_seconds=_start_seconds(record, called),
         tracking_uri=tracking.uri,
     )
-    tracking.log_file(model, "model")
-    pictures = prepared.folder / PICTURES
-    draw_examples(network, prepared.val_images, prepared.config.image_size, pictures)
-    tracking.log_folder(pictures, PICTURES)
-    (prepared.folder / RESULT).write_text(json.dumps(asdict(finished), indent=1))
+    draft = folder / f".{RESULT}"
+    draft.write_text(json.dumps(asdict(finished), indent=1))
+    draft.replace(folder / RESULT)
     return finished
+
+
+def _start_seconds(record: Record, called: float) -> dict[str, float]:
+    """Where the time to the first step went, as far as this driver saw it."""
+    start, progress = record.first_events.get("start"), record.first_events.get("progress")
+    if start is None or progress is None:
+        return {}
+    first_batch = progress["data_seconds"]
+    parts = {
+        "workers": start["began"] - called,
+        "model": start["time"] - start["began"],
+        "first_batch": first_batch,
+        "first_step": progress["time"] - start["time"] - first_batch,
+    }
+    return {name: round(seconds, 2) for name, seconds in parts.items()}

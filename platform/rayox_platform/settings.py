@@ -24,6 +24,12 @@ def stream_plan(config: Config, num_images: int) -> StreamPlan:
     )
 
 
+def block_bytes(config: Config, plan: StreamPlan) -> int:
+    """Of one block of the stream: its pixels, beside which boxes are nothing."""
+    height, width = config.image_size
+    return plan.window_steps * plan.batch_size // plan.lanes * height * width * 3
+
+
 def engine_settings(config: Config, plan: StreamPlan, device_type: str) -> EngineSettings:
     """device_type is "cuda" or "cpu": precision auto is fp16 on a GPU."""
     train = config.train

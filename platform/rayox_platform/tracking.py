@@ -1,14 +1,14 @@
-"""One MLflow run for one training, written by the driver alone."""
+"""MLflow runs, written by the driver alone: a store that answers, and one open run of it."""
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # a user's uv.lock says nothing about a detector
 # An unreachable server must not hold a command for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
@@ -16,89 +16,143 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import logging
 
+from alembic.util.exc import CommandError
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from rayox_model.errors import TrackingError
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # each new table is no news to a user
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 RUN_TAG = "rayox.run"
 PARAM_LIMIT = 500  # characters of a value
 BATCH_LIMIT = 100  # parameters of one request
+STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, OSError)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow tracking store that has answered, and the experiment runs go to."""
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
 
 
 @dataclass(frozen=True)
 class Tracking:
     """An open MLflow run."""
 
-    client: MlflowClient
+    store: Store
     run_id: str
-    uri: str
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        now = int(time.time() * 1000)
-        self.client.log_batch(self.run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
+    @property
+    def client(self) -> MlflowClient:
+        return self.store.client
 
-    def log_file(self, path: Path, name: str) -> None:
-        self.client.log_artifact(self.run_id, str(path), name)
+    @property
+    def uri(self) -> str:
+        return self.store.uri
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int, time_seconds: float) -> None:
+        """Points of a curve; the same point again changes nothing."""
+        stamp = int(time_seconds * 1000)
+        self.client.log_batch(self.run_id, metrics=[Metric(key, value, stamp, step) for key, value in metrics.items()])
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        self.client.log_artifact(self.run_id, str(path), folder)
 
     def log_folder(self, folder: Path, name: str) -> None:
         self.client.log_artifacts(self.run_id, str(folder), name)
+
+    def log_dataset(self, name: str, digest: str, source: str, context: str, profile: str) -> None:
+        """What the run used: context is training or evaluation, profile a JSON object of counts."""
+        dataset = Dataset(name, digest[:36], "local", source, profile=profile)  # MLflow keeps 36 characters
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def finish(self, status: str) -> None:
         """FINISHED, FAILED or KILLED."""
         self.client.set_terminated(self.run_id, status)
 
 
-def open_run(
-    uri: str | None, state: Path, experiment: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]
-) -> Tracking:
-    """The run of this name, found again after a restart or made. Raises TrackingError.
+def default_uri(state: Path) -> str:
+    """SQLite in the state folder."""
+    return f"sqlite:///{state / 'mlflow.db'}"
 
-    Without an address, runs are kept in SQLite and plain folders under the state folder.
+
+def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
+    """Open the store, making a fresh database and the experiment; without an experiment, MLflow's own default.
+
+    Without an address, runs are kept in SQLite and plain folders under the state folder. Raises TrackingError when
+    nothing answers, or the database is of another MLflow.
     """
-    state.mkdir(parents=True, exist_ok=True)
-    uri = uri or f"sqlite:///{state / 'mlflow.db'}"
+    uri = uri or default_uri(state)
     try:
+        state.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(state / "mlflow.lock"):  # a fresh database must be set up by one process
-            client = MlflowClient(tracking_uri=uri)
-            experiment_id = _experiment(client, experiment, state if uri.startswith("sqlite:") else None)
-        run_id = _find_run(client, experiment_id, name) or _create_run(client, experiment_id, name, params, tags)
-        client.update_run(run_id, status="RUNNING")
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(
-            f"tracking.uri: cannot keep runs at {uri}: {str(error).splitlines()[0]}",
-            "start the tracking server, or leave tracking.uri out to keep runs on this machine",
-        ) from error
-    return Tracking(client, run_id, uri)
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            local = state if uri.startswith("sqlite:") else None
+            return Store(client, uri, _experiment(client, experiment, local) if experiment else "0")
+    except STORE_ERRORS as error:
+        raise refused(uri, error) from error
+
+
+def open_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> Tracking:
+    """The run of this name, found again after a restart or made. Raises TrackingError."""
+    try:
+        found = find_run(store, name)
+        run_id = found or _create_run(store, name, params, tags)
+        if found:
+            store.client.update_run(run_id, status="RUNNING")
+        return Tracking(store, run_id)
+    except STORE_ERRORS as error:
+        raise refused(store.uri, error) from error
+
+
+def find_run(store: Store, name: str) -> str | None:
+    """The id of the run that rayox made under a name."""
+    query = f"tags.`{RUN_TAG}` = '{name}'"  # MLflow's queries have no escape for quotes; names have none
+    runs = store.client.search_runs([store.experiment_id], filter_string=query, max_results=1)
+    return str(runs[0].info.run_id) if runs else None
+
+
+def refused(uri: str, error: Exception) -> TrackingError:
+    """What to tell a user of a store that fails."""
+    text = " ".join(str(error).split())
+    if "schema" in text or "revision" in text:
+        return TrackingError(
+            f"tracking.uri: the database {uri} was made by another MLflow: {text[:200]}",
+            f"back it up, then bring it to this MLflow with `mlflow db upgrade {uri}`, or name another database",
+        )
+    return TrackingError(
+        f"tracking.uri: cannot keep runs at {uri}: {text[:200]}",
+        "start the tracking server, or leave tracking.uri out to keep runs on this machine",
+    )
 
 
 def _experiment(client: MlflowClient, name: str, local: Path | None) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
     location = (local / "artifacts" / name).as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=location))
 
 
-def _find_run(client: MlflowClient, experiment_id: str, name: str) -> str | None:
-    quoted = name.replace("'", "\\'")
-    runs = client.search_runs([experiment_id], filter_string=f"tags.`{RUN_TAG}` = '{quoted}'", max_results=1)
-    return str(runs[0].info.run_id) if runs else None
-
-
-def _create_run(
-    client: MlflowClient, experiment_id: str, name: str, params: Mapping[str, str], tags: Mapping[str, str]
-) -> str:
-    run = client.create_run(experiment_id, run_name=name, tags={RUN_TAG: name})
+def _create_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    run = store.client.create_run(store.experiment_id, run_name=name, tags={RUN_TAG: name})
     run_id = str(run.info.run_id)
     entries = [Param(key, value[:PARAM_LIMIT]) for key, value in params.items()]
     for start in range(0, len(entries), BATCH_LIMIT):
-        client.log_batch(run_id, params=entries[start : start + BATCH_LIMIT])
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        store.client.log_batch(run_id, params=entries[start : start + BATCH_LIMIT])
+    store.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     return run_id
 
 

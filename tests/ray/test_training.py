@@ -8,13 +8,17 @@ import torch
 from mlflow import MlflowClient
 
 from rayox_model.checkpoint import averaged_weights, newest_checkpoint, read_facts
-from rayox_model.errors import ConfigError, DataError
+from rayox_model.errors import ConfigError, DataError, ModelError
+from rayox_platform.claim import claimed
 from rayox_platform.config import Config
 from rayox_platform.drill import Kill
-from rayox_platform.models import open_detector
+from rayox_platform.models import local_model, open_detector
 from rayox_platform.prepare import prepare
 from rayox_platform.record import recorded
-from rayox_platform.run import Finished, run_training
+from rayox_platform.registry import versions
+from rayox_platform.run import Finished, check_capacity, run_training
+from rayox_platform.state import state_folder
+from rayox_platform.tracking import connect
 
 pytestmark = pytest.mark.ray
 
@@ -48,10 +52,11 @@ def toy_config(toy_data: Path, storage: Path, name: str, images: Path | None = N
     )
 
 
-def train(config: Config, show, kills: tuple[Kill, ...] = ()) -> Finished:
-    prepared = prepare(config, resume=False)
-    with recorded(prepared) as tracking:
-        return run_training(prepared, tracking, show, kills)
+def train(config: Config, show, kills: tuple[Kill, ...] = (), resume: bool = False) -> Finished:
+    prepared = prepare(config, resume=resume)
+    store = connect(None, state_folder(), config.tracking.experiment)
+    with claimed(prepared.folder), recorded(prepared, store, show) as record:
+        return run_training(prepared, check_capacity(prepared), record, kills)
 
 
 def assert_same_weights(one: Finished, other: Finished) -> None:
@@ -84,7 +89,7 @@ def test_the_run_ends_with_a_model_metrics_and_pictures(trained):
     assert open_detector(finished.model, None).classes == ("dim", "bright")
 
 
-def test_mlflow_has_one_finished_run_with_parameters_curves_and_pictures(trained):
+def test_mlflow_has_one_finished_run_with_all_that_made_it(trained):
     _, finished, _ = trained
     client = MlflowClient(finished.tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("rayox").experiment_id])
@@ -93,10 +98,32 @@ def test_mlflow_has_one_finished_run_with_parameters_curves_and_pictures(trained
     assert run.info.status == "FINISHED"
     assert run.data.params["train.epochs"] == "3"
     assert run.data.tags["classes"] == "dim, bright"
-    assert [point.step for point in client.get_metric_history(finished.run_id, "loss_total")] == [1, 2, 3]
+    assert len(run.data.tags["data.train.fingerprint"]) == 64
+    assert run.data.tags["data.train.fingerprint"] != run.data.tags["data.val.fingerprint"]
+    assert set(run.data.tags) >= {"version.torch", "version.ray", "packages.digest", "mlflow.source.git.commit"}
+    contexts = {one.tags[0].value: one.dataset.name for one in run.inputs.dataset_inputs}
+    assert contexts == {"training": "train (train)", "evaluation": "val (val)"}
+    for name in ("loss_total", "AP", "images_per_second"):
+        assert [point.step for point in client.get_metric_history(finished.run_id, name)][:3] == [1, 2, 3], name
     assert run.data.metrics["AP"] == pytest.approx(finished.metrics["AP"])
-    artifacts = {item.path for item in client.list_artifacts(finished.run_id)}
-    assert artifacts >= {"model", "predictions"}
+    assert "predictions/sheet.jpg" in {item.path for item in client.list_artifacts(finished.run_id, "predictions")}
+
+
+def test_the_detector_is_a_registered_version_that_finds_the_same(trained, toy_data):
+    """Loaded by MLflow from its own code and ONNX file, without a pickle; found again by name."""
+    folder, finished, _ = trained
+    store = connect(finished.tracking_uri, folder / "state", None)
+    (registered,) = versions(store, f"run_id = '{finished.run_id}'")
+    assert (registered.uri, finished.registered) == ("models:/rayox/1", "models:/rayox/1")
+    assert registered.tags["AP"] == f"{finished.metrics['AP']:.4f}"
+    location = Path(store.client.get_logged_model(registered.model_id).artifact_location.removeprefix("file://"))
+    assert not list(location.rglob("*.pkl"))
+    assert "opencv-python-headless==" in (location / "requirements.txt").read_text()
+    path = local_model("models:/rayox/1", finished.tracking_uri, folder / "state")
+    assert Path(path).read_bytes() == Path(finished.model).read_bytes()
+    assert local_model(f"runs:/{finished.run_id}/model", finished.tracking_uri, folder / "state") == path
+    with pytest.raises(ModelError, match="no version or alias 'champion'"):
+        local_model("models:/rayox@champion", finished.tracking_uri, folder / "state")
 
 
 @pytest.mark.parametrize(("rank", "step", "resumes_at"), [(0, 4, 3), (1, 2, 0)])

@@ -62,7 +62,11 @@ def load_config(
 
 
 def _named_after(recipe: str | None) -> Layer:
-    return {"name": Value(Path(recipe).stem, Origin(Rank.DEFAULT))} if recipe else {}
+    """The run and the registered model are by default called as the recipe."""
+    if recipe is None:
+        return {}
+    named = Value(Path(recipe).stem, Origin(Rank.DEFAULT))
+    return {"name": named, "tracking.model": named}
 
 
 def _validated(values: Layer, table: Settings) -> tuple[Config | None, list[Finding]]:

@@ -134,6 +134,8 @@ class Tracking(Section):
     """MLflow tracking server or database; unset is mlflow.db in the state folder (RAYOX_STATE)."""
     experiment: Text = "rayox"
     """MLflow experiment that runs are filed under."""
+    model: Text = "rayox"
+    """Registered model whose next version a finished run's detector becomes; by default the recipe's name."""
 
 
 class Config(Section):

@@ -1,0 +1,122 @@
+"""Who gets what of a cluster, solved before anything starts: Ray Data waits for ever when Train holds every CPU.
+
+One calculator for whoever plans work: a training asks for itself, a search asks for each of its trials.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+
+import ray
+
+from rayox_model.errors import ClusterError
+
+GIB = 2**30
+DATA_CPUS = 1.0  # the least that Ray Data needs to move at all
+LEAST_SHARE = 0.1  # of a CPU a worker may be squeezed to before it is refused
+WORKER_BYTES = 1.2 * GIB  # resident memory of a training process on a CPU: torch, gradients, activations of nano
+DATA_TASK_BYTES = 0.4 * GIB  # of a data task's process
+BLOCKS_IN_FLIGHT = 4  # for each worker and data CPU: being made, waiting, being read
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a cluster has, and what of it is free now."""
+
+    cpus: float
+    free_cpus: float
+    gpus: float
+    free_gpus: float
+    memory_bytes: float
+    object_store_bytes: float
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What one training asks for."""
+
+    workers: int
+    cpus_per_worker: float | None  # None: as many as go round
+    block_bytes: int  # of one block of the stream
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What each training worker reserves and uses, and what is left for the data."""
+
+    workers: int
+    cpus_per_worker: float  # reserved with Ray; below 1 the workers share cores with the data tasks
+    threads_per_worker: int  # of torch
+    gpu: bool
+    data_cpus: float
+
+    def __str__(self) -> str:
+        device = "a GPU and " if self.gpu else ""
+        workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        return f"{workers} with {device}{self.cpus_per_worker:g} CPU each, {self.data_cpus:g} CPU for data"
+
+
+def connected_cluster() -> Cluster:
+    """Of the Ray cluster this process is connected to."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    return Cluster(
+        cpus=total.get("CPU", 0),
+        free_cpus=free.get("CPU", 0),
+        gpus=total.get("GPU", 0),
+        free_gpus=free.get("GPU", 0),
+        memory_bytes=total.get("memory", math.inf),
+        object_store_bytes=total.get("object_store_memory", math.inf),
+    )
+
+
+def capacity(demand: Demand, cluster: Cluster) -> Capacity:
+    """Give each worker a CPU, or an equal share of what is left beside the data tasks.
+
+    Raises ClusterError, with the numbers, for what would wait for ever or run out of memory.
+    """
+    gpu = cluster.gpus > 0
+    if gpu and cluster.free_gpus < demand.workers:
+        raise ClusterError(
+            f"train.workers: {demand.workers} workers want a GPU each, but of the cluster's {cluster.gpus:g} "
+            f"{cluster.free_gpus:g} are free",
+            f"set train.workers={max(int(cluster.free_gpus), 1)}, or wait for the others to finish",
+        )
+    share = _share(demand, cluster)
+    data_cpus = cluster.free_cpus - share * demand.workers
+    _check_memory(demand, data_cpus, cluster)
+    threads = max(1, (os.cpu_count() or 1) // demand.workers)
+    return Capacity(demand.workers, share, threads, gpu, round(data_cpus, 2))
+
+
+def _share(demand: Demand, cluster: Cluster) -> float:
+    spare = cluster.free_cpus - DATA_CPUS
+    share = demand.cpus_per_worker or min(1.0, spare / demand.workers)
+    share = math.floor(share * 100) / 100
+    if share < LEAST_SHARE or share * demand.workers > spare:
+        asked = demand.cpus_per_worker or LEAST_SHARE
+        busy = cluster.cpus - cluster.free_cpus
+        in_use = f" ({busy:g} of {cluster.cpus:g} are in use)" if busy else ""
+        raise ClusterError(
+            f"train.workers: {demand.workers} workers at {asked:g} CPU and {DATA_CPUS:g} CPU for data need "
+            f"{demand.workers * asked + DATA_CPUS:g} CPUs, but {cluster.free_cpus:g} are free{in_use}",
+            "wait for the others to finish, add CPUs, or lower train.workers or train.cpus_per_worker",
+        )
+    return share
+
+
+def _check_memory(demand: Demand, data_cpus: float, cluster: Cluster) -> None:
+    tasks = max(int(data_cpus), 1)
+    needed = demand.workers * WORKER_BYTES + tasks * DATA_TASK_BYTES
+    if needed > cluster.memory_bytes:
+        raise ClusterError(
+            f"train.workers: {demand.workers} workers and {tasks} data tasks take about {needed / GIB:.1f} GiB of "
+            f"memory, but the cluster has {cluster.memory_bytes / GIB:.1f}",
+            "lower train.workers, or add memory",
+        )
+    blocks = (demand.workers + tasks) * BLOCKS_IN_FLIGHT * demand.block_bytes
+    if blocks > cluster.object_store_bytes:
+        raise ClusterError(
+            f"the stream keeps about {blocks / GIB:.1f} GiB of images in Ray's object store, but the cluster has "
+            f"{cluster.object_store_bytes / GIB:.1f}",
+            "lower image_size or train.workers, or give Ray a larger object store",
+        )

@@ -1,0 +1,58 @@
+"""Where a run comes from: commit, packages, machine, data. What a reader needs to make it again."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from importlib.metadata import distributions, version
+from pathlib import Path
+
+import rayox_model
+from rayox_platform.data.coco import CocoDataset
+
+PACKAGES = ("rayox", "torch", "torchvision", "ray", "mlflow", "opencv-python-headless", "numpy")
+
+
+def lineage_tags(classes: tuple[str, ...]) -> dict[str, str]:
+    """Tags of a run; those that begin with mlflow. are the ones its pages show."""
+    return {
+        "classes": ", ".join(classes),
+        "python": platform.python_version(),
+        "packages.digest": _packages_digest(),
+        **{f"version.{name}": version(name) for name in PACKAGES},
+        **_commit(),
+    }
+
+
+def dataset_profile(dataset: CocoDataset) -> str:
+    """Counts of a data set, as JSON."""
+    return json.dumps(
+        {
+            "images": len(dataset),
+            "boxes": len(dataset.labels),
+            "classes": len(dataset.classes),
+            "crowds": int(dataset.iscrowd.sum()),
+        }
+    )
+
+
+def _packages_digest() -> str:
+    """One digest of every installed package with its version: equal for equal environments."""
+    installed = sorted({f"{one.metadata['Name']}=={one.version}".lower() for one in distributions()})
+    return hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16]
+
+
+def _commit() -> dict[str, str]:
+    """The commit rayox runs from, if it runs from a checkout and git is there."""
+    folder = Path(rayox_model.__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(dirty).lower()}
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,119 @@
+"""One rank of a training: load the newest checkpoint, then train, evaluate and save, epoch after epoch."""
+
+import os
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rayox_model.checkpoint import prune, restore, save_checkpoint
+from rayox_model.engine import StepReport, TrainState, averaged_model, new_state, train
+from rayox_model.yolox import YOLOX
+from rayox_platform.distributed import check_equal_weights, evaluate_together
+from rayox_platform.events import EventLog
+from rayox_platform.meter import Meter
+from rayox_platform.stream import rank_batches
+from rayox_platform.train_job import TrainJob, facts_of, newest
+
+REPORT_SECONDS = 1.0
+
+
+def run_worker(setup: dict[str, Any]) -> None:
+    """What Ray Train calls on every rank, at every start and restart; setup has the job and the torch threads."""
+    began = time.time()
+    job: TrainJob = setup["job"]
+    torch.set_num_threads(setup["threads"])
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    folder, start = newest(job)
+    model = YOLOX(job.model_size, len(job.classes)).to(device)
+    model.to(memory_format=torch.channels_last)  # 1.3 to 1.5 times the speed of rows of channels on a CPU
+    state = new_state(model, job.engine, device)
+    restore(folder, state)
+    replica = _replica(state.model, world_size, device)
+
+    shard = ray.train.get_dataset_shard("train")
+    batches = rank_batches(shard, replace(job.plan, start_step=start), rank, world_size)
+    log = EventLog(job.folder) if rank == 0 else None
+    if log:
+        log.write("start", _start(start, world_size, began, folder.stat().st_mtime))
+    meter, epoch_meter = Meter(world_size), Meter(world_size)
+    first = True
+    for report in train(state, batches, job.engine, device, replica):
+        meter.add(report)
+        epoch_meter.add(report)
+        for kill in job.kills:
+            kill.strike(job.folder, rank, state.step)
+        if log and (first or meter.age_seconds > REPORT_SECONDS):
+            log.write("progress", _progress(report, meter, state))
+            meter = Meter(world_size)
+        first = False
+        if state.step % job.plan.steps_per_epoch == 0:
+            _end_epoch(job, state, device, report.epoch + 1, epoch_meter, log)
+            meter, epoch_meter = Meter(world_size), Meter(world_size)
+        elif log and job.checkpoint_every and state.step % job.checkpoint_every == 0:
+            _save(job, state, report.epoch, {}, log)
+
+
+def _replica(model: nn.Module, world_size: int, device: torch.device) -> nn.Module | None:
+    """Batch-norm statistics are not broadcast: training does not read them, and rank 0's are the ones kept."""
+    if world_size == 1:
+        return None
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+def _end_epoch(
+    job: TrainJob, state: TrainState, device: torch.device, epoch: int, meter: Meter, log: EventLog | None
+) -> None:
+    """Evaluate the averaged model if it is time, save, and tell Ray Train once."""
+    metrics: dict[str, float] = {}
+    digest = check_equal_weights(state.model, state.step)
+    if epoch % job.evaluate_every == 0 or epoch == job.plan.epochs:
+        if log:
+            log.write("stage", {"text": f"evaluating after epoch {epoch}"})
+        scores = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
+        metrics = asdict(scores.metrics) if scores else {}
+    if log:
+        summary = meter.summary() | metrics
+        log.write("epoch", {"epoch": epoch, "step": state.step, "metrics": summary, "weights": digest})
+        _save(job, state, epoch, metrics, log)
+    ray.train.report(metrics)
+
+
+def _save(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, float], log: EventLog) -> None:
+    path = save_checkpoint(job.checkpoints, state, facts_of(job, state, epoch, metrics))
+    prune(job.checkpoints, job.keep)
+    log.write("checkpoint", {"step": state.step, "path": str(path)})
+
+
+def _start(step: int, world_size: int, began: float, checkpoint_time: float) -> dict[str, Any]:
+    """began is when Ray Train called this rank; from there to this event the network was made and loaded."""
+    return {
+        "step": step,
+        "workers": world_size,
+        "node": os.uname().nodename,
+        "pid": os.getpid(),
+        "began": began,
+        "checkpoint_time": checkpoint_time,
+    }
+
+
+def _progress(report: StepReport, meter: Meter, state: TrainState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "epoch": report.epoch,
+        "learning_rate": report.learning_rate,
+        "data_seconds": report.data_seconds,
+        **meter.summary(),
+    }
