@@ -1,0 +1,93 @@
+"""What stops a training before it begins: the documented exit code, one message, and nothing half made."""
+
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayox_platform.claim import claimed
+from rayox_platform.tracking import connect
+
+
+@pytest.fixture
+def train(rayox, toy_data, monkeypatch):
+    """`rayox train` on the toy data under the name mine; it must not come as far as starting Ray."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    images = toy_data / "images"
+    data = [f"data.{split}.{key}" for split in ("train", "val") for key in ("annotations", "images")]
+    values = (toy_data / "train.json", images, toy_data / "val.json", images)
+    given = [f"{key}={value}" for key, value in zip(data, values, strict=True)]
+
+    def run(*more: object):
+        said = rayox("train", "scratch", *given, "image_size=64", "name=mine", *more, "--json")
+        assert "ray" not in {line.split()[1:2] == ["starting"] and "ray" for line in said.err.splitlines()}
+        assert "Traceback" not in said.err
+        assert said.err.count("error:") == 1
+        return said
+
+    return run
+
+
+def test_a_tracking_server_that_does_not_answer(train):
+    with socket.socket() as taken:  # bound, never listening: nothing can answer there
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        said = train(f"tracking.uri={uri}")
+    assert said.exit_code == 9
+    assert f"tracking.uri: cannot keep runs at {uri}" in said.result["error"]["message"]
+    assert not Path(".rayox/runs/mine").exists()
+
+
+def test_a_tracking_database_of_another_schema(train):
+    connect(None, Path(".rayox").absolute(), "rayox")
+    with sqlite3.connect(".rayox/mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    said = train()
+    assert said.exit_code == 9
+    assert "mlflow db upgrade" in said.result["error"]["hint"]
+    assert not Path(".rayox/runs/mine").exists()
+
+
+def test_storage_that_cannot_be_written(train):
+    Path("a-file").touch()
+    said = train("storage=a-file/runs")
+    assert said.exit_code == 2
+    assert "storage: " in said.result["error"]["message"]
+    assert "a-file/runs/mine cannot be written" in said.result["error"]["message"]
+    assert not Path(".rayox/mlflow.db").exists()
+
+
+def test_two_runs_of_one_name(train):
+    with claimed(Path(".rayox/runs/mine").absolute()):
+        code = (
+            "import sys; from pathlib import Path; from rayox_platform.claim import claimed\n"
+            "with claimed(Path(sys.argv[1])): pass"
+        )
+        other = subprocess.run([sys.executable, "-c", code, ".rayox/runs/mine"], capture_output=True, text=True)
+        assert "ConfigError" in other.stderr
+        said = train()
+    assert said.exit_code == 2
+    assert "run mine is being trained by process" in said.result["error"]["message"]
+
+
+def test_names_that_cannot_be_folders_or_models(train):
+    assert "'/' in it" in train("name=a/b").result["error"]["message"]
+    assert "tracking.model: 'a:b' cannot be a name" in train("tracking.model=a:b").result["error"]["message"]
+
+
+def test_a_run_that_is_not_there_is_not_resumed(train):
+    said = train("--resume", "yours")
+    assert said.exit_code == 2
+    assert "--resume yours: no checkpoint of such a run" in said.result["error"]["message"]
+
+
+def test_a_resumed_run_takes_no_settings_that_would_make_it_another(train, rayox, checkpoint):
+    folder = Path(".rayox/runs/mine/checkpoints")
+    folder.mkdir(parents=True)
+    (folder / checkpoint.name).symlink_to(checkpoint)
+    said = train("--resume", "mine", "train.epochs=7")
+    assert said.exit_code == 2
+    assert "train.epochs: the run began with 300, now 7 is given" in said.result["error"]["message"]

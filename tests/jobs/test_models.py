@@ -1,0 +1,82 @@
+"""`rayox models` and registered MODELs through the real command line, on a registry in the state folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from rayox_model.onnx_export import export_onnx
+from rayox_model.yolox import YOLOX
+from rayox_platform.registry import register, set_alias
+from rayox_platform.tracking import connect, open_run
+
+
+@pytest.fixture
+def registered(rayox, tmp_path):
+    """shapes/1 with the alias champion and shapes/2, in the state folder of the command line under test."""
+    torch.manual_seed(0)
+    export_onnx(YOLOX("nano", 2), ("dim", "bright"), (64, 64), tmp_path / "model.onnx")
+    store = connect(None, Path(".rayox").absolute(), "rayox")
+    found = []
+    for name, ap in (("a-run", 0.25), ("b-run", 0.5)):
+        tracking = open_run(store, name, {"model.size": "nano", "image_size": "[64, 64]"}, {"classes": "dim, bright"})
+        tags = {"AP": f"{ap:.4f}", "AP50": f"{2 * ap:.4f}", "run": name}
+        found.append(register(tracking, "shapes", tmp_path / "model.onnx", {"AP": ap}, 12, tags))
+    set_alias(store, found[0], "champion")
+    return found
+
+
+def test_list_shows_versions_aliases_and_metrics(rayox, registered):
+    said = rayox("models", "list", "--json")
+    assert said.exit_code == 0
+    listed = said.result["models"]
+    assert [(one["name"], one["version"], one["aliases"]) for one in listed] == [
+        ("shapes", 2, []),
+        ("shapes", 1, ["champion"]),
+    ]
+    text = rayox("models", "list").out.splitlines()
+    assert text[0].split() == ["model", "version", "aliases", "AP", "AP50", "registered", "run"]
+    assert "@champion" in text[2]
+    assert "0.2500" in text[2]
+
+
+def test_show_tells_one_version_with_its_origin(rayox, registered):
+    said = rayox("models", "show", "shapes@champion")
+    assert said.exit_code == 0
+    assert "models:/shapes/1  @champion" in said.out
+    assert "dim, bright" in said.out
+    assert registered[0].run_id in said.out
+    assert rayox("models", "show", "models:/shapes/2", "--json").result["version"] == 2
+
+
+def test_an_empty_registry_says_how_models_get_there(rayox):
+    said = rayox("models", "list")
+    assert (said.exit_code, "no model is registered" in said.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "message"),
+    [
+        (("show", "shapez"), 4, "shapez: no registered model of that name"),
+        (("show", "shapes@best"), 4, "shapes: has no version or alias 'best'"),
+        (("list", "tracking.uri=http://127.0.0.1:9"), 9, "tracking.uri: cannot keep runs at http://127.0.0.1:9"),
+    ],
+)
+def test_what_is_not_there_is_one_message_with_its_exit_code(rayox, registered, words, exit_code, message, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    said = rayox("models", *words)
+    assert said.exit_code == exit_code
+    assert message in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_registered_model_predicts_and_is_evaluated_like_a_file(rayox, registered, toy_data):
+    data = (f"data.val.annotations={toy_data / 'val.json'}", f"data.val.images={toy_data / 'images'}")
+    by_name = rayox("evaluate", "models:/shapes@champion", *data, "--json")
+    assert by_name.exit_code == 0, by_name.err
+    by_run = rayox("evaluate", f"runs:/{registered[0].run_id}/model", *data, "--json")
+    assert by_run.result["metrics"] == by_name.result["metrics"]
+    found = rayox("predict", "models:/shapes@champion", toy_data / "images", "-o", "found", "--json")
+    assert found.exit_code == 0, found.err
+    assert os.path.exists("found/results.json")

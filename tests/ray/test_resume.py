@@ -1,0 +1,104 @@
+"""A driver that is killed, through the real command line: the same command with --resume auto ends as if it had not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from rayox_model.checkpoint import averaged_weights
+
+pytestmark = pytest.mark.ray
+
+RECIPE = """
+image_size: 64
+data:
+  lanes: 4
+  train: {{annotations: {data}/train.json, images: {data}/images}}
+  val: {{annotations: {data}/val.json, images: {data}/images}}
+model: {{size: nano}}
+augment: {{mosaic_scale: [0.5, 1.5], mixup_prob: 0}}
+train:
+  epochs: {epochs}
+  batch_size: 8
+  workers: 2
+  closing_epochs: 1
+  warmup_epochs: 1
+  multi_scale: 0
+  optimizer: adamw
+  learning_rate: 1e-4
+  precision: fp32
+  evaluate_every: 100
+checkpoint: {{every_steps: 2}}
+"""
+EPOCHS = 30
+
+
+def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "rayox", "train", "toy.yaml", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for(condition, process, seconds=200):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def alive_below(pid: int) -> list[int]:
+    """Processes whose ancestors include one: what a driver has started."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+    below = {pid}
+    for _ in range(6):
+        below |= {child for child, parent in parents.items() if parent in below}
+    return sorted(below - {pid})
+
+
+def test_a_killed_driver_leaves_no_process_and_resume_auto_ends_with_the_same_weights(toy_data, tmp_path):
+    (tmp_path / "toy.yaml").write_text(RECIPE.format(data=toy_data, epochs=EPOCHS))
+    killed = start(tmp_path)
+    runs = tmp_path / ".rayox" / "runs"
+    wait_for(lambda: any(int(path.name[5:]) >= 4 for path in runs.glob("toy-*/checkpoints/step-*")), killed)
+    started = alive_below(killed.pid)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    (run,) = runs.glob("toy-*")
+    assert not (run / "result.json").exists()
+
+    resumed = start(tmp_path, "--resume", "auto", "--json")
+    out, err = resumed.communicate(timeout=280)
+    assert resumed.returncode == 0, err
+    result = json.loads(out.splitlines()[-1])
+    assert (result["name"], result["steps"]) == (run.name, 3 * EPOCHS)
+    starts = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    steps = [event["step"] for event in starts if event["kind"] == "start"]
+    assert len(steps) == 2
+    assert 4 <= steps[1] < 3 * EPOCHS
+    assert not [pid for pid in started if (Path("/proc") / str(pid)).exists()]
+
+    whole = start(tmp_path, "--name", "whole", "--json")
+    out, err = whole.communicate(timeout=280)
+    assert whole.returncode == 0, err
+    mine, others = (
+        averaged_weights(Path(json.loads(o.splitlines()[-1])["checkpoint"])) for o in (out, json.dumps(result))
+    )
+    assert all(torch.equal(mine[name], others[name]) for name in mine)
