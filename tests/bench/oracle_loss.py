@@ -1,6 +1,7 @@
 """The official loss (pixeltable-yolox 0.4.3) on the cases of loss_cases.py; run by the oracle's own Python.
 
     oracle_loss.py small|full FOLDER    write one .npz per case: its input, the assignment, the terms and gradients
+    oracle_loss.py published FOLDER     the small ones by yolox 0.3.0, whose rule is that of the published weights
     oracle_loss.py time CASE THREADS    a line on standard input runs the case once; answers with the seconds
 
 Terms are those of get_losses: total, IoU, objectness, classification, L1. Gradients are with respect to `raw`.
@@ -29,9 +30,10 @@ def official_head() -> type:
         module.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
         sys.modules[name] = module
     boxes, utils = importlib.import_module("yolox.utils.boxes"), sys.modules["yolox.utils"]
-    utils.bboxes_iou, utils.cxcywh2xyxy = boxes.bboxes_iou, boxes.cxcywh2xyxy
+    utils.bboxes_iou, utils.cxcywh2xyxy = boxes.bboxes_iou, getattr(boxes, "cxcywh2xyxy", None)
     utils.meshgrid = utils.visualize_assign = None
-    return importlib.import_module("yolox.models.yolo_head").YoloxHead
+    heads = importlib.import_module("yolox.models.yolo_head")
+    return heads.YOLOXHead if hasattr(heads, "YOLOXHead") else heads.YoloxHead  # as 0.3.0 and 0.4.3 call it
 
 
 class Recorder:
@@ -107,11 +109,11 @@ def outcome(case: dict) -> dict:
     }
 
 
-def write(cases, folder: Path) -> None:
+def write(cases, folder: Path, prefix: str = "loss") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         arrays = case.arrays()
-        np.savez_compressed(folder / f"loss_{case.name}.npz", **arrays, **outcome(arrays))
+        np.savez_compressed(folder / f"{prefix}_{case.name}.npz", **arrays, **outcome(arrays))
 
 
 def serve(path: str, threads: int) -> None:
@@ -137,6 +139,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["small", folder]:
             write(small_cases(), Path(folder))
+        case ["published", folder]:  # where no box has a candidate, 0.3.0 stops with an error
+            write((case for case in small_cases() if not case.name.startswith("outside")), Path(folder), "published")
         case ["full", folder]:
             write(full_cases(), Path(folder))
         case ["time", path, threads]:

@@ -1,7 +1,8 @@
-"""Assignment, losses and gradients are those of the official code (pixeltable-yolox 0.4.3).
+"""Assignment, losses and gradients are those of the official code: pixeltable-yolox 0.4.3 for today's rule of which
+anchor points are candidates, yolox 0.3.0 for the one that the published weights were trained under.
 
-What it answered on small batches is kept in tests/golden (made anew by `oracle_loss.py small tests/golden`); the real
-sizes are computed when RAYOX_ORACLE_PYTHON names a Python that has it.
+What they answered on small batches is kept in tests/golden (made anew by `oracle_loss.py small tests/golden`, and
+`published`); the real sizes are computed when RAYOX_ORACLE_PYTHON names a Python that has the first.
 """
 
 import os
@@ -17,7 +18,7 @@ from rayox_model.anchors import anchor_points
 from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.candidates import candidates_of, mark_candidates
-from rayox_model.assign.settings import SimOTA
+from rayox_model.assign.settings import PUBLISHED_SIMOTA, SimOTA
 from rayox_model.assign.simota import simota_pairs
 from rayox_model.boxes import xyxy_to_cxcywh
 from rayox_model.losses import LossWeights, loss_sums, normalise
@@ -25,6 +26,8 @@ from rayox_model.structures import AnchorPoints, Predictions, Targets
 
 TESTS = Path(__file__).resolve().parents[1]
 GOLDEN = sorted((TESTS / "golden").glob("loss_*.npz"))
+TODAY = SimOTA()
+PUBLISHED = sorted((TESTS / "golden").glob("published_*.npz"))
 
 Case = dict[str, np.ndarray]
 
@@ -44,15 +47,15 @@ def official_assignment(case: Case) -> Assignment:
     return Assignment(*(torch.from_numpy(case[name]) for name in ("image", "anchor", "box", "iou")))
 
 
-def compare(case: Case) -> bool:
+def compare(case: Case, rule: SimOTA = TODAY) -> bool:
     """Assert that everything agrees; True unless the assignments differ, at exact ties only."""
     predictions, (anchors, targets) = outputs(case), inputs(case)
-    ours, official = assign(predictions, anchors, targets, SimOTA()), official_assignment(case)
+    ours, official = assign(predictions, anchors, targets, rule), official_assignment(case)
     same = all(torch.equal(a, b) for a, b in zip(ours[:3], official[:3], strict=True))
     if same:
         torch.testing.assert_close(ours.iou, official.iou, rtol=1e-5, atol=1e-7)
     else:
-        only_tied(ours, official, predictions, anchors, targets)
+        only_tied(ours, official, predictions, anchors, targets, rule)
     sums = loss_sums(predictions, anchors, targets, ours if same else official, LossWeights(), bool(case["with_l1"]))
     terms = normalise(sums, sums.num_positives)
     np.testing.assert_allclose([float(term.detach()) for term in terms[:5]], case["terms"], rtol=1e-5)
@@ -65,12 +68,14 @@ def compare(case: Case) -> bool:
     return same
 
 
-def only_tied(a: Assignment, b: Assignment, predictions: Predictions, anchors: AnchorPoints, targets: Targets) -> None:
+def only_tied(
+    a: Assignment, b: Assignment, predictions: Predictions, anchors: AnchorPoints, targets: Targets, rule: SimOTA
+) -> None:
     """The official code leaves the choice among anchor points of the very same cost to the sorting library."""
     boxes, num_images = xyxy_to_cxcywh(targets.boxes), len(predictions.objectness)
-    candidates = candidates_of(mark_candidates(boxes, targets.image_index, num_images, anchors, SimOTA()))
+    candidates = candidates_of(mark_candidates(boxes, targets.image_index, num_images, anchors, rule))
     with torch.no_grad():
-        pairs = simota_pairs(predictions, anchors, targets, candidates, SimOTA())
+        pairs = simota_pairs(predictions, anchors, targets, candidates, rule)
     rows_a, rows_b = (set(zip(*(part.tolist() for part in x[:3]), strict=True)) for x in (a, b))
     for image, anchor, box in rows_a ^ rows_b:
         column = (candidates.anchor_index[candidates.position[image]] == anchor).nonzero()[0, 0]
@@ -83,9 +88,16 @@ def test_small_batches_agree_with_the_official_code(path: Path) -> None:
     compare(dict(np.load(path)))
 
 
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem.removeprefix("published_"))
+def test_small_batches_agree_with_the_rule_of_the_published_weights(path: Path) -> None:
+    compare(dict(np.load(path)), PUBLISHED_SIMOTA)
+
+
 def test_the_golden_batches_hardly_differ_by_ties() -> None:
     assert len(GOLDEN) > 20
     assert sum(not compare(dict(np.load(path))) for path in GOLDEN) <= 2
+    assert len(PUBLISHED) == 20
+    assert sum(not compare(dict(np.load(path)), PUBLISHED_SIMOTA) for path in PUBLISHED) <= 4
 
 
 @pytest.fixture(scope="module")
