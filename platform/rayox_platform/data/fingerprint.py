@@ -1,0 +1,90 @@
+"""The fingerprint of a data set: one digest that tells whether two runs saw the same annotations and images.
+
+It does not depend on how the file is written: formatting, order of keys and of records, annotation ids. It changes
+with any box, area, crowd flag, class, size, file name, image id or image content.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from rayox_model.errors import DataError
+
+from .coco import CocoDataset
+from .images import FolderImages
+
+_CHUNK = 64  # images a thread hashes between two calls of progress
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """SHA-256 digests in hexadecimal; `digest` is of both others together."""
+
+    digest: str
+    annotations: str
+    images: str
+    method: str  # what of the images was hashed
+
+
+def fingerprint(images: FolderImages, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
+    """Hash a data set whole; `progress(done, total)` is told of images. Raises DataError for one that is not there."""
+    order = np.argsort(images.dataset.image_ids, kind="stable")
+    annotations = _annotations_digest(images.dataset, order)
+    contents = _contents_digest([images.path(int(index)) for index in order], progress)
+    digest = hashlib.sha256(f"{annotations} {contents}".encode()).hexdigest()
+    return Fingerprint(digest, annotations, contents, "contents")
+
+
+def _annotations_digest(dataset: CocoDataset, order: Int64[np.ndarray, "M"]) -> str:
+    """Images by id; of an image its annotations by class, then box, area and crowd flag."""
+    classes = list(zip(dataset.category_ids.tolist(), dataset.classes, strict=True))
+    names = [dataset.file_names[index] for index in order]
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    image = np.repeat(rank, np.diff(dataset.offsets))
+    numbers = np.column_stack([dataset.bboxes_xywh, dataset.areas]) + 0.0  # −0.0 and 0.0 are one number
+    by = np.lexsort((dataset.iscrowd, *numbers.T[::-1], dataset.labels, image))
+    columns = (
+        (dataset.image_ids[order], "<i8"),
+        (dataset.heights[order], "<i8"),
+        (dataset.widths[order], "<i8"),
+        (image[by], "<i8"),
+        (dataset.labels[by], "<i8"),
+        (numbers[by], "<f8"),
+        (dataset.iscrowd[by], "u1"),
+    )
+    sha = hashlib.sha256(json.dumps([classes, names]).encode())
+    sha.update(np.array([len(order), len(by)], "<i8").tobytes())
+    for column, kind in columns:
+        sha.update(np.ascontiguousarray(column, kind).tobytes())
+    return sha.hexdigest()
+
+
+def _contents_digest(paths: Sequence[Path], progress: Callable[[int, int], None] | None) -> str:
+    sha = hashlib.sha256()
+    done = 0
+    with ThreadPoolExecutor(thread_name_prefix="hash") as pool:
+        for digests in pool.map(_hash_files, [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]):
+            sha.update(b"".join(digests))
+            done += len(digests)
+            if progress is not None:
+                progress(done, len(paths))
+    return sha.hexdigest()
+
+
+def _hash_files(paths: Sequence[Path]) -> list[bytes]:
+    return [_hash_file(path) for path in paths]
+
+
+def _hash_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error})", "Check the folder of images and the file names.") from None
