@@ -141,7 +141,7 @@ def _with_header_sizes(dataset: CocoDataset, folder: Path) -> CocoDataset:
         return dataset
     heights, widths = dataset.heights.copy(), dataset.widths.copy()
     for index in unknown:
-        heights[index], widths[index] = _header_size(folder / dataset.file_names[index])
+        heights[index], widths[index] = _header_size(folder / dataset.file_names[int(index)])
     return dataset.with_sizes(heights, widths)
 
 
