@@ -29,7 +29,7 @@ from rayox_model.errors import ModelError, RayoxError, TrainingError
 from rayox_model.plan import StreamPlan
 from rayox_model.yolox import YOLOX
 from rayox_platform.blocks import SampleBlocks
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import CocoImages
 from rayox_platform.distributed import evaluate_together
 from rayox_platform.evaluation import EvaluationSettings
 from rayox_platform.events import EventLog
@@ -47,8 +47,8 @@ class TrainJob:
     folder: Path  # of the run: checkpoints, events
     model_size: str
     classes: tuple[str, ...]
-    train_images: FolderImages
-    val_images: FolderImages
+    train_images: CocoImages
+    val_images: CocoImages
     plan: StreamPlan
     augment: Augment
     engine: EngineSettings

@@ -115,7 +115,7 @@ def test_an_index_of_another_version_is_not_used(annotations, tmp_path, monkeypa
     with pytest.raises(index.BrokenIndex, match="another version"):
         index.read_index(made)
     load_coco(annotations, tmp_path / "cache")
-    assert index.read_index(made)[1]["version"] == index.VERSION
+    assert len(index.read_index(made)[0]) == 3
 
 
 def test_small_files_and_folders_that_cannot_be_written_have_none(annotations, tmp_path, monkeypatch):

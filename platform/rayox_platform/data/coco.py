@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from rayox_model.errors import DataError
 
 from .fast_records import Columns, read_columns
+from .folders import is_remote, open_folder, split_address
 from .names import FileNames
 from .records import BBOX_HINT, Annotations, Defect, Images, Json, read_categories, records_of
 
@@ -64,17 +65,19 @@ class CocoDataset:
         return replace(self, heights=heights, widths=widths)
 
 
-def read_coco(path: Path | str) -> CocoDataset:
-    """Read an annotation file; one without annotations (a test set) is a data set without boxes.
+def read_coco(address: Path | str) -> CocoDataset:
+    """Read an annotation file, here or on an object store; one without annotations is a data set without boxes.
 
     Raises DataError, naming the file and the record, for what is not COCO or would train wrongly.
     """
-    path = Path(path)
+    folder, name = split_address(address)
+    source = address if is_remote(str(address)) else Path(folder, name)
     try:
-        content = path.read_bytes()
+        content = open_folder(folder).read(name)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", "Check the path of the annotations.") from None
-    return parse_coco(content, str(path))
+        why = error.strerror or error
+        raise DataError(f"{source}: cannot be read ({why})", "Check the path of the annotations.") from None
+    return parse_coco(content, str(source))
 
 
 def parse_coco(content: bytes, source: str) -> CocoDataset:

@@ -10,14 +10,16 @@ import hashlib
 import json
 import os
 import tempfile
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .coco import CocoDataset, read_coco
+from .folders import is_remote, open_folder, split_address
 from .names import FileNames
 
 VERSION = 1  # of the columns and of what the reader makes of a file: raise it with any change to either
@@ -26,33 +28,38 @@ _KEY = b"rayox"
 _ANNOTATIONS = ("labels", "annotation_ids", "areas", "iscrowd")  # one value an annotation
 
 
-def load_coco(path: Path | str, cache: Path) -> CocoDataset:
+def load_coco(address: Path | str, cache: Path) -> CocoDataset:
     """What read_coco gives, from the file's index under `cache` if there is one; else the index is made.
 
     Raises DataError as read_coco does. A folder that cannot be written is no error: the file is read each time.
     """
-    path = Path(path)
     try:
-        made_from = _identity(path)
-    except OSError:
-        return read_coco(path)  # which says what is wrong
-    if made_from["bytes"] < MIN_BYTES:
-        return read_coco(path)
-    index = cache / "coco" / f"{path.stem}-{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]}.parquet"
+        made_from = _identity(address)
+    except (OSError, ValueError):
+        return read_coco(address)  # which says what is wrong
+    if made_from["num_bytes"] < MIN_BYTES:
+        return read_coco(address)
+    index = cache / "coco" / f"{_name(made_from['path'])}.parquet"
     dataset = _read_if_of(index, made_from)
     if dataset is None:
-        dataset = read_coco(path)
+        dataset = read_coco(address)
         with contextlib.suppress(OSError):
-            if _identity(path) == made_from:  # nobody wrote to it meanwhile
+            if _identity(address) == made_from:  # nobody wrote to it meanwhile
                 write_index(dataset, index, made_from)
     return dataset
 
 
-def _identity(path: Path) -> dict[str, Any]:
-    """Of the file as it stands on the disk; the time of change tells also a copy that kept the old times."""
-    found = path.stat()
-    times = {"modified_ns": found.st_mtime_ns, "changed_ns": found.st_ctime_ns}
-    return {"path": str(path.absolute()), "bytes": found.st_size, **times, "version": VERSION}
+def _identity(address: Path | str) -> dict[str, Any]:
+    """Of a file as it stands now, which also tells a copy that kept the old size and times."""
+    folder, name = split_address(address)
+    stamp = open_folder(folder).stamp(name)
+    path = f"{folder}/{name}" if is_remote(folder) else str(Path(folder, name).absolute())
+    return {"path": path, **asdict(stamp)}
+
+
+def _name(path: str) -> str:
+    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{PurePosixPath(path).stem}-{digest[:16]}"
 
 
 def write_index(dataset: CocoDataset, index: Path, made_from: dict[str, Any]) -> None:
@@ -61,7 +68,7 @@ def write_index(dataset: CocoDataset, index: Path, made_from: dict[str, Any]) ->
     handle, unfinished = tempfile.mkstemp(prefix=f".{index.stem}-", dir=index.parent)
     os.close(handle)
     try:
-        table = _to_table(dataset, made_from)
+        table = to_table(dataset, made_from)
         pq.write_table(table, unfinished, compression="lz4", use_dictionary=False)
         os.chmod(unfinished, 0o644)
         os.replace(unfinished, index)
@@ -69,14 +76,14 @@ def write_index(dataset: CocoDataset, index: Path, made_from: dict[str, Any]) ->
         Path(unfinished).unlink(missing_ok=True)
 
 
-def read_index(index: Path) -> tuple[CocoDataset, dict[str, Any]]:
+def read_index(index: Path | BinaryIO) -> tuple[CocoDataset, dict[str, Any]]:
     """The data set and what it was made from. Raises BrokenIndex, also for a single wrong bit."""
     try:
         table = pq.read_table(index, use_threads=False)
         facts = json.loads(table.schema.metadata[_KEY])
-        if facts["made_from"]["version"] != VERSION:
+        if facts["version"] != VERSION:
             raise BrokenIndex(f"{index}: of another version")
-        dataset = _from_table(table, facts)
+        dataset = from_table(table, facts)
         whole = _digest(dataset, facts) == facts["digest"]
     except _WHAT_READING_RAISES as error:
         raise BrokenIndex(f"{index}: {error}") from None
@@ -118,7 +125,7 @@ def _names(dataset: CocoDataset) -> FileNames:
     return dataset.file_names if isinstance(dataset.file_names, FileNames) else FileNames.of(dataset.file_names)
 
 
-def _to_table(dataset: CocoDataset, made_from: dict[str, Any]) -> pa.Table:
+def to_table(dataset: CocoDataset, made_from: dict[str, Any]) -> pa.Table:
     """One row an image, its annotations as lists."""
     names = _names(dataset)
     offsets = pa.array(dataset.offsets.astype(np.int32))
@@ -135,6 +142,7 @@ def _to_table(dataset: CocoDataset, made_from: dict[str, Any]) -> pa.Table:
         **{name: pa.ListArray.from_arrays(offsets, pa.array(getattr(dataset, name))) for name in _ANNOTATIONS},
     }
     facts = {
+        "version": VERSION,
         "made_from": made_from,
         "source": dataset.source,
         "classes": dataset.classes,
@@ -145,7 +153,7 @@ def _to_table(dataset: CocoDataset, made_from: dict[str, Any]) -> pa.Table:
     return pa.table(columns).replace_schema_metadata({_KEY: json.dumps(facts).encode()})
 
 
-def _from_table(table: pa.Table, facts: dict[str, Any]) -> CocoDataset:
+def from_table(table: pa.Table, facts: dict[str, Any]) -> CocoDataset:
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     names = columns["file_names"]
     _, ends, text = names.buffers()
