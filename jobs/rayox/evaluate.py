@@ -17,7 +17,7 @@ from rayox_platform.config import LoadedConfig
 from rayox_platform.config.tree import Config
 
 if TYPE_CHECKING:
-    from rayox_platform.data.images import FolderImages
+    from rayox_platform.data.images import CocoImages
     from rayox_platform.evaluation import EvaluationSettings
 
 
@@ -108,7 +108,7 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
     )
 
 
-def _images(loaded: LoadedConfig, trained: Config) -> "FolderImages":
+def _images(loaded: LoadedConfig, trained: Config) -> "CocoImages":
     """Of the given data, else of those the model was trained with."""
     from rayox_platform.data.resolve import resolve_split
     from rayox_platform.state import state_folder

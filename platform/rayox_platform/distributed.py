@@ -11,14 +11,14 @@ from rayox_model.engine import EngineSettings
 from rayox_model.errors import TrainingError
 from rayox_model.samples import Detections
 from rayox_model.yolox import YOLOX
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import CocoImages
 from rayox_platform.evaluation import EvaluationSettings, detect_images
 from rayox_platform.metrics import CocoScores, coco_metrics
 
 
 def evaluate_together(
     averaged: YOLOX,
-    images: FolderImages,
+    images: CocoImages,
     settings: EvaluationSettings,
     engine: EngineSettings,
     device: torch.device,

@@ -13,7 +13,7 @@ from rayox_model.detect import Detector
 from rayox_model.errors import DataError
 from rayox_model.samples import Detections
 
-from .data.images import FolderImages
+from .data.images import CocoImages
 from .metrics import CocoScores, coco_metrics
 
 
@@ -37,7 +37,7 @@ class EvaluationSettings:
 
 def evaluate_detector(
     detector: Detector,
-    images: FolderImages,
+    images: CocoImages,
     settings: EvaluationSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -58,7 +58,7 @@ def evaluate_detector(
 
 def detect_images(
     detector: Detector,
-    images: FolderImages,
+    images: CocoImages,
     indices: Sequence[int],
     settings: EvaluationSettings,
     progress: Callable[[int, int], None] | None = None,
@@ -112,7 +112,7 @@ class _Letterboxed:
 
 
 def _batches(
-    images: FolderImages, indices: Sequence[int], size: tuple[int, int], settings: EvaluationSettings
+    images: CocoImages, indices: Sequence[int], size: tuple[int, int], settings: EvaluationSettings
 ) -> Iterator[list[_Letterboxed]]:
     """Batches in the order of indices; while one is used the next is decoded, so at most two are in memory."""
     batch_size = settings.batch_size

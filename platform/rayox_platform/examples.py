@@ -1,13 +1,13 @@
 """Pictures of what a model finds, for a run's folder and its record."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 
 from rayox_model.detect import TorchDetector
 from rayox_model.yolox import YOLOX
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import CocoImages
 from rayox_platform.draw import contact_sheet, draw_detections
 from rayox_platform.evaluation import EvaluationSettings, detect_images
 
@@ -15,7 +15,7 @@ NUM_IMAGES = 24
 SCORE_THRESHOLD = 0.3
 
 
-def draw_examples(network: YOLOX, images: FolderImages, image_size: tuple[int, int], folder: Path) -> None:
+def draw_examples(network: YOLOX, images: CocoImages, image_size: tuple[int, int], folder: Path) -> None:
     """Draw what a network finds in images spread over a data set: a file for each, and sheet.jpg of all."""
     folder.mkdir(exist_ok=True)
     classes = images.dataset.classes
@@ -24,5 +24,5 @@ def draw_examples(network: YOLOX, images: FolderImages, image_size: tuple[int, i
     found = detect_images(detector, images, indices, EvaluationSettings(score_threshold=SCORE_THRESHOLD))
     drawn = [draw_detections(images.pixels(index), found[index], classes) for index in indices]
     for index, image in zip(indices, drawn, strict=True):
-        cv2.imwrite(str(folder / f"{images.path(index).stem}.jpg"), image)
+        cv2.imwrite(str(folder / f"{PurePosixPath(images.dataset.file_names[index]).stem}.jpg"), image)
     cv2.imwrite(str(folder / "sheet.jpg"), contact_sheet(drawn))

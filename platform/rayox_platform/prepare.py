@@ -11,7 +11,7 @@ from rayox_model.plan import StreamPlan
 from rayox_model.weights import Transfer
 from rayox_model.yolox import YOLOX
 from rayox_platform.config.tree import Config
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.models import new_model
 from rayox_platform.settings import stream_plan
@@ -28,8 +28,8 @@ class Prepared:
     config: Config
     folder: Path
     plan: StreamPlan
-    train_images: FolderImages
-    val_images: FolderImages
+    train_images: CocoImages
+    val_images: CocoImages
     network: YOLOX
     transferred: Transfer | None
     resumed: bool

@@ -10,7 +10,7 @@ from typing import Any
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.data.fingerprint import Fingerprint, fingerprint
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import CocoImages
 from rayox_platform.events import read_events
 from rayox_platform.lineage import dataset_profile, lineage_tags
 from rayox_platform.prepare import Prepared
@@ -89,9 +89,7 @@ def _fingerprinting(prepared: Prepared, tracking: Tracking) -> Iterator[None]:
             _log_dataset(tracking, split, context, images, jobs[context])
 
 
-def _log_dataset(
-    tracking: Tracking, split: str, context: str, images: FolderImages, job: "Future[Fingerprint]"
-) -> None:
+def _log_dataset(tracking: Tracking, split: str, context: str, images: CocoImages, job: "Future[Fingerprint]") -> None:
     digest = job.result().digest
     name = f"{Path(images.dataset.source).stem} ({split})"
     tracking.log_dataset(name, digest, images.dataset.source, context, dataset_profile(images.dataset))

@@ -16,7 +16,7 @@ from rayox_model.engine import EngineSettings, TrainState, new_state
 from rayox_model.errors import ModelError
 from rayox_model.plan import StreamPlan
 from rayox_model.yolox import YOLOX
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import CocoImages
 from rayox_platform.drill import Kill
 from rayox_platform.evaluation import EvaluationSettings
 
@@ -26,8 +26,8 @@ class TrainJob:
     folder: Path  # of the run: checkpoints, events
     model_size: str
     classes: tuple[str, ...]
-    train_images: FolderImages
-    val_images: FolderImages
+    train_images: CocoImages
+    val_images: CocoImages
     plan: StreamPlan
     augment: Augment
     engine: EngineSettings

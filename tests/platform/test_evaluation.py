@@ -14,7 +14,7 @@ from rayox_model.errors import DataError
 from rayox_model.onnx_detect import OnnxDetector
 from rayox_model.samples import Detections
 from rayox_platform.data.coco import read_coco
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import CocoImages, folder_images
 from rayox_platform.evaluation import EvaluationSettings, evaluate_detector, match_classes, relabel
 
 
@@ -39,7 +39,7 @@ class WhiteBoxDetector:
 
 
 @pytest.fixture
-def white_boxes(tmp_path: Path) -> FolderImages:
+def white_boxes(tmp_path: Path) -> CocoImages:
     """Seven images of different shapes, one white box each, and an eighth without; class ids 4 and 6."""
     rng = np.random.default_rng(0)
     coco: dict = {"images": [], "annotations": [], "categories": [{"id": 4, "name": "a"}, {"id": 6, "name": "b"}]}
@@ -61,7 +61,7 @@ def white_boxes(tmp_path: Path) -> FolderImages:
         }
         coco["annotations"].append(annotation)
     (tmp_path / "coco.json").write_text(json.dumps(coco))
-    return FolderImages(read_coco(tmp_path / "coco.json"), tmp_path)
+    return folder_images(read_coco(tmp_path / "coco.json"), tmp_path)
 
 
 def test_every_image_is_seen_once_and_boxes_come_back_to_its_pixels(white_boxes):
@@ -105,7 +105,7 @@ def test_relabelling_nothing_gives_nothing():
 
 
 def test_an_unreadable_image_stops_the_evaluation_by_name(white_boxes):
-    (white_boxes.folder / "4.png").write_bytes(b"no image")
+    Path(white_boxes.where(4)).write_bytes(b"no image")
     with pytest.raises(DataError, match=r"4\.png: not an image"):
         evaluate_detector(WhiteBoxDetector(("b",), label=0), white_boxes, EvaluationSettings(batch_size=2))
 
@@ -115,7 +115,7 @@ def test_the_official_weights_score_the_published_numbers(shared_data):
     session = onnxruntime.InferenceSession(shared_data / "weights/yolox_nano.onnx")
     detector = OnnxDetector(session, tuple(COCO_CLASSES), (416, 416))
     dataset = read_coco(shared_data / "coco_dev/annotations/instances_val2017.json")
-    images = FolderImages(dataset, shared_data / "coco_dev/val2017")
+    images = folder_images(dataset, shared_data / "coco_dev/val2017")
     evaluation = evaluate_detector(detector, images)
     expected = json.loads((shared_data / "oracle/expected_ap.json").read_text())["results"]["coco_dev_val"]
     assert sum(len(found.scores) for found in evaluation.detections.values()) == expected.pop("dets")

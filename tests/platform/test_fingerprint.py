@@ -10,7 +10,7 @@ import pytest
 from rayox_model.errors import DataError
 from rayox_platform.data.coco import read_coco
 from rayox_platform.data.fingerprint import Fingerprint, fingerprint
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import folder_images
 
 COCO = {
     "images": [
@@ -35,7 +35,7 @@ def taken(tmp_path):
     def take(coco: dict, **how: object) -> Fingerprint:
         path = tmp_path / "coco.json"
         path.write_text(json.dumps(coco, **how))
-        return fingerprint(FolderImages(read_coco(path), tmp_path))
+        return fingerprint(folder_images(read_coco(path), tmp_path))
 
     return take
 
@@ -112,13 +112,13 @@ def test_images_that_change_places_change_it(taken, tmp_path):
 
 def test_a_missing_image_is_a_data_error_with_its_path(taken, tmp_path):
     (tmp_path / "b.jpg").unlink()
-    with pytest.raises(DataError, match=r"b\.jpg: cannot be read"):
+    with pytest.raises(DataError, match=r"b\.jpg: no such image"):
         taken(COCO)
 
 
 def test_progress_is_told_of_every_image(shared_data: Path):
     folder = shared_data / "rbc_wbc"
-    images = FolderImages(read_coco(folder / "annotations/instances_train.json"), folder / "images")
+    images = folder_images(read_coco(folder / "annotations/instances_train.json"), folder / "images")
     told: list[tuple[int, int]] = []
     fingerprint(images, lambda done, total: told.append((done, total)))
     assert told[-1] == (210, 210)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rayox_model.errors import DataError
 from rayox_platform.data.coco import read_coco
-from rayox_platform.data.images import FolderImages, decode_image, read_image
+from rayox_platform.data.images import CocoImages, decode_image, folder_images, read_image
 from rayox_platform.data.resolve import resolve_split
 
 
@@ -28,13 +28,13 @@ def save_with_orientation(path: Path, image: np.ndarray, orientation: int) -> No
     Image.fromarray(image[:, :, ::-1]).save(path, exif=exif, quality=95)
 
 
-def folder_of(tmp_path: Path, height: int | None, width: int | None, name: str = "a.jpg") -> FolderImages:
+def folder_of(tmp_path: Path, height: int | None, width: int | None, name: str = "a.jpg") -> CocoImages:
     image = {"id": 1, "file_name": name, "height": height, "width": width}
     annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 100, 5], "area": 10, "iscrowd": 0}
     coco = {"images": [image], "annotations": [annotation], "categories": [{"id": 1, "name": "thing"}]}
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(coco))
-    return FolderImages(read_coco(path), tmp_path)
+    return folder_images(read_coco(path), tmp_path)
 
 
 def is_red(pixel: np.ndarray) -> bool:
@@ -89,7 +89,7 @@ def test_missing_image_and_folder_are_data_errors(tmp_path):
     with pytest.raises(DataError, match=r"a\.jpg: no such image"):
         folder_of(tmp_path, 20, 30).load(0)
     with pytest.raises(DataError, match="no such folder of images"):
-        FolderImages(folder_of(tmp_path, 20, 30).dataset, tmp_path / "nowhere")
+        folder_images(folder_of(tmp_path, 20, 30).dataset, tmp_path / "nowhere")
     with pytest.raises(DataError, match="no such image"):
         read_image(tmp_path / "none.png")
     with pytest.raises(DataError, match="cannot be read"):
@@ -169,7 +169,7 @@ def test_the_odd_files_decode_or_are_data_errors(shared_data):
 
 def test_real_images_are_found_beside_their_annotations(shared_data, tmp_path):
     dataset, images = resolve_split(str(shared_data / "coco_dev/annotations/instances_val2017.json"), None, tmp_path)
-    assert images.folder.name == "val2017"
+    assert images.where(0).split("/")[-2] == "val2017"
     assert images.load(0).image.shape[:2] == images.size(0)
     dataset, images = resolve_split(str(shared_data / "rbc_wbc/annotations/instances_test.json"), None, tmp_path)
     assert len(dataset) == len(images) == 10

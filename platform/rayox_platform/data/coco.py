@@ -10,8 +10,8 @@ M images, N annotations, C classes.
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,9 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from rayox_model.errors import DataError
 
+from .fast_records import Columns, read_columns
+from .folders import is_remote, open_folder, split_address
+from .names import FileNames
 from .records import BBOX_HINT, Annotations, Defect, Images, Json, read_categories, records_of
 
 
@@ -30,18 +33,23 @@ class CocoDataset:
     classes: tuple[str, ...]
     category_ids: Int64[np.ndarray, "C"]
     image_ids: Int64[np.ndarray, "M"]
-    file_names: tuple[str, ...]
+    file_names: Sequence[str]
     heights: Int32[np.ndarray, "M"]  # 0 where the file does not say
     widths: Int32[np.ndarray, "M"]
     offsets: Int64[np.ndarray, "M+1"]
     bboxes_xywh: Float64[np.ndarray, "N 4"]  # as written, for evaluation
-    boxes: Float32[np.ndarray, "N 4"]  # xyxy, clipped to the image, for training
-    trainable: Bool[np.ndarray, "N"]  # no crowd, and area left after clipping
     labels: Int64[np.ndarray, "N"]
     annotation_ids: Int64[np.ndarray, "N"]
     areas: Float64[np.ndarray, "N"]
     iscrowd: Bool[np.ndarray, "N"]
     notes: Mapping[str, int]  # what was odd, and how often
+    boxes: Float32[np.ndarray, "N 4"] = field(init=False)  # xyxy, clipped to the image, for training
+    trainable: Bool[np.ndarray, "N"] = field(init=False)  # no crowd, and area left after clipping
+
+    def __post_init__(self) -> None:
+        boxes = _clipped(self.bboxes_xywh, self.offsets, self.heights, self.widths)
+        object.__setattr__(self, "boxes", boxes)
+        object.__setattr__(self, "trainable", ~self.iscrowd & _has_area(boxes))
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -54,80 +62,80 @@ class CocoDataset:
 
     def with_sizes(self, heights: Int32[np.ndarray, "M"], widths: Int32[np.ndarray, "M"]) -> "CocoDataset":
         """The same with every image's size known, and the boxes clipped to it."""
-        boxes = _clipped(self.bboxes_xywh, self.offsets, heights, widths)
-        trainable = ~self.iscrowd & _has_area(boxes)
-        return replace(self, heights=heights, widths=widths, boxes=boxes, trainable=trainable)
+        return replace(self, heights=heights, widths=widths)
 
 
-def read_coco(path: Path | str) -> CocoDataset:
-    """Read an annotation file; one without annotations (a test set) is a data set without boxes.
+def read_coco(address: Path | str) -> CocoDataset:
+    """Read an annotation file, here or on an object store; one without annotations is a data set without boxes.
 
     Raises DataError, naming the file and the record, for what is not COCO or would train wrongly.
     """
-    path = Path(path)
-    coco = _read_json(path)
+    folder, name = split_address(address)
+    source = address if is_remote(str(address)) else Path(folder, name)
+    try:
+        content = open_folder(folder).read(name)
+    except OSError as error:
+        why = error.strerror or error
+        raise DataError(f"{source}: cannot be read ({why})", "Check the path of the annotations.") from None
+    return parse_coco(content, str(source))
+
+
+def parse_coco(content: bytes, source: str) -> CocoDataset:
+    """The same from a file's content; `source` is what messages call it."""
     notes: Counter[str] = Counter()
+    columns = read_columns(content, notes) or read_carefully(content, source, notes)
+    return _assemble(source, columns, notes)
+
+
+def read_carefully(content: bytes, source: str, notes: Counter[str]) -> Columns:
+    """Record by record, to name what is wrong, or to put right what is odd."""
+    coco = _parse_json(content, source)
     try:
         classes, category_ids = read_categories(records_of(coco, "categories"))
         images = Images.read(records_of(coco, "images"), notes)
         annotations = Annotations.read(records_of(coco, "annotations", optional=True), images, category_ids, notes)
     except Defect as defect:
-        raise DataError(f"{path}: {defect}", defect.hint) from None
-    return _assemble(path, classes, category_ids, images, annotations, notes)
+        raise DataError(f"{source}: {defect}", defect.hint) from None
+    return Columns(classes, category_ids, images, annotations)
 
 
-def _read_json(path: Path) -> Json:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})", "Check the path of the annotations.") from None
+def _parse_json(content: bytes, source: str) -> Json:
     if not content.strip():
-        raise DataError(f"{path}: the file is empty", "Copy or export it again.")
+        raise DataError(f"{source}: the file is empty", "Copy or export it again.")
     try:
         coco = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error})", "It may be cut short: copy it again.") from None
+        raise DataError(f"{source}: not readable as JSON ({error})", "It may be cut short: copy it again.") from None
     if not isinstance(coco, dict):
         hint = "Results files are lists; annotations are needed here." if isinstance(coco, list) else ""
-        raise DataError(f"{path}: a COCO file holds an object at the top, this one a {type(coco).__name__}", hint)
+        raise DataError(f"{source}: a COCO file holds an object at the top, this one a {type(coco).__name__}", hint)
     return coco
 
 
-def _assemble(
-    path: Path,
-    classes: tuple[str, ...],
-    category_ids: list[int],
-    images: Images,
-    annotations: Annotations,
-    notes: Counter[str],
-) -> CocoDataset:
-    image_indices = np.array(annotations.image_indices, np.int64)
-    order = np.argsort(image_indices, kind="stable")
-    bboxes_xywh = np.array(annotations.bboxes_xywh, np.float64).reshape(-1, 4)[order]
-    offsets = np.searchsorted(image_indices[order], np.arange(len(images.ids) + 1)).astype(np.int64)
-    heights, widths = np.array(images.heights, np.int32), np.array(images.widths, np.int32)
-    _refuse_other_frames(path, bboxes_xywh, np.repeat(heights, np.diff(offsets)), np.repeat(widths, np.diff(offsets)))
-    boxes = _clipped(bboxes_xywh, offsets, heights, widths)
-    iscrowd = np.array(annotations.iscrowd, np.bool_)[order]
-    _note_boxes(bboxes_xywh, boxes, notes)
-    return CocoDataset(
-        source=str(path),
+def _assemble(source: str, columns: Columns, notes: Counter[str]) -> CocoDataset:
+    classes, category_ids, images, annotations = columns
+    order = np.argsort(annotations.image_indices, kind="stable")
+    bboxes_xywh = annotations.bboxes_xywh[order]
+    counts = np.bincount(annotations.image_indices, minlength=len(images.ids))
+    _refuse_other_frames(source, bboxes_xywh, np.repeat(images.heights, counts), np.repeat(images.widths, counts))
+    dataset = CocoDataset(
+        source=source,
         classes=classes,
         category_ids=np.array(category_ids, np.int64),
-        image_ids=np.array(images.ids, np.int64),
-        file_names=tuple(images.file_names),
-        heights=heights,
-        widths=widths,
-        offsets=offsets,
+        image_ids=images.ids,
+        file_names=FileNames.of(images.file_names),
+        heights=images.heights,
+        widths=images.widths,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         bboxes_xywh=bboxes_xywh,
-        boxes=boxes,
-        trainable=~iscrowd & _has_area(boxes),
-        labels=np.array(annotations.labels, np.int64)[order],
-        annotation_ids=np.array(annotations.ids, np.int64)[order],
-        areas=np.array(annotations.areas, np.float64)[order],
-        iscrowd=iscrowd,
-        notes={what: count for what, count in notes.items() if count},
+        labels=annotations.labels[order],
+        annotation_ids=annotations.ids[order],
+        areas=annotations.areas[order],
+        iscrowd=annotations.iscrowd[order],
+        notes={},
     )
+    _note_boxes(bboxes_xywh, dataset.boxes, notes)
+    return replace(dataset, notes={what: count for what, count in notes.items() if count})
 
 
 def _clipped(
@@ -160,7 +168,7 @@ def _note_boxes(
 
 
 def _refuse_other_frames(
-    path: Path,
+    source: str,
     bboxes_xywh: Float64[np.ndarray, "N 4"],
     heights: Int32[np.ndarray, "N"],
     widths: Int32[np.ndarray, "N"],
@@ -169,13 +177,13 @@ def _refuse_other_frames(
     if len(bboxes_xywh) < 5:
         return
     if (bboxes_xywh <= 1.0).all() and (bboxes_xywh >= 0.0).all():
-        raise DataError(f"{path}: all boxes lie between 0 and 1, so they are fractions of the image", BBOX_HINT)
+        raise DataError(f"{source}: all boxes lie between 0 and 1, so they are fractions of the image", BBOX_HINT)
     x, y, third, fourth = bboxes_xywh.T
     valid_as_corners = (third >= x) & (fourth >= y) & (third <= widths) & (fourth <= heights)
     past_edge = (x + third > widths + 2) | (y + fourth > heights + 2)
     if valid_as_corners.all() and past_edge.mean() > 0.2:
         share = f"{past_edge.mean():.0%}"
         raise DataError(
-            f"{path}: boxes look like corners [x1, y1, x2, y2]: read as COCO's, {share} of them leave the image",
+            f"{source}: boxes look like corners [x1, y1, x2, y2]: read as COCO's, {share} of them leave the image",
             BBOX_HINT,
         )

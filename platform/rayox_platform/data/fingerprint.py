@@ -9,15 +9,13 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
 
-from rayox_model.errors import DataError
-
 from .coco import CocoDataset
-from .images import FolderImages
+from .images import CocoImages
+from .source import ImageSource
 
 _CHUNK = 64  # images a thread hashes between two calls of progress
 
@@ -32,13 +30,13 @@ class Fingerprint:
     method: str  # what of the images was hashed
 
 
-def fingerprint(images: FolderImages, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
+def fingerprint(images: CocoImages, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
     """Hash a data set whole; `progress(done, total)` is told of images. Raises DataError for one that is not there."""
     order = np.argsort(images.dataset.image_ids, kind="stable")
     annotations = _annotations_digest(images.dataset, order)
-    contents = _contents_digest([images.path(int(index)) for index in order], progress)
+    contents = _contents_digest(images.source, order.tolist(), progress)
     digest = hashlib.sha256(f"{annotations} {contents}".encode()).hexdigest()
-    return Fingerprint(digest, annotations, contents, "contents")
+    return Fingerprint(digest, annotations, contents, images.source.digest_method)
 
 
 def _annotations_digest(dataset: CocoDataset, order: Int64[np.ndarray, "M"]) -> str:
@@ -66,25 +64,14 @@ def _annotations_digest(dataset: CocoDataset, order: Int64[np.ndarray, "M"]) -> 
     return sha.hexdigest()
 
 
-def _contents_digest(paths: Sequence[Path], progress: Callable[[int, int], None] | None) -> str:
+def _contents_digest(source: ImageSource, order: Sequence[int], progress: Callable[[int, int], None] | None) -> str:
+    chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
     sha = hashlib.sha256()
     done = 0
-    with ThreadPoolExecutor(thread_name_prefix="hash") as pool:
-        for digests in pool.map(_hash_files, [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]):
+    with ThreadPoolExecutor(source.num_threads, thread_name_prefix="hash") as pool:
+        for digests in pool.map(lambda chunk: [source.digest(index) for index in chunk], chunks):
             sha.update(b"".join(digests))
             done += len(digests)
             if progress is not None:
-                progress(done, len(paths))
+                progress(done, len(order))
     return sha.hexdigest()
-
-
-def _hash_files(paths: Sequence[Path]) -> list[bytes]:
-    return [_hash_file(path) for path in paths]
-
-
-def _hash_file(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", "Check the folder of images and the file names.") from None

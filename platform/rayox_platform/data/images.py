@@ -6,7 +6,8 @@ YOLOX loader agree on the first.
 """
 
 import io
-from pathlib import Path, PurePath
+import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,25 +18,25 @@ from rayox_model.errors import DataError
 from rayox_model.samples import Sample
 
 from .coco import CocoDataset
+from .source import ImageSource, folder_source, unreadable
 
+MAX_PIXELS = 178_956_970  # of an image: half a gigabyte decoded; Pillow's limit too
+_READ_AT_ONCE = 64
 _ORIENTATION_TAG = 0x0112
 _PILLOW_REFUSES = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-class FolderImages:
-    """A COCO data set's images in a folder: the LabelledImages that training and evaluation read."""
+class BrokenImage(DataError):
+    """The bytes came, but they are no whole image, or not the annotated one: they will be so the next time too."""
 
-    def __init__(self, dataset: CocoDataset, folder: Path | str) -> None:
-        """Sizes the COCO file leaves out are read from the images' headers here.
 
-        Raises DataError if there is no such folder or a file name leads out of it.
-        """
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise DataError(f"{self.folder}: no such folder of images", "Give the folder the file names start from.")
-        for name in dataset.file_names:
-            _refuse_outside(name, dataset.source)
-        self.dataset = _with_header_sizes(dataset, self.folder)
+class CocoImages:
+    """A COCO data set's images, wherever they lie: the LabelledImages that training and evaluation read."""
+
+    def __init__(self, dataset: CocoDataset, source: ImageSource) -> None:
+        """Sizes the COCO file leaves out are read from the images' headers here. Raises DataError if one cannot be."""
+        self.source = source
+        self.dataset = _with_header_sizes(dataset, source)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -46,21 +47,22 @@ class FolderImages:
     def annotations(self, index: int) -> tuple[Float32[np.ndarray, "G 4"], Int64[np.ndarray, "G"]]:
         return self.dataset.training_annotations(index)
 
-    def path(self, index: int) -> Path:
-        return self.folder / self.dataset.file_names[index]
+    def where(self, index: int) -> str:
+        """An image's path or address."""
+        return self.source.where(index)
 
     def pixels(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Decode an image. Raises DataError if it is missing, no image, or not of the annotated size."""
-        path, size = self.path(index), self.size(index)
-        content = _read_bytes(path)
-        shown = decode_image(content, str(path))
+        """Decode an image. Raises DataError if it cannot be read, BrokenImage if it is none or of another size."""
+        where, size = self.where(index), self.size(index)
+        content = self.source.read(index)
+        shown = decode_image(content, where)
         if shown.shape[:2] == size:
             return shown
-        stored = decode_image(content, str(path), oriented=False)
+        stored = decode_image(content, where, oriented=False)
         if stored.shape[:2] == size:
             return stored
-        raise DataError(
-            f"{path}: the image is {shown.shape[1]} × {shown.shape[0]} (width × height), "
+        raise BrokenImage(
+            f"{where}: the image is {shown.shape[1]} × {shown.shape[0]} (width × height), "
             f"but {self.dataset.source} says {size[1]} × {size[0]} for image {self.dataset.image_ids[index]}",
             "The boxes were drawn on another version of the image: find that, or correct the annotations.",
         )
@@ -69,22 +71,32 @@ class FolderImages:
         return Sample(self.pixels(index), *self.annotations(index))
 
 
+def folder_images(dataset: CocoDataset, folder: Path | str) -> CocoImages:
+    """A data set's images in a folder or bucket. Raises DataError if there is none or a file name leads out of it."""
+    return CocoImages(dataset, folder_source(dataset.file_names, folder, dataset.source))
+
+
 def read_image(path: Path | str) -> UInt8[np.ndarray, "H W 3"]:
     """An image file as viewers show it. Raises DataError if it is missing or no image."""
-    return decode_image(_read_bytes(Path(path)), str(path))
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise unreadable(str(path), error) from None
+    return decode_image(content, str(path))
 
 
 def decode_image(content: bytes, where: str, oriented: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """Decode to BGR uint8: alpha is dropped, 16 bits become 8, grey three equal channels; of several frames the first.
 
-    `oriented` applies the EXIF orientation. Raises DataError naming `where`, also for a JPEG that is cut short,
-    which OpenCV alone would fill up with grey.
+    `oriented` applies the EXIF orientation. Raises BrokenImage naming `where`, also for a JPEG that is cut short,
+    which OpenCV alone would fill up with grey, and for an image of more than MAX_PIXELS before it is decoded.
     """
+    _refuse_huge(content, where)
     flags = cv2.IMREAD_COLOR if oriented else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     except cv2.error as error:
-        raise DataError(f"{where}: cannot be decoded ({str(error.err).strip()})", _REPLACE) from None
+        raise BrokenImage(f"{where}: cannot be decoded ({str(error.err).strip()})", _REPLACE) from None
     if image is None:
         return _decode_with_pillow(content, where, oriented)
     if _may_be_cut_short(content):
@@ -95,6 +107,22 @@ def decode_image(content: bytes, where: str, oriented: bool = True) -> UInt8[np.
 _REPLACE = "Copy or export the file again, or take the image out of the annotations."
 
 
+def _refuse_huge(content: bytes, where: str) -> None:
+    """By the header alone; what Pillow cannot make out is left to the decoders, which refuse 2³⁰ pixels themselves."""
+    try:
+        with _open(content) as image:
+            width, height = image.size
+    except (*_PILLOW_REFUSES, MemoryError):
+        return
+    if width * height > MAX_PIXELS:
+        raise BrokenImage(f"{where}: {width} × {height} pixels, more than the {MAX_PIXELS:,} allowed", _REPLACE)
+
+
+def _open(content: bytes) -> Image.Image:
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it has half of our limit
+    return Image.open(io.BytesIO(content))
+
+
 def _may_be_cut_short(content: bytes) -> bool:
     """A JPEG without an end marker after its last scan; trailing data of other kinds may look so too."""
     return content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
@@ -102,11 +130,11 @@ def _may_be_cut_short(content: bytes) -> bool:
 
 def _decode_with_pillow(content: bytes, where: str, oriented: bool) -> UInt8[np.ndarray, "H W 3"]:
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with _open(content) as image:
             turned = ImageOps.exif_transpose(image) if oriented else image
             rgb = np.asarray(turned.convert("RGB"))
     except _PILLOW_REFUSES as error:
-        raise DataError(f"{where}: {_why_not(content, error)}", _REPLACE) from None
+        raise BrokenImage(f"{where}: {_why_not(content, error)}", _REPLACE) from None
     return np.ascontiguousarray(rgb[:, :, ::-1])
 
 
@@ -118,40 +146,24 @@ def _why_not(content: bytes, error: BaseException) -> str:
     return f"a broken image ({error})"
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image", "Check the folder of images and the file names.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", "Check the file and its permissions.") from None
-
-
-def _refuse_outside(name: str, source: str) -> None:
-    if PurePath(name).is_absolute() or ".." in PurePath(name).parts or "\0" in name:
-        raise DataError(
-            f"{source}: file_name {name!r} leads out of the folder of images",
-            "Write file names relative to that folder.",
-        )
-
-
-def _with_header_sizes(dataset: CocoDataset, folder: Path) -> CocoDataset:
-    unknown = np.flatnonzero(dataset.heights == 0)
-    if not len(unknown):
+def _with_header_sizes(dataset: CocoDataset, source: ImageSource) -> CocoDataset:
+    unknown = np.flatnonzero(dataset.heights == 0).tolist()
+    if not unknown:
         return dataset
     heights, widths = dataset.heights.copy(), dataset.widths.copy()
-    for index in unknown:
-        heights[index], widths[index] = _header_size(folder / dataset.file_names[index])
+    for start in range(0, len(unknown), _READ_AT_ONCE):
+        indices = unknown[start : start + _READ_AT_ONCE]
+        for index, content in zip(indices, source.read_many(indices), strict=True):
+            heights[index], widths[index] = _header_size(content, source.where(index))
     return dataset.with_sizes(heights, widths)
 
 
-def _header_size(path: Path) -> tuple[int, int]:
+def _header_size(content: bytes, where: str) -> tuple[int, int]:
     """(height, width) as viewers show the image, without decoding it."""
-    content = _read_bytes(path)
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with _open(content) as image:
             width, height = image.size
             sideways = image.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)
     except _PILLOW_REFUSES as error:
-        raise DataError(f"{path}: {_why_not(content, error)}", _REPLACE) from None
+        raise BrokenImage(f"{where}: {_why_not(content, error)}", _REPLACE) from None
     return (width, height) if sideways else (height, width)

@@ -10,9 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+import numpy as np
+from jaxtyping import Bool, Float64, Int32, Int64
+
 Json = Mapping[str, Any]
 BBOX_HINT = "COCO's bbox is [x, y, width, height] in pixels: four finite numbers."
-_MAX_PIXELS = 10_000_000  # no side is longer; keeps float32 finite
+MAX_PIXELS = 10_000_000  # no side is longer; keeps float32 finite
+SIZE_ABSENT = "images without height or width (read from the image)"
+AREA_ABSENT = "annotations without area (width × height taken)"
+AREA_ZERO = "annotations with area 0 but a real box (kept: COCO counts them small)"
+CROWD_ABSENT = "annotations without iscrowd (0 taken)"
+ID_REPEATED = "annotation ids used twice (they are not needed)"
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -57,63 +65,70 @@ def read_categories(records: list[Json]) -> tuple[tuple[str, ...], list[int]]:
 class Images:
     """The records of images as columns; height and width are 0 unless both are given."""
 
-    ids: list[int]
+    ids: Int64[np.ndarray, "M"]
     file_names: list[str]
-    heights: list[int]
-    widths: list[int]
+    heights: Int32[np.ndarray, "M"]
+    widths: Int32[np.ndarray, "M"]
 
     @staticmethod
     def read(records: list[Json], notes: Counter[str]) -> "Images":
-        images = Images([], [], [], [])
+        ids, file_names, sizes = [], [], []
         for position, record in enumerate(records):
             image_id = _whole(record.get("id"), f"images[{position}].id")
             name = record.get("file_name")
             if not isinstance(name, str) or not name:
                 raise Defect(f"image {image_id}: file_name {_short(name)} is no text", "Name the image's file.")
             height, width = (_pixels(record.get(key), f"image {image_id}: {key}") for key in ("height", "width"))
-            notes["images without height or width (read from the image)"] += not (height and width)
-            images.ids.append(image_id)
-            images.file_names.append(name)
-            images.heights.append(height if width else 0)
-            images.widths.append(width if height else 0)
-        _refuse_repeated("image id", images.ids)
-        _refuse_repeated("file_name", images.file_names)
-        return images
+            notes[SIZE_ABSENT] += not (height and width)
+            ids.append(image_id)
+            file_names.append(name)
+            sizes.append((height, width) if height and width else (0, 0))
+        _refuse_repeated("image id", ids)
+        _refuse_repeated("file_name", file_names)
+        heights, widths = np.array(sizes, np.int32).reshape(-1, 2).T
+        return Images(np.array(ids, np.int64), file_names, heights.copy(), widths.copy())
 
 
 @dataclass(frozen=True)
 class Annotations:
     """The records of annotations as columns, in the file's order."""
 
-    ids: list[int]
-    image_indices: list[int]
-    labels: list[int]
-    bboxes_xywh: list[list[float]]
-    areas: list[float]
-    iscrowd: list[bool]
+    ids: Int64[np.ndarray, "N"]
+    image_indices: Int64[np.ndarray, "N"]
+    labels: Int64[np.ndarray, "N"]
+    bboxes_xywh: Float64[np.ndarray, "N 4"]
+    areas: Float64[np.ndarray, "N"]
+    iscrowd: Bool[np.ndarray, "N"]
 
     @staticmethod
     def read(records: list[Json], images: Images, category_ids: list[int], notes: Counter[str]) -> "Annotations":
-        index_of = {image_id: index for index, image_id in enumerate(images.ids)}
+        index_of = {image_id: index for index, image_id in enumerate(images.ids.tolist())}
         label_of = {category_id: label for label, category_id in enumerate(category_ids)}
-        read = Annotations([], [], [], [], [], [])
+        ids, image_indices, labels, bboxes, areas, crowds = [], [], [], [], [], []
         for position, record in enumerate(records):
             annotation_id = _whole(record.get("id"), f"annotations[{position}].id")
             where = f"annotation {annotation_id}"
             bbox = _bbox(record.get("bbox"), where)
-            read.ids.append(annotation_id)
-            read.image_indices.append(_known(index_of, record, "image_id", where))
-            read.labels.append(_known(label_of, record, "category_id", where))
-            read.bboxes_xywh.append(bbox)
-            read.areas.append(_area(record, bbox, where, notes))
-            read.iscrowd.append(_crowd(record, where, notes))
-        notes["annotation ids used twice (they are not needed)"] += len(read.ids) - len(set(read.ids))
-        return read
+            ids.append(annotation_id)
+            image_indices.append(_known(index_of, record, "image_id", where))
+            labels.append(_known(label_of, record, "category_id", where))
+            bboxes.append(bbox)
+            areas.append(_area(record, bbox, where, notes))
+            crowds.append(_crowd(record, where, notes))
+        notes[ID_REPEATED] += len(ids) - len(set(ids))
+        return Annotations(
+            np.array(ids, np.int64),
+            np.array(image_indices, np.int64),
+            np.array(labels, np.int64),
+            np.array(bboxes, np.float64).reshape(-1, 4),
+            np.array(areas, np.float64),
+            np.array(crowds, np.bool_),
+        )
 
 
 def _bbox(value: Any, where: str) -> list[float]:
     four = isinstance(value, list) and len(value) == 4
-    if not four or not all(_is_finite(number) and abs(number) < _MAX_PIXELS for number in value):
+    if not four or not all(_is_finite(number) and abs(number) < MAX_PIXELS for number in value):
         raise Defect(f"{where}: bbox is {_short(value)}", BBOX_HINT)
     return [float(number) for number in value]
 
@@ -121,18 +136,18 @@ def _bbox(value: Any, where: str) -> list[float]:
 def _area(record: Json, bbox: list[float], where: str, notes: Counter[str]) -> float:
     area = record.get("area")
     if area is None:
-        notes["annotations without area (width × height taken)"] += 1
+        notes[AREA_ABSENT] += 1
         return max(bbox[2], 0.0) * max(bbox[3], 0.0)
-    if not _is_finite(area) or not 0 <= area < _MAX_PIXELS**2:
+    if not _is_finite(area) or not 0 <= area < MAX_PIXELS**2:
         raise Defect(f"{where}: area is {_short(area)}", "It is the object's pixels; leave it out if it is unknown.")
-    notes["annotations with area 0 but a real box (kept: COCO counts them small)"] += area == 0 < bbox[2] * bbox[3]
+    notes[AREA_ZERO] += area == 0 < bbox[2] * bbox[3]
     return float(area)
 
 
 def _crowd(record: Json, where: str, notes: Counter[str]) -> bool:
     iscrowd = record.get("iscrowd")
     if iscrowd is None:
-        notes["annotations without iscrowd (0 taken)"] += 1
+        notes[CROWD_ABSENT] += 1
         return False
     if iscrowd not in (0, 1):
         raise Defect(f"{where}: iscrowd is {_short(iscrowd)}", "It is 0 or 1.")
@@ -160,7 +175,7 @@ def _pixels(value: object, where: str) -> int:
     """A side's length, 0 if it is not given."""
     if value is None:
         return 0
-    if not _is_finite(value) or not 0 <= value < _MAX_PIXELS or int(value) != value:
+    if not _is_finite(value) or not 0 <= value < MAX_PIXELS or int(value) != value:
         raise Defect(f"{where} is {_short(value)}", "It is a whole number of pixels.")
     return int(value)
 

@@ -1,0 +1,139 @@
+"""`rayox data shard` and `rayox data verify`: a data set in a few large files, and whether they are still whole."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from rayox.config import load_recipe
+from rayox.console import Console, json_option
+from rayox.progress import progress_of
+from rayox_model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rayox_platform.data.images import CocoImages
+
+DATA_FAULT = 3  # the exit code of faulty data
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What was written."""
+
+    output: str
+    images: int
+    annotations: int
+    shards: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """Whether shards are what was written, and what is not."""
+
+    ok: bool
+    faults: tuple[Mapping[str, str], ...]  # of each file: name, what
+    images: int
+    files: int
+    bytes: int
+
+
+@click.command("shard")
+@click.argument("recipe", required=False)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--split", type=click.Choice(["train", "val"]), default="train", help="Which data of the recipe.")
+@click.option("--annotations", metavar="FILE", help="COCO annotation file, instead of a recipe.")
+@click.option("--images", metavar="DIR", help="Folder or bucket of its images.")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Empty or new folder, s3:// or gs:// prefix.")
+@click.option(
+    "--shard-megabytes", type=click.IntRange(min=1), default=192, show_default=True, help="Images' bytes in a shard."
+)
+@json_option
+def shard(
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    split: str,
+    annotations: str | None,
+    images: str | None,
+    output: str,
+    shard_megabytes: int,
+    as_json: bool,
+) -> None:
+    """Copy a data set into Parquet shards that train from a disk or an object store alike.
+
+    Of a RECIPE (its training data, or --split val), or of --annotations and --images. The images' bytes stay as they
+    are, and training samples stay the same to the last bit. OUT then stands for both data.train.annotations and
+    data.train.images. It is complete or no data set: after an interruption the same command starts anew.
+    """
+    console = Console(as_json)
+    result = shard_data(_images(recipe, overrides, split, annotations, images), output, shard_megabytes * 1_000_000)
+    console.text(
+        f"{result.images} images with {result.annotations} annotations in {result.shards} shards "
+        f"({result.bytes / 1e6:.1f} MB): {result.output}"
+    )
+    console.result(asdict(result))
+
+
+@click.command("verify")
+@click.argument("out")
+@json_option
+def verify(out: str, as_json: bool) -> None:
+    """Read every file of the shards in OUT and name what is missing, cut short, changed or does not belong there.
+
+    Exit code 3 if anything is wrong.
+    """
+    console = Console(as_json)
+    result = verify_data(out)
+    if result.ok:
+        console.text(f"{out}: all {result.files} files are whole ({result.images} images, {result.bytes / 1e6:.1f} MB)")
+    else:
+        console.table(("file", "fault"), [(fault["name"], fault["what"]) for fault in result.faults])
+        console.note(f"{out}: {len(result.faults)} faults; copy the named files again, or make the shards anew")
+    console.result(asdict(result))
+    if not result.ok:
+        raise click.exceptions.Exit(DATA_FAULT)
+
+
+def shard_data(images: "CocoImages", output: str, shard_bytes: int) -> ShardResult:
+    """Write the shards. Raises ConfigError for an OUT that is not empty, DataError for what cannot be read or kept."""
+    from rayox_platform.data.folders import open_folder
+    from rayox_platform.data.shard_writer import write_shards
+
+    out = open_folder(output)
+    with progress_of("shard") as show:
+        manifest = write_shards(images, out, shard_bytes, show)
+    num_bytes = sum(file.num_bytes for file in manifest.files)
+    return ShardResult(str(out), manifest.num_images, manifest.num_annotations, len(manifest.shards), num_bytes)
+
+
+def verify_data(out: str) -> VerifyResult:
+    """Check every file. Raises DataError if OUT has no manifest, or a damaged one."""
+    from rayox_platform.data.folders import open_folder
+    from rayox_platform.data.shard_check import verify_shards
+
+    with progress_of("verify", unit="bytes") as show:
+        manifest, faults = verify_shards(open_folder(out), show)
+    found = tuple(asdict(fault) for fault in faults)
+    num_bytes = sum(file.num_bytes for file in manifest.files)
+    return VerifyResult(not found, found, manifest.num_images, len(manifest.files), num_bytes)
+
+
+def _images(
+    recipe: str | None, overrides: tuple[str, ...], split: str, annotations: str | None, images: str | None
+) -> "CocoImages":
+    from rayox_platform.data.resolve import resolve_split
+    from rayox_platform.state import state_folder
+
+    if (recipe is None) == (annotations is None):
+        raise ConfigError("give a RECIPE or --annotations FILE (with --images DIR), one of the two", "see --help")
+    if recipe is not None:
+        if images is not None:
+            raise ConfigError("--images goes with --annotations", "a RECIPE has data.train.images=… for it")
+        loaded = load_recipe(recipe, overrides)
+        loaded.require(f"data.{split}.annotations")
+        chosen = loaded.config.data.train if split == "train" else loaded.config.data.val
+        annotations, images = chosen.annotations, chosen.images
+    with progress_of("drawing the data set") as drawing:
+        _, found = resolve_split(str(annotations), images, state_folder(), drawing)
+    return found

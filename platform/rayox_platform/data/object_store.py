@@ -1,0 +1,45 @@
+"""Connections to object stores, one a process and store, from the standard environment variables.
+
+S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (or a profile, or the machine's role), AWS_REGION or
+AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Google: GOOGLE_APPLICATION_CREDENTIALS.
+"""
+
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
+
+
+def bucket_filesystem(scheme: str, bucket: str) -> "FileSystem":
+    """Of "s3" or "gs". Raises OSError when the store cannot be reached."""
+    if scheme == "gs":
+        return _google()
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return _s3(endpoint, region or (None if endpoint is None else "us-east-1"), bucket if not region else None)
+
+
+@lru_cache(maxsize=8)
+def _s3(endpoint: str | None, region: str | None, bucket: str | None) -> "FileSystem":
+    import pyarrow.fs
+
+    return pyarrow.fs.S3FileSystem(
+        endpoint_override=endpoint,
+        region=region or pyarrow.fs.resolve_s3_region(bucket),
+        connect_timeout=CONNECT_SECONDS,
+        request_timeout=REQUEST_SECONDS,
+        retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=1),  # retry.py tries again
+    )
+
+
+@lru_cache(maxsize=1)
+def _google() -> "FileSystem":
+    from datetime import timedelta
+
+    import pyarrow.fs
+
+    return pyarrow.fs.GcsFileSystem(retry_time_limit=timedelta(seconds=CONNECT_SECONDS))
