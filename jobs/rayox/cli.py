@@ -23,6 +23,7 @@ VERBS = {
     "train": "Train a detector by a recipe.",
     "evaluate": "Measure a model's COCO metrics on a data set.",
     "predict": "Find objects in images.",
+    "data": "Check, convert and measure data sets.",
     "config": "Show, check and explain settings.",
 }
 INTERRUPTED = 130
