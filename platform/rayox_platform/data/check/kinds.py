@@ -112,7 +112,12 @@ KINDS = (
     # the images' files
     Kind("no-image-folder", "error", "the folder of images is not there", "Check --images."),
     Kind("missing-image-file", "error", "file_name names no file in the folder", "Add the file, or remove the image."),
-    Kind("image-size-differs", "error", "the file's size is not the annotated one", "Find the annotated file, or correct the size."),
+    Kind(
+        "image-size-differs",
+        "error",
+        "the file's size is not the annotated one",
+        "Find the annotated file, or correct the size.",
+    ),
     Kind("unreadable-image", "warning", "a broken file or no image", "Copy it again, or remove the image."),
     Kind("rotated-image", "warning", "annotated as stored, shown turned (EXIF)", "Store it turned: tools differ here."),
     Kind(
