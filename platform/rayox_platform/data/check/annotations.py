@@ -11,7 +11,8 @@ from .ids import check_ids, whole_number
 from .reading import Record
 from .sections import MAX_PIXELS, Categories, Images
 
-NO_BBOX = [float("nan")] * 4
+_NO_BBOX = [float("nan")] * 4
+_NUMBERS = {int, float}  # a bool is none
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,23 @@ def _bboxes(records: list[Record], ids: list[int | None], findings: Findings) ->
     rows = []
     for row, record in enumerate(records):
         bbox = record.get("bbox")
-        if not (isinstance(bbox, list) and len(bbox) == 4 and all(type(n) in (int, float) for n in bbox)):
-            detail = "no bbox" if "bbox" not in record else f"bbox {short(bbox)}"
-            findings.add("malformed-bbox", _place(ids, row), detail)
-            bbox = NO_BBOX
-        elif not all(-MAX_PIXELS < number < MAX_PIXELS for number in bbox):  # NaN is on no side
+        if not (isinstance(bbox, list) and len(bbox) == 4 and set(map(type, bbox)) <= _NUMBERS):
+            findings.add("malformed-bbox", _place(ids, row), f"bbox {short(bbox)}" if "bbox" in record else "no bbox")
+            bbox = _NO_BBOX
+        elif not _within_limits(bbox):
             findings.add("non-finite-box", _place(ids, row), f"bbox {short(bbox)}")
-            bbox = NO_BBOX
+            bbox = _NO_BBOX
         elif bbox[2] <= 0 or bbox[3] <= 0:
             findings.add("box-without-area", _place(ids, row), f"bbox {short(bbox)}")
         rows.append(bbox)
     return np.array(rows, np.float64).reshape(-1, 4)
+
+
+def _within_limits(bbox: list[float]) -> bool:
+    """NaN is not."""
+    x, y, width, height = bbox
+    limit = MAX_PIXELS
+    return -limit < x < limit and -limit < y < limit and -limit < width < limit and -limit < height < limit
 
 
 def _areas(records: list[Record], ids: list[int | None], findings: Findings) -> Float64[np.ndarray, "N"]:

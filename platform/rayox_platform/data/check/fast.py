@@ -61,12 +61,24 @@ def read_fast(content: bytes) -> dict[str, Any] | None:
         return None
     if _has_repeated_keys(content, coco):
         return None
-    decode = msgspec.json.Decoder().decode
     for annotation in coco["annotations"]:
         if "segmentation" in annotation:
-            problem: Any = segmentation_problem(decode(annotation["segmentation"]))
+            problem: Any = _problem(annotation["segmentation"])
             annotation["segmentation"] = problem
     return dict(coco)
+
+
+_polygons = msgspec.json.Decoder(list[list[float]]).decode
+
+
+def _problem(segmentation: msgspec.Raw) -> str | None:
+    """As segmentation_problem has it; polygons, nearly all there is, in a quarter of the time."""
+    try:
+        if all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in _polygons(segmentation)):
+            return None
+    except msgspec.ValidationError:
+        pass
+    return segmentation_problem(msgspec.json.decode(segmentation))
 
 
 def _has_repeated_keys(content: bytes, coco: _Licensed) -> bool:

@@ -123,7 +123,7 @@ def _file_name(name: Any, where: str, findings: Findings) -> str | None:
     if _URL.match(name):
         findings.add("file-name-url", where, short(name))
         return None
-    if _ABSOLUTE.match(name) or ".." in PureWindowsPath(name).parts:  # of both kinds of slashes
+    if _ABSOLUTE.match(name) or (".." in name and ".." in PureWindowsPath(name).parts):  # of both kinds of slashes
         findings.add("path-outside-images", where, short(name))
         return None
     if "\\" in name:
