@@ -32,7 +32,10 @@ def _check_classes(categories: Categories, annotations: Annotations, findings: F
     counts = np.bincount(labels, minlength=len(categories.ids)).astype(np.int64)
     if not counts.any():
         return
+    named = set(categories.label_of.values())
     for label in np.flatnonzero(counts == 0):
+        if label not in named:
+            continue  # nothing can refer to it: a finding already
         place, name = f"categories[{label}]", categories.names[label]
         if categories.ids[label] == 0:
             parents = sum(name is not None and parent == name for parent in categories.supercategories)

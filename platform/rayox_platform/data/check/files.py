@@ -3,13 +3,14 @@
 A range of images is one piece of work: threads share them on one machine, Ray tasks on several.
 """
 
-import contextlib
 import hashlib
 import io
 import os
 import posixpath
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -75,6 +76,19 @@ def look_at_range(folder: ImageFolder, names: Sequence[str], depth: Depth) -> li
     return [look_at_file(folder, name, depth) for name in names]
 
 
+def _look_at_range_quietly(folder: ImageFolder, names: Sequence[str], depth: Depth) -> list[FileFacts]:
+    with _quiet():
+        return look_at_range(folder, names, depth)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings of odd metadata. Around all threads at once: what it sets is the process's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield
+
+
 def look_at_file(folder: ImageFolder, name: str, depth: Depth) -> FileFacts:
     try:
         with folder.open(name) as file:
@@ -104,7 +118,7 @@ def _instead(folder: ImageFolder, name: str) -> str:
     slashes = name.replace("\\", "/")
     for other in dict.fromkeys((slashes, posixpath.basename(slashes))):
         if other != name:
-            with contextlib.suppress(OSError), folder.open(other):
+            with suppress(OSError), folder.open(other):
                 return other
     return ""
 
@@ -126,7 +140,7 @@ def look_with_threads(
     """All files on this machine, `progress(done, total)` after each range."""
     ranges = [names[start : start + RANGE] for start in range(0, len(names), RANGE)]
     done = 0
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+    with _quiet(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         work = [pool.submit(look_at_range, folder, part, depth) for part in ranges]
         for finished in as_completed(work):
             done += len(finished.result())
@@ -142,7 +156,7 @@ def look_with_ray(
     import ray
 
     size = 4 * RANGE
-    task = ray.remote(num_cpus=1)(look_at_range)
+    task = ray.remote(num_cpus=1)(_look_at_range_quietly)
     work = [task.remote(folder, names[start : start + size], depth) for start in range(0, len(names), size)]
     done, waiting = 0, list(work)
     while waiting:

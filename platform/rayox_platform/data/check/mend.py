@@ -108,6 +108,7 @@ def _mended(document: Document, settings: CheckSettings, look: Look, findings: F
     if not all(isinstance(top[section], list) for section in SECTIONS):
         raise DataError("cannot be mended: a section is no list", "Export the data set again.")
     checked = check_document(Document(_judged(top)), settings, look, findings)
+    top |= {section: [record for record in top[section] if isinstance(record, dict)] for section in SECTIONS}
     images, image_ids = mended_images(top["images"], checked)
     sizes = {image["id"]: (image.get("height") or 0, image.get("width") or 0) for image in images}
     return {
@@ -129,17 +130,12 @@ def _judged(top: Record) -> Record:
     return top | {"annotations": annotations}
 
 
-def _mended_categories(records: Sequence[Any], categories: Categories) -> list[Record]:
-    mended = []
+def _mended_categories(records: Sequence[Record], categories: Categories) -> list[Record]:
     trimmed = [name.strip() if name is not None else None for name in categories.names]
-    for record, number, name, short in zip(records, categories.ids, categories.names, trimmed, strict=True):
-        if isinstance(record, dict):
-            unique = trimmed.count(short) == 1
-            mended.append(
-                record
-                | ({"id": number} if number is not None else {})
-                | ({"name": short} if unique and name is not None else {})
-            )
+    mended = []
+    for record, number, name in zip(records, categories.ids, trimmed, strict=True):
+        known = {} if number is None else {"id": number}
+        mended.append(record | known | ({"name": name} if name is not None and trimmed.count(name) == 1 else {}))
     return mended
 
 

@@ -1,7 +1,6 @@
 """The annotations of a mended copy: those with a real box in a known image, in COCO's form."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -16,7 +15,7 @@ _DIGITS = 4  # after the point, of pixels
 
 
 def mended_annotations(
-    records: Sequence[Any],
+    records: Sequence[Record],
     checked: Checked,
     image_ids: Mapping[int, int],
     sizes: Mapping[int, tuple[int, int]],
@@ -30,7 +29,7 @@ def mended_annotations(
     seen = set()
     for row, record in enumerate(records):
         image_id, label = image_ids.get(int(old.image_indices[row])), int(old.labels[row])
-        if not isinstance(record, dict) or image_id is None or label < 0:
+        if image_id is None or label < 0:
             continue
         bbox = [float(side) for side in boxes[row]] if np.isfinite(boxes[row]).all() else _numbers(record)
         if certain:
@@ -73,10 +72,10 @@ def _in_coco_form(
     return np.round(boxes, _DIGITS), True
 
 
-def _numbers(record: Any) -> list[float] | None:
+def _numbers(record: Record) -> list[float] | None:
     """Four numbers written as text."""
-    bbox = record.get("bbox") if isinstance(record, dict) else None
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(isinstance(word, str | int | float) for word in bbox):
+    bbox = record.get("bbox")
+    if not isinstance(bbox, list) or len(bbox) != 4 or not {*map(type, bbox)} <= {str, int, float}:
         return None
     try:
         numbers = [float(word) for word in bbox]

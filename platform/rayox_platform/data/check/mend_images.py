@@ -2,21 +2,20 @@
 
 import posixpath
 from collections.abc import Sequence
-from typing import Any
 
 from .checker import Checked
 from .files import FileFacts
 from .reading import Record
 
 
-def mended_images(records: Sequence[Any], checked: Checked) -> tuple[list[Record], dict[int, int]]:
+def mended_images(records: Sequence[Record], checked: Checked) -> tuple[list[Record], dict[int, int]]:
     """The images that stay, and the new image id by the position of the old image; dropped ones have none."""
     images: list[Record] = []
     image_ids: dict[int, int] = {}
     first: dict[str, tuple[int, Record]] = {}  # by path
     for at, (record, number, fact) in enumerate(zip(records, checked.images.ids, checked.facts, strict=True)):
         name = _name(checked.images.file_names[at], fact)
-        if not isinstance(record, dict) or number is None or name is None:
+        if number is None or name is None:
             continue
         image = record | {"id": number, "file_name": name} | _size(checked, at, fact, at in checked.frames.swapped)
         for side in ("height", "width"):

@@ -85,5 +85,5 @@ def _find_duplicates(images: Images, facts: Sequence[FileFacts | None], findings
         if fact is None or not fact.digest:
             continue
         before = first.setdefault(fact.digest, at)
-        if images.file_names[before] != images.file_names[at]:
+        if posixpath.normpath(images.file_names[before] or "") != posixpath.normpath(images.file_names[at] or ""):
             findings.add("duplicate-image", images.place(at), f"the same as {images.place(before)}")

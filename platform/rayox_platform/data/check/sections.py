@@ -20,7 +20,7 @@ _ABSOLUTE = re.compile(r"[/\\]|~/|[a-zA-Z]:[/\\]")
 
 
 def records_of(top: Record, section: str, findings: Findings) -> list[Record]:
-    """The section's objects; one that is no object is an empty one, so that positions stay those of the file."""
+    """The section's objects; what is none is left out, and positions count without it."""
     value = top.get(section)
     if value is None or value == []:
         absent = "is not there" if section not in top else "is null" if value is None else "is empty"
@@ -32,7 +32,7 @@ def records_of(top: Record, section: str, findings: Findings) -> list[Record]:
     for position, record in enumerate(value):
         if not isinstance(record, dict):
             findings.add("malformed-record", f"{section}[{position}]", short(record))
-    return [record if isinstance(record, dict) else {} for record in value]
+    return [record for record in value if isinstance(record, dict)]
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,9 @@ def draw_stats(measured: Measured, stats: DataStats, title: str, output: Path) -
     """Write the page; the file's ending says as what. Raises OSError if it cannot be written."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a class's name in a script the font lacks
-        figure = Figure(figsize=(16, 9), layout="constrained")
+        figure = Figure(figsize=(16, 9))
         FigureCanvasAgg(figure)
+        figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
         grid = figure.add_gridspec(2, 4, width_ratios=(1.15, 1, 1, 1))
         _classes(figure.add_subplot(grid[:, 0]), stats)
         _sizes(figure.add_subplot(grid[0, 1]), stats)
@@ -51,6 +52,7 @@ def draw_stats(measured: Measured, stats: DataStats, title: str, output: Path) -
             f"   {stats.empty_images:,} images without annotations   {stats.crowds:,} crowds",
             x=0.01,
             ha="left",
+            fontsize=12,
         )
         figure.savefig(output, dpi=120)
 
@@ -60,12 +62,12 @@ def _classes(axes: "Axes", stats: DataStats) -> None:
     shown, rest = ordered[:_MOST_CLASSES], ordered[_MOST_CLASSES:]
     names = [found.name if len(found.name) <= 24 else f"{found.name[:23]}…" for found in shown]
     rows = np.arange(len(shown))
-    axes.barh(rows, [found.boxes for found in shown], color=_BLUE, height=0.4, align="edge", label="boxes")
-    axes.barh(rows, [found.images for found in shown], color=_ORANGE, height=-0.4, align="edge", label="images")
+    boxes = axes.barh(rows, [found.boxes for found in shown], -0.4, align="edge", color=_BLUE, label="boxes")
+    axes.barh(rows, [found.images for found in shown], 0.4, align="edge", color=_ORANGE, label="images")
+    axes.bar_label(boxes, [f"{found.boxes:,}" for found in shown], color=_GREY, fontsize=8, padding=2)
     axes.set_yticks(rows, names)
-    axes.set_ylim(max(len(shown), 6) - 0.4, -0.6)
-    if shown and shown[0].boxes > 30 * max(shown[-1].boxes, 1):
-        axes.set_xscale("symlog", linthresh=1)
+    axes.set_ylim(max(len(shown), 12) - 0.4, -0.6)
+    axes.margins(x=0.12)
     axes.legend(frameon=False, loc="lower right")
     more = f" ({len(rest)} rarer ones not shown)" if rest else ""
     axes.set_title(f"Classes{more}")
@@ -158,7 +160,8 @@ def _places(axes: "Axes", measured: Measured) -> None:
     counts, _, _ = np.histogram2d(np.clip(x, 0, 1), np.clip(y, 0, 1), bins=24, range=((0, 1), (0, 1)))
     axes.imshow(counts.T, cmap="Blues", extent=(0, 1, 1, 0))
     axes.set_xticks([0, 0.5, 1], ["left", "", "right"])
-    axes.set_yticks([0, 0.5, 1], ["top", "", "bottom"])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(True)
 
 
 def _nothing(axes: "Axes") -> None:
