@@ -382,7 +382,7 @@ def settings(pictures) -> CheckSettings:
 
 
 def check(path: Path, settings: CheckSettings, against: Against | None = None) -> list[Finding]:
-    return check_file(path, settings, LOOK, against)[0]
+    return check_file(path, settings, LOOK if against is None else look_with_threads, against)[0]
 
 
 def codes(findings: list[Finding]) -> set[str]:
@@ -437,7 +437,14 @@ def test_every_edge_file_is_expected(shared_data):
 def test_the_examples_show_every_kind(tmp_path):
     """Kinds that need more than one spoiled record have tests of their own, below."""
     shown = set().union(*(expected for _, expected in [*SPOILED.values(), *FILES.values()]))
-    apart = {"unreadable-file", "few-images", "swapped-image-size", "no-image-folder", "unreadable-image"}
+    apart = {
+        "unreadable-file",
+        "few-images",
+        "swapped-image-size",
+        "no-image-folder",
+        "unreadable-image",
+        "no-readable-image",
+    }
     apart |= {"rotated-image", "odd-image", "wrong-extension", "duplicate-image"}
     apart |= {"leaked-image", "shared-file-name", "classes-differ"}
     assert shown | apart == set(KIND_OF)
@@ -583,6 +590,17 @@ def test_every_odd_image_is_looked_at_without_an_internal_error(shared_data):
     broken = {name for name, fact in zip(names, facts, strict=True) if fact.broken}
     assert {"zero_bytes.jpg", "text.jpg", "html.jpg", "truncated_image.png", "coco_truncated_half.jpg"} <= broken
     assert not {"progressive.jpg", "cmyk_coco.jpg", "rgb16.png", "hopper.webp", "png_named.jpg"} & broken
+
+
+def test_a_folder_of_nothing_but_broken_images(tmp_path):
+    for number in range(NUM_IMAGES):
+        (tmp_path / f"{number}.png").write_bytes(b"denied")
+    found = check(written(tmp_path / "a.json", clean_coco()), CheckSettings(folder=ImageFolder(str(tmp_path))))
+    assert [(finding.code, finding.count) for finding in found] == [
+        ("no-readable-image", NUM_IMAGES),
+        ("unreadable-image", NUM_IMAGES),
+        ("duplicate-image", NUM_IMAGES - 1),
+    ]
 
 
 def test_no_folder_of_images(tmp_path):

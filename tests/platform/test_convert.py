@@ -120,9 +120,31 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;
 def test_what_is_no_voc_file(voc, text, says):
     source = voc({"a": [voc_object("dog", 1, 1, 9, 9)]})
     (source / "Annotations" / "b.xml").write_text(text)
-    with pytest.raises(DataError, match="b.xml") as refused:
+    with pytest.raises(DataError, match=r"b\.xml") as refused:
         read_voc(source)
     assert says in refused.value.message
+
+
+def test_odd_voc_encodings_are_refused(voc):
+    source = voc({"a": [voc_object("dog", 1, 1, 9, 9)]})
+    for encoding in ("gb2312", "none-such"):
+        (source / "Annotations" / "b.xml").write_text(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>')
+        with pytest.raises(DataError, match=r"b\.xml:1  no XML"):
+            read_voc(source)
+
+
+def test_voc_boxes_at_the_edges_are_clipped(voc):
+    source = voc({"a": [voc_object("dog", 0, 0, 65, 48), voc_object("dog", 1, 1, 64, 48)]})
+    labels = read_voc(source)
+    assert [box.bbox for box in labels.images[0].boxes] == [(0, 0, 64, 48), (0, 0, 64, 48)]
+    assert labels.notes == {"boxes past the edge, also those that begin at 0 (clipped)": 1}
+
+
+def test_voc_files_of_one_image_are_named(voc):
+    source = voc({"a": [voc_object("dog", 1, 1, 9, 9)]})
+    (source / "Annotations" / "b.xml").write_text((source / "Annotations" / "a.xml").read_text())
+    with pytest.raises(DataError, match=r"b\.xml  filename 'a\.png' is that of a\.xml too"):
+        read_voc(source)
 
 
 def test_voc_folders_without_anything(tmp_path, voc):
@@ -213,7 +235,12 @@ def test_all_bad_lines_are_named_at_once(tmp_path):
     lines = refused.value.message.splitlines()
     assert lines[0].startswith(f"{source / 'labels' / 'x.txt'}:1  ")
     assert "y.png  no image" in lines[2]
-    assert lines[3].endswith("z.txt  there is no image of this name") or len(lines) == 21
+    assert lines[3].endswith("z.txt  there is no image of this name")
+    (source / "images" / "y.png").write_bytes((source / "images" / "x.png").read_bytes())
+    with pytest.raises(DataError) as refused:
+        read_yolo(source)
+    lines = refused.value.message.splitlines()
+    assert (len(lines), lines[-1]) == (21, "… and 13 more")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +254,7 @@ def test_bad_yolo_classes(tmp_path, names):
 
 
 def test_yolo_sets_without_classes_or_images(tmp_path):
-    with pytest.raises(DataError, match="no data.yaml and no classes.txt"):
+    with pytest.raises(DataError, match=r"no data\.yaml and no classes\.txt"):
         read_yolo(images_in(tmp_path, "x.png"))
     (tmp_path / "classes.txt").write_text("a\n\nb\n")
     with pytest.raises(DataError, match="has no name"):
@@ -282,10 +309,7 @@ def test_sizes_that_coco_leaves_out_come_from_the_images(tmp_path):
 
 def test_what_yolo_cannot_say_is_counted(tmp_path, voc):
     labels = read_voc(voc({"a": [voc_object("dog", 1, 1, 100, 48, difficult=1)]}))
-    assert write_yolo(labels, tmp_path / "yolo") == {
-        "boxes past the edge (clipped)": 1,
-        "difficult flags (left out: YOLO has none)": 1,
-    }
+    assert write_yolo(labels, tmp_path / "yolo") == {"difficult flags (left out: YOLO has none)": 1}
     assert (tmp_path / "yolo" / "labels" / "a.txt").read_text() == "0 0.5 0.5 1 1\n"
     assert (tmp_path / "yolo" / "classes.txt").read_text() == "dog\n"
 
@@ -294,6 +318,6 @@ def test_images_of_one_name_cannot_share_a_text(tmp_path):
     images = [{"id": i, "file_name": name, "height": 9, "width": 9} for i, name in enumerate(("x.png", "x.jpg"))]
     coco = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "a"}]}
     (tmp_path / "coco.json").write_text(json.dumps(coco))
-    with pytest.raises(DataError, match="the same x.txt"):
+    with pytest.raises(DataError, match=r"the same x\.txt"):
         write_yolo(read_coco_labels(tmp_path / "coco.json"), tmp_path / "yolo")
     assert not (tmp_path / "yolo").exists()

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from functools import cache
+from typing import Any, BinaryIO, Literal
 
 from PIL import Image
 
@@ -57,18 +58,30 @@ class ImageFolder:
             return os.path.isdir(os.path.expanduser(self.root))
         from pyarrow import fs
 
-        filesystem, path = fs.FileSystem.from_uri(self.root)
+        filesystem, path = _filesystem(self.root)
         return bool(filesystem.get_file_info(path).type != fs.FileType.NotFound)
 
     def open(self, name: str) -> BinaryIO:
         """Raises FileNotFoundError, or another OSError."""
         if not self.is_remote:
             return open(os.path.join(os.path.expanduser(self.root), name), "rb")
-        from pyarrow import fs
-
-        filesystem, path = fs.FileSystem.from_uri(self.root)
+        filesystem, path = _filesystem(self.root)
         stream: BinaryIO = filesystem.open_input_file(f"{path}/{name}")
         return stream
+
+
+@cache
+def _filesystem(root: str) -> tuple[Any, str]:
+    """What reads an address, and the folder's path in it. Raises DataError for an address that is none."""
+    from pyarrow import fs
+
+    try:
+        filesystem, path = fs.FileSystem.from_uri(root)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{root}: no folder can be read there ({error})", "Check the address.") from None
+    if not path:
+        raise DataError(f"{root}: no folder can be read there (it names no bucket)", "Check the address.")
+    return filesystem, path.rstrip("/")
 
 
 def look_at_range(folder: ImageFolder, names: Sequence[str], depth: Depth) -> list[FileFacts]:

@@ -119,6 +119,7 @@ KINDS = (
         "Find the annotated file, or correct the size.",
     ),
     Kind("unreadable-image", "warning", "a broken file or no image", "Copy it again, or remove the image."),
+    Kind("no-readable-image", "error", "not one of the images can be read", "Check the folder and its permissions."),
     Kind("rotated-image", "warning", "annotated as stored, shown turned (EXIF)", "Store it turned: tools differ here."),
     Kind(
         "odd-image",

@@ -36,6 +36,9 @@ def check_pictures(images: Images, facts: Sequence[FileFacts | None], findings: 
         if fact.size is not None and not fact.missing:
             _check_size(images, at, fact, findings)
             _check_ending(images, at, fact, findings)
+    looked = [fact for fact in facts if fact is not None and not fact.missing]
+    if looked and all(fact.broken for fact in looked):
+        findings.add("no-readable-image", images.place(0), looked[0].broken, len(looked))
     _find_duplicates(images, facts, findings)
 
 

@@ -7,6 +7,7 @@ A box from xmin to xmax covers both pixels, so its width is xmax − xmin + 1 (V
 import math
 import re
 import xml.parsers.expat
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -61,17 +62,27 @@ def read_voc(source: Path, classes: Sequence[str] | None = None) -> Labels:
     if not names:
         bad.refuse()
         raise DataError(f"{source}: no objects, so there are no classes", "Name the classes: --classes FILE.")
-    images = [_image(path, root, names, bad) for path, root in read]
+    notes: Counter[str] = Counter()
+    images = [_image(path, root, names, bad, notes) for path, root in read]
+    _name_repeated([(path, image.file_name) for (path, _), image in zip(read, images, strict=True)], bad)
     bad.refuse()
-    difficult = sum(box.difficult for image in images for box in image.boxes)
-    notes = {"difficult objects (kept, with ignore 1)": difficult} if difficult else {}
-    return Labels(names, tuple(images), notes=notes)
+    return Labels(names, tuple(images), notes=dict(notes))
+
+
+def _name_repeated(names: list[tuple[Path, str]], bad: BadLines) -> None:
+    first: dict[str, Path] = {}
+    for path, name in names:
+        if name and first.setdefault(name, path) != path:
+            bad.add(path, None, f"filename {name!r} is that of {first[name].name} too")
 
 
 def _files(source: Path) -> list[Path]:
     if source.is_file():  # a list of ImageSets/Main
         folder = source.parent.parent.parent / "Annotations"
-        lines = [line.split()[0] for line in source.read_text(encoding="utf-8").splitlines() if line.split()]
+        try:
+            lines = [line.split()[0] for line in source.read_text(encoding="utf-8").splitlines() if line.split()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{source}: cannot be read ({error})", "Give a folder, or a list of names.") from None
         return [folder / f"{name}.xml" for name in lines]
     folder = source / "Annotations" if (source / "Annotations").is_dir() else source
     files = sorted(folder.glob("*.xml"))
@@ -112,12 +123,14 @@ def _parse(path: Path) -> _Element:
         parser.Parse(content, True)
     except xml.parsers.expat.ExpatError as error:
         raise _Defect(error.lineno, f"no XML: {xml.parsers.expat.ErrorString(error.code)}") from None
+    except (LookupError, ValueError) as error:  # of the encoding it says it has
+        raise _Defect(1, f"no XML: {error}") from None
     if root.children[0].name != "annotation":
         raise _Defect(root.children[0].line, f"<{root.children[0].name}> where VOC has <annotation>")
     return root.children[0]
 
 
-def _image(path: Path, root: _Element, classes: Sequence[str], bad: BadLines) -> LabelledImage:
+def _image(path: Path, root: _Element, classes: Sequence[str], bad: BadLines, notes: Counter[str]) -> LabelledImage:
     try:
         height, width = _size(root)
         name = _file_name(root, path)
@@ -128,7 +141,7 @@ def _image(path: Path, root: _Element, classes: Sequence[str], bad: BadLines) ->
     for element in root.children:
         if element.name == "object":
             try:
-                boxes.append(_box(element, classes, height, width))
+                boxes.append(_box(element, classes, height, width, notes))
             except _Defect as defect:
                 bad.add(path, defect.line, str(defect))
     return LabelledImage(name, height, width, tuple(boxes))
@@ -152,7 +165,7 @@ def _file_name(root: _Element, path: Path) -> str:
     return name
 
 
-def _box(element: _Element, classes: Sequence[str], height: int, width: int) -> Box:
+def _box(element: _Element, classes: Sequence[str], height: int, width: int, notes: Counter[str]) -> Box:
     name, frame = element.value("name"), element.child("bndbox")
     if name not in classes:
         raise _Defect(element.line, f"name {name!r} is none of the classes" if name else "an object without a name")
@@ -165,5 +178,10 @@ def _box(element: _Element, classes: Sequence[str], height: int, width: int) -> 
     x1, y1, x2, y2 = corners
     if not all(map(math.isfinite, corners)) or x2 < x1 or y2 < y1 or x1 > width or y1 > height or x2 < 1 or y2 < 1:
         raise _Defect(frame.line, f"bndbox {corners} is no box in {width} × {height} pixels (width × height)")
-    bbox = (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1)
-    return Box(classes.index(name), bbox, difficult=element.value("difficult") == "1")
+    left, top, right, bottom = max(x1 - 1, 0.0), max(y1 - 1, 0.0), min(x2, float(width)), min(y2, float(height))
+    if (left, top, right, bottom) != (x1 - 1, y1 - 1, x2, y2):
+        notes["boxes past the edge, also those that begin at 0 (clipped)"] += 1
+    difficult = element.value("difficult") == "1"
+    if difficult:
+        notes["difficult objects (kept, with ignore 1)"] += 1
+    return Box(classes.index(name), (left, top, right - left, bottom - top), difficult=difficult)

@@ -104,15 +104,16 @@ def _image(
     path: Path, root: Path, folder: Path, classes: Sequence[str], bad: BadLines, used: set[Path]
 ) -> LabelledImage:
     name = path.relative_to(root).as_posix()
+    text = _text_of(path, name, folder)
+    if text is not None:
+        used.add(text)
     try:
         height, width = _header_size(path)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         bad.add(path, None, f"no image ({error})")
         return LabelledImage(name, 0, 0, ())
-    text = _text_of(path, name, folder)
     boxes: list[Box] = []
     if text is not None:
-        used.add(text)
         try:
             lines = text.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
