@@ -132,6 +132,11 @@ def as_corner_fractions(record: dict[str, Any]) -> None:
     as_fractions(record)
 
 
+def twice_as_large(record: dict[str, Any]) -> None:
+    record["bbox"] = [2 * side for side in record["bbox"]]
+    record["area"] *= 4
+
+
 def same_box_twice(coco: dict[str, Any]) -> None:
     coco["annotations"].append(coco["annotations"][10] | {"id": 1000})
 
@@ -258,6 +263,7 @@ SPOILED: dict[str, tuple[Callable[[dict[str, Any]], None], set[str]]] = {
     "fractions": (every("annotations", as_fractions), {"boxes-are-fractions"}),
     "fractions of centers": (every("annotations", as_center_fractions), {"boxes-are-fractions"}),
     "fractions of corners": (every("annotations", as_corner_fractions), {"boxes-are-fractions"}),
+    "boxes of a larger image": (every("annotations", twice_as_large), {"boxes-leave-images"}),
     "one box of fractions": (box(0.5, 0.5, 0.25, 0.25), {"boxes-are-fractions"}),
     "area absent": (annotation(area=...), {"missing-area"}),
     "area 0": (annotation(area=0), {"zero-area"}),
@@ -662,6 +668,7 @@ STAYS = {  # nobody but its maker can say what is right
     "category name blank",
     "category name twice",
     "one box of fractions",
+    "boxes of a larger image",
     "image id twice",
 }
 

@@ -48,8 +48,7 @@ def _check_classes(categories: Categories, annotations: Annotations, findings: F
 
 def _check_imbalance(categories: Categories, counts: Int64[np.ndarray, "C"], findings: Findings) -> None:
     shown = np.flatnonzero(counts)
-    most, least = shown[np.argmax(counts[shown])], shown[np.argmin(counts[shown])]
-    rare = int((counts[shown] * IMBALANCE < counts[most]).sum())
-    if rare:
-        detail = f"{categories.names[most]!r} {counts[most]}, {categories.names[least]!r} {counts[least]}"
-        findings.add("class-imbalance", "annotations", detail, rare)
+    most = shown[np.argmax(counts[shown])]
+    for label in shown[counts[shown] * IMBALANCE < counts[most]]:
+        detail = f"{categories.names[label]!r} {counts[label]} against {categories.names[most]!r} {counts[most]}"
+        findings.add("class-imbalance", f"categories[{label}]", detail)

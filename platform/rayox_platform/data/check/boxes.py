@@ -13,6 +13,12 @@ from .sections import Images
 
 _MUCH_PAST_EDGE = 1.1  # times the side
 _AREA_SLACK = 1.05
+_FORM_CODES = {
+    "corners": "boxes-are-corners",
+    "centers": "boxes-are-centers",
+    "fractions": "boxes-are-fractions",
+    "unknown": "boxes-leave-images",
+}
 
 
 class Frames(NamedTuple):
@@ -31,12 +37,16 @@ def check_boxes(
     """
     heights, widths = sizes_of(annotations, images)
     form = other_form(annotations.bboxes, heights, widths, annotations.areas)
+    swapped: Int64[np.ndarray, S] = np.zeros(0, np.int64)
+    if form is None or form.form == "unknown":
+        swapped = _swapped_sizes(annotations, images, measured, findings)
+        turned = np.isin(annotations.image_indices, swapped)
+        heights, widths = np.where(turned, widths, heights), np.where(turned, heights, widths)
+        form = other_form(annotations.bboxes, heights, widths, annotations.areas)
     fine = annotations.usable
     if form is not None:
-        _add(f"boxes-are-{form.form}", form.rows, annotations, findings, form.detail)
+        _add(_FORM_CODES[form.form], form.rows, annotations, findings, form.detail)
         fine = fine & ~form.rows
-    swapped = _swapped_sizes(annotations, images, measured, fine, findings)
-    fine = fine & ~np.isin(annotations.image_indices, swapped)
     _check_edges(annotations, fine, heights, widths, findings)
     _check_learnable(annotations, fine, heights, widths, image_size, findings)
     _check_areas(annotations, fine, findings)
@@ -109,11 +119,10 @@ def _swapped_sizes(
     annotations: Annotations,
     images: Images,
     measured: Bool[np.ndarray, "M"],
-    fine: Bool[np.ndarray, "N"],
     findings: Findings,
 ) -> Int64[np.ndarray, "S"]:
     """Images that nobody measured whose boxes all fit with height and width swapped, and some by far not as it is."""
-    rows = np.flatnonzero(fine & (annotations.image_indices >= 0))
+    rows = np.flatnonzero(annotations.usable & (annotations.image_indices >= 0))
     index = annotations.image_indices[rows]
     right = np.zeros(len(images))
     bottom = np.zeros(len(images))

@@ -3,6 +3,7 @@
 A range of images is one piece of work: threads share them on one machine, Ray tasks on several.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -108,9 +109,11 @@ def look_at_file(folder: ImageFolder, name: str, depth: Depth) -> FileFacts:
             if depth == "header":
                 return _header(file)
             content = file.read()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return FileFacts(missing=True, instead=_instead(folder, name))
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            return FileFacts(missing=True)
         return FileFacts(broken=getattr(error, "strerror", None) or str(error))
     facts = _header(io.BytesIO(content))
     broken, size, stored = facts.broken, facts.size, facts.stored_size
@@ -153,6 +156,8 @@ def look_with_threads(
     """All files on this machine, `progress(done, total)` after each range."""
     ranges = [names[start : start + RANGE] for start in range(0, len(names), RANGE)]
     done = 0
+    if progress is not None and names:
+        progress(0, len(names))
     with _quiet(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         work = [pool.submit(look_at_range, folder, part, depth) for part in ranges]
         for finished in as_completed(work):
@@ -172,6 +177,8 @@ def look_with_ray(
     task = ray.remote(num_cpus=1)(_look_at_range_quietly)
     work = [task.remote(folder, names[start : start + size], depth) for start in range(0, len(names), size)]
     done, waiting = 0, list(work)
+    if progress is not None and names:
+        progress(0, len(names))
     while waiting:
         finished, waiting = ray.wait(waiting)
         done += sum(len(part) for part in ray.get(finished))

@@ -26,6 +26,7 @@ class Finding:
 @dataclass
 class _Places:
     count: int
+    shown: int  # of the count
     where: list[str]
     details: list[str]
 
@@ -38,9 +39,10 @@ class Findings:
 
     def add(self, code: str, where: str, detail: str, count: int = 1) -> None:
         """One place (or `count` of them, of which this is the first)."""
-        places = self._places.setdefault(code, _Places(0, [], []))
+        places = self._places.setdefault(code, _Places(0, 0, [], []))
         places.count += count
         if len(places.where) < EXAMPLES:
+            places.shown += count
             places.where.append(where)
             places.details.append(detail)
 
@@ -52,18 +54,23 @@ class Findings:
         found = []
         for code in (kind.code for kind in KINDS if kind.code in self._places):
             kind, places = KIND_OF[code], self._places[code]
-            more = places.count - len(places.where)
+            more = places.count - places.shown
             found.append(
                 Finding(
                     code=code,
                     severity=kind.severity,
-                    where="; ".join(dict.fromkeys(places.where)) + (f"; … {more} more" if more > 0 else ""),
+                    where=_printable("; ".join(dict.fromkeys(places.where))) + (f"; … {more} more" if more else ""),
                     count=places.count,
-                    detail="; ".join(dict.fromkeys(places.details)),
+                    detail=_printable("; ".join(dict.fromkeys(places.details))),
                     fix=kind.fix,
                 )
             )
         return sorted(found, key=lambda finding: finding.severity)
+
+
+def _printable(text: str) -> str:
+    """What a terminal would act on, or cannot show, as escapes."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def short(value: object) -> str:

@@ -8,11 +8,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
-Form = Literal["corners", "centers", "fractions"]
+Form = Literal["corners", "centers", "fractions", "unknown"]
 
 _SLACK_PIXELS = 2.0  # so far past the edge is careless drawing
 _SHARE_LEAVING = 0.2  # of the boxes leave their image when read as COCO's
+_SHARE_LEAVING_CENTERS = 0.1  # fewer do: the size itself is right
 _SHARE_VALID = 0.95  # of the boxes are right in the other form
+_MANY_LEAVING = 5
 _AREA_TOLERANCE = 0.02
 _SLACK_FRACTION = 0.002
 
@@ -42,12 +44,15 @@ def other_form(
         return None
     leaving = _leaving(_as_corners(bboxes), heights, widths) & sized
     share = leaving.sum() / sized.sum()
+    detail = f"read as COCO's, {share:.0%} of the boxes leave their image"
     corners = ~_leaving(bboxes, heights, widths) & (bboxes[:, 2:] > bboxes[:, :2]).all(axis=1) & sized
     if _most(corners, sized) and (share > _SHARE_LEAVING or _areas_say_corners(bboxes[sized], areas[sized])):
-        return OtherForm("corners", corners, f"read as COCO's, {share:.0%} of the boxes leave their image")
+        return OtherForm("corners", corners, detail)
     centers = ~_leaving(centers_as_corners(bboxes), heights, widths) & (bboxes[:, 2:] > 0).all(axis=1) & sized
-    if _most(centers, sized) and share > _SHARE_LEAVING:
-        return OtherForm("centers", centers, f"read as COCO's, {share:.0%} of the boxes leave their image")
+    if _most(centers, sized) and share > _SHARE_LEAVING_CENTERS and leaving.sum() >= _MANY_LEAVING:
+        return OtherForm("centers", centers, detail)
+    if share > _SHARE_LEAVING and leaving.sum() >= _MANY_LEAVING:
+        return OtherForm("unknown", leaving, detail)
     return None
 
 

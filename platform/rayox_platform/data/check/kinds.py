@@ -91,6 +91,12 @@ KINDS = (
         "boxes-are-centers", "error", "bbox is [center x, center y, width, height]", "Convert to [x, y, width, height]."
     ),
     Kind("boxes-are-fractions", "error", "bbox is in fractions of the image, not pixels", "Convert to pixels."),
+    Kind(
+        "boxes-leave-images",
+        "error",
+        "over 20% of the boxes leave their image, and no other form fits them: mixed forms, or images of another size",
+        "Find the images that were annotated, or export the boxes again.",
+    ),
     Kind("box-past-edge", "warning", "a box leaves its image in part: training clips it", "Clip it."),
     Kind("box-is-whole-image", "warning", "a box covers its whole image", "Look whether an object is that large."),
     Kind("tiny-box", "warning", f"under {TINY_PIXELS:g} px at training size: not learned", "Train larger, or tile."),

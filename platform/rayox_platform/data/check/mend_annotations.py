@@ -57,7 +57,7 @@ def _in_coco_form(
     if form is None:
         return boxes, True
     rows = form.rows
-    if (rows != np.isfinite(boxes).all(axis=1)).any():
+    if form.form == "unknown" or (rows != np.isfinite(boxes).all(axis=1)).any():
         return boxes, False
     if form.form == "corners":
         boxes[rows, 2:] -= boxes[rows, :2]
