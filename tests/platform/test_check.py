@@ -519,15 +519,13 @@ def test_several_defects_are_all_found_errors_first(tmp_path, settings):
 
 def test_swapped_sizes_show_without_images(tmp_path):
     coco = clean_coco()
-    for record in coco["images"]:
-        record["height"], record["width"] = record["width"], record["height"]
-    coco["annotations"][0]["bbox"] = [50, 20, 14, 12]  # far past 48 pixels
-    found = check(written(tmp_path / "a.json", coco), CheckSettings())
-    assert {finding.code for finding in found if finding.severity == "error"} == {"swapped-image-size"}
+    for record in coco["images"][3:8]:  # whose boxes reach beyond 53 of 64 pixels
+        record["height"], record["width"] = WIDTH, HEIGHT
+    (found,) = check(written(tmp_path / "a.json", coco), CheckSettings())
+    assert (found.code, found.count) == ("swapped-image-size", 5)
     output = tmp_path / "out.json"
     mend_file(tmp_path / "a.json", output, CheckSettings(), LOOK)
-    first = json.loads(output.read_text())["images"][0]
-    assert (first["height"], first["width"]) == (HEIGHT, WIDTH)
+    assert json.loads(output.read_text()) == clean_coco()
 
 
 def test_a_box_is_small_at_training_size(tmp_path):
@@ -612,6 +610,26 @@ def test_a_folder_of_nothing_but_broken_images(tmp_path):
 def test_no_folder_of_images(tmp_path):
     path = written(tmp_path / "a.json", clean_coco())
     assert codes(check(path, CheckSettings(folder=ImageFolder(str(tmp_path / "gone"))))) == {"no-image-folder"}
+
+
+def test_odd_file_names_are_said_so_that_a_terminal_does_nothing(tmp_path, settings):
+    coco = clean_coco()
+    names = ("\x1b[31mred.png", "two\nlines.png", "\ud800.png", "n" * 300 + ".png", "naïve 図.png")
+    for record, name in zip(coco["images"], names, strict=False):
+        record["file_name"] = name
+    found = check(written(tmp_path / "a.json", coco), settings)
+    assert "missing-image-file" in codes(found)
+    text = " ".join(finding.where + finding.detail for finding in found)
+    assert text.isprintable()
+    text.encode()
+
+
+def test_a_folder_in_place_of_an_image_is_no_image(tmp_path):
+    write_images(tmp_path / "images")
+    (tmp_path / "images" / "0.png").unlink()
+    (tmp_path / "images" / "0.png").mkdir()
+    settings = CheckSettings(folder=ImageFolder(str(tmp_path / "images")))
+    assert codes(check(written(tmp_path / "a.json", clean_coco()), settings)) == {"missing-image-file"}
 
 
 def test_a_folder_by_address(tmp_path, pictures):

@@ -35,24 +35,38 @@ def check_boxes(
 
     `measured` says whose size was seen to be the file's own; `image_size` is the side of the training input.
     """
-    heights, widths = sizes_of(annotations, images)
-    form = other_form(annotations.bboxes, heights, widths, annotations.areas)
-    swapped: Int64[np.ndarray, S] = np.zeros(0, np.int64)
-    if form is None or form.form == "unknown":
-        swapped = _swapped_sizes(annotations, images, measured, findings)
-        turned = np.isin(annotations.image_indices, swapped)
-        heights, widths = np.where(turned, widths, heights), np.where(turned, heights, widths)
-        form = other_form(annotations.bboxes, heights, widths, annotations.areas)
+    frames, heights, widths = _frames(annotations, images, measured)
+    for at in sorted(frames.swapped):
+        detail = f"annotated {images.widths[at]} × {images.heights[at]} (width × height); swapped, all boxes fit"
+        findings.add("swapped-image-size", images.place(at), detail)
     fine = annotations.usable
-    if form is not None:
-        _add(_FORM_CODES[form.form], form.rows, annotations, findings, form.detail)
-        fine = fine & ~form.rows
+    if frames.form is not None:
+        _add(_FORM_CODES[frames.form.form], frames.form.rows, annotations, findings, frames.form.detail)
+        fine = fine & ~frames.form.rows
     _check_edges(annotations, fine, heights, widths, findings)
     _check_learnable(annotations, fine, heights, widths, image_size, findings)
     _check_areas(annotations, fine, findings)
     _find_duplicates(annotations, findings)
     _find_crowded(annotations, images, findings)
-    return Frames(form, frozenset(map(int, swapped)))
+    return frames
+
+
+def _frames(
+    annotations: Annotations, images: Images, measured: Bool[np.ndarray, "M"]
+) -> tuple[Frames, Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
+    """The frames, and height and width of each box's image in them.
+
+    Swapped sizes may look like boxes of no form, or like centers: then they are the better reading if they explain all.
+    """
+    heights, widths = sizes_of(annotations, images)
+    form = other_form(annotations.bboxes, heights, widths, annotations.areas)
+    swapped = _swapped_sizes(annotations, images, measured)
+    turned = np.isin(annotations.image_indices, swapped)
+    turned_heights, turned_widths = np.where(turned, widths, heights), np.where(turned, heights, widths)
+    turned_form = other_form(annotations.bboxes, turned_heights, turned_widths, annotations.areas)
+    if form is None or form.form == "unknown" or (form.form == "centers" and turned_form is None):
+        return Frames(turned_form, frozenset(map(int, swapped))), turned_heights, turned_widths
+    return Frames(form, frozenset()), heights, widths
 
 
 def sizes_of(annotations: Annotations, images: Images) -> tuple[Float64[np.ndarray, "N"], Float64[np.ndarray, "N"]]:
@@ -115,12 +129,7 @@ def _check_areas(annotations: Annotations, fine: Bool[np.ndarray, "N"], findings
     _add("area-exceeds-box", fine & (annotations.areas > product * _AREA_SLACK + 1), annotations, findings)
 
 
-def _swapped_sizes(
-    annotations: Annotations,
-    images: Images,
-    measured: Bool[np.ndarray, "M"],
-    findings: Findings,
-) -> Int64[np.ndarray, "S"]:
+def _swapped_sizes(annotations: Annotations, images: Images, measured: Bool[np.ndarray, "M"]) -> Int64[np.ndarray, "S"]:
     """Images that nobody measured whose boxes all fit with height and width swapped, and some by far not as it is."""
     rows = np.flatnonzero(annotations.usable & (annotations.image_indices >= 0))
     index = annotations.image_indices[rows]
@@ -131,11 +140,7 @@ def _swapped_sizes(
     known = (images.heights > 0) & ~measured
     much = (right > images.widths * _MUCH_PAST_EDGE) | (bottom > images.heights * _MUCH_PAST_EDGE)
     fits = (right <= images.heights + 2) & (bottom <= images.widths + 2)
-    swapped = np.flatnonzero(known & much & fits)
-    for at in swapped:
-        size = f"{images.widths[at]} × {images.heights[at]} (width × height)"
-        findings.add("swapped-image-size", images.place(int(at)), f"{size}, boxes to {right[at]:g}, {bottom[at]:g}")
-    return swapped.astype(np.int64)
+    return np.flatnonzero(known & much & fits).astype(np.int64)
 
 
 def _find_duplicates(annotations: Annotations, findings: Findings) -> None:
