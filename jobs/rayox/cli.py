@@ -24,6 +24,7 @@ VERBS = {
     "evaluate": "Measure a model's COCO metrics on a data set.",
     "predict": "Find objects in images.",
     "models": "List and show registered models.",
+    "data": "Check, convert, measure and shard data sets.",
     "config": "Show, check and explain settings.",
 }
 INTERRUPTED = 130

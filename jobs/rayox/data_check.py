@@ -1,0 +1,172 @@
+"""`rayox data check`: every defect of a data set at once, and a mended copy."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rayox.config import load_recipe
+from rayox.console import Console, json_option
+from rayox.progress import progress_of
+from rayox_model.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from rayox_platform.data.check.files import Depth, FileFacts, ImageFolder, Look
+    from rayox_platform.data.check.findings import Finding
+    from rayox_platform.data.check.mend import Mended
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What was found, and what a mended copy is like."""
+
+    ok: bool  # no finding is an error
+    findings: tuple["Finding", ...]
+    fixed: "Mended | None" = None
+
+
+@click.command("check")
+@click.argument("words", nargs=-1, required=True, metavar="FILE")
+@click.option("--images", help="Folder the file names start from; without it images are not looked at.")
+@click.option("--against", type=click.Path(path_type=Path), help="Another split, which must not share images.")
+@click.option("--against-images", help="Its folder of images.", show_default="--images")
+@click.option("--image-size", type=click.IntRange(32), help="Side of the training input.", show_default="640")
+@click.option(
+    "--fix", "fix", type=click.Path(path_type=Path, dir_okay=False), help="Write a mended copy; FILE is never changed."
+)
+@click.option("--quick", "--no-decode", is_flag=True, help="Read the images' headers only: neither decode nor compare.")
+@click.option("--address", help="Ray cluster to look at the images with; it must see their folder.")
+@json_option
+def command(
+    words: tuple[str, ...],
+    images: str | None,
+    against: Path | None,
+    against_images: str | None,
+    image_size: int | None,
+    fix: Path | None,
+    quick: bool,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Check a COCO FILE and its images: what would train wrongly is an error (exit code 3), what is odd a warning.
+
+    In place of FILE and --images, a recipe or overrides can say them: `data.train.annotations=…`.
+
+    --fix writes a copy in which everything is repaired or dropped that leaves no choice; the exit code is FILE's.
+    From 20,000 images on, and with --address, the images are looked at as Ray tasks.
+    """
+    console = Console(as_json)
+    path, folder, size = _what(words, images, image_size)
+    result = check(
+        console, path, folder, against, against_images, image_size=size, fix=fix, quick=quick, address=address
+    )
+    _show(console, path, result)
+    console.result(_as_json(result))
+    if not result.ok:
+        click.get_current_context().exit(DataError.exit_code)
+
+
+def check(
+    console: Console,
+    path: Path,
+    images: str | None = None,
+    against: Path | None = None,
+    against_images: str | None = None,
+    *,
+    image_size: int = 640,
+    fix: Path | None = None,
+    quick: bool = False,
+    address: str | None = None,
+) -> CheckResult:
+    """All findings of a file. Raises ConfigError or DataError for what cannot be done at all, never for a finding."""
+    from rayox_platform.data.check.checker import Against, CheckSettings, check_file
+    from rayox_platform.data.check.files import ImageFolder, remembered
+    from rayox_platform.data.check.mend import mend_file, refuse_overwriting
+
+    if fix is not None:
+        refuse_overwriting(path, fix)
+    folder = ImageFolder(images) if images is not None else None
+    settings = CheckSettings(folder=folder, depth="header" if quick else "decode", image_size=image_size)
+    other = None
+    if against is not None:
+        other = Against(against, ImageFolder(against_images) if against_images is not None else folder)
+    elif against_images is not None:
+        raise ConfigError("--against-images goes with --against", "name the other split's file too")
+    with ExitStack() as stack:
+        look = remembered(_look(stack, address))
+        findings, _ = check_file(path, settings, look, other)
+        mended = None
+        if fix is not None:
+            try:
+                mended = mend_file(path, fix, settings, look)
+            except DataError as error:
+                console.note(f"nothing written to {fix}: {error.message}")
+    if mended is not None:
+        findings = [found.with_fix(mended.fixed.get(found.code)) for found in findings]
+    return CheckResult(not any(found.severity == "error" for found in findings), tuple(findings), mended)
+
+
+def _what(words: Sequence[str], images: str | None, image_size: int | None) -> tuple[Path, str | None, int]:
+    """The file, its folder and the training size, said outright or by settings."""
+    given = [word for word in words if "=" in word and not Path(word).exists()]
+    files = [word for word in words if word not in given]
+    if len(files) > 1:
+        raise click.UsageError(f"one FILE is taken, and {files[1]} comes after it")
+    recipe = files[0] if files and files[0].endswith((".yaml", ".yml")) else None
+    loaded = load_recipe(recipe, given)
+    size = image_size or (max(loaded.config.image_size) if loaded.given("image_size") else 640)
+    if files and recipe is None:
+        return Path(files[0]).expanduser(), images, size
+    loaded.require("data.train.annotations")
+    train = loaded.config.data.train
+    return Path(str(train.annotations)).expanduser(), images or train.images, size
+
+
+def _look(stack: ExitStack, address: str | None) -> "Look":
+    """Threads for few images, Ray tasks for many and where a cluster is named; Ray starts when it is needed."""
+    from rayox_platform.data.check.files import RAY_FROM_IMAGES, look_with_ray, look_with_threads
+
+    started = False
+
+    def look(folder: "ImageFolder", names: Sequence[str], depth: "Depth") -> "list[FileFacts]":
+        nonlocal started
+        with progress_of("check images") as show:
+            if address is None and len(names) < RAY_FROM_IMAGES:
+                return look_with_threads(folder, names, depth, show)
+            if not started:
+                from rayox_cluster.local import ray_session
+
+                stack.enter_context(ray_session(address))
+                started = True
+            return look_with_ray(folder, names, depth, show)
+
+    return look
+
+
+def _show(console: Console, path: Path, result: CheckResult) -> None:
+    for found in result.findings:
+        console.text(f"{found.severity:7}  {found.code} × {found.count}")
+        console.text(f"         where  {found.where}")
+        console.text(f"         found  {found.detail}")
+        console.text(f"         fix    {found.fix}" + (f" Fixed in the copy: {found.fixed}." if found.fixed else ""))
+    errors = sum(found.severity == "error" for found in result.findings)
+    console.text(f"{path}: {_count(errors, 'error')}, {_count(len(result.findings) - errors, 'warning')}")
+    if result.fixed is not None:
+        left = [found.code for found in result.fixed.left if found.severity == "error"]
+        console.text(f"mended copy  {result.fixed.path}" + (f"; left in it: {', '.join(left)}" if left else ""))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _as_json(result: CheckResult) -> Mapping[str, object]:
+    found: dict[str, object] = {"ok": result.ok, "findings": [asdict(finding) for finding in result.findings]}
+    if result.fixed is not None:
+        left = [asdict(finding) for finding in result.fixed.left]
+        ok = not any(finding.severity == "error" for finding in result.fixed.left)
+        found["fixed"] = {"path": str(result.fixed.path), "ok": ok, "findings": left}
+    return found

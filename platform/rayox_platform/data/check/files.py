@@ -1,0 +1,200 @@
+"""Looking at image files: are they there, can they be decoded, how large are they, are two the same.
+
+A range of images is one piece of work: threads share them on one machine, Ray tasks on several.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import posixpath
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, BinaryIO, Literal
+
+from PIL import Image
+
+from rayox_model.errors import DataError
+from rayox_platform.data.images import decode_image
+
+Depth = Literal["header", "digest", "decode"]  # each does what those before it do
+Progress = Callable[[int, int], None]
+Look = Callable[["ImageFolder", Sequence[str], Depth], list["FileFacts"]]
+
+RAY_FROM_IMAGES = 20_000
+RANGE = 64  # images a piece of work; a Ray task takes several
+_ORIENTATION_TAG = 0x0112
+_PILLOW_REFUSES = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a look at one file showed."""
+
+    missing: bool = False
+    instead: str = ""  # what is there under a name close to the missing one
+    broken: str = ""  # why it cannot be decoded
+    size: tuple[int, int] | None = None  # (height, width) as viewers show it
+    stored_size: tuple[int, int] | None = None  # without the EXIF orientation
+    format: str = ""  # of the contents, as Pillow names it
+    digest: bytes = b""  # of the contents
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder of images: a path, or an address like s3://bucket/folder."""
+
+    root: str
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in self.root
+
+    def exists(self) -> bool:
+        if not self.is_remote:
+            return os.path.isdir(os.path.expanduser(self.root))
+        from pyarrow import fs
+
+        filesystem, path = _filesystem(self.root)
+        return bool(filesystem.get_file_info(path).type != fs.FileType.NotFound)
+
+    def open(self, name: str) -> BinaryIO:
+        """Raises FileNotFoundError, or another OSError."""
+        if not self.is_remote:
+            return open(os.path.join(os.path.expanduser(self.root), name), "rb")
+        filesystem, path = _filesystem(self.root)
+        stream: BinaryIO = filesystem.open_input_file(f"{path}/{name}")
+        return stream
+
+
+@cache
+def _filesystem(root: str) -> tuple[Any, str]:
+    """What reads an address, and the folder's path in it. Raises DataError for an address that is none."""
+    from pyarrow import fs
+
+    try:
+        filesystem, path = fs.FileSystem.from_uri(root)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{root}: no folder can be read there ({error})", "Check the address.") from None
+    if not path:
+        raise DataError(f"{root}: no folder can be read there (it names no bucket)", "Check the address.")
+    return filesystem, path.rstrip("/")
+
+
+def look_at_range(folder: ImageFolder, names: Sequence[str], depth: Depth) -> list[FileFacts]:
+    """The facts of these files, in their order: one piece of work."""
+    return [look_at_file(folder, name, depth) for name in names]
+
+
+def _look_at_range_quietly(folder: ImageFolder, names: Sequence[str], depth: Depth) -> list[FileFacts]:
+    with _quiet():
+        return look_at_range(folder, names, depth)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings of odd metadata. Around all threads at once: what it sets is the process's."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield
+
+
+def look_at_file(folder: ImageFolder, name: str, depth: Depth) -> FileFacts:
+    try:
+        with folder.open(name) as file:
+            if depth == "header":
+                return _header(file)
+            content = file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return FileFacts(missing=True, instead=_instead(folder, name))
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            return FileFacts(missing=True)
+        return FileFacts(broken=getattr(error, "strerror", None) or str(error))
+    facts = _header(io.BytesIO(content))
+    broken, size, stored = facts.broken, facts.size, facts.stored_size
+    if depth == "decode":
+        try:
+            height, width = decode_image(content, name).shape[:2]
+            broken = ""
+            if size is None:
+                size = stored = (height, width)
+        except DataError as error:
+            broken = error.message.removeprefix(f"{name}: ")
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    return FileFacts(broken=broken, size=size, stored_size=stored, format=facts.format, digest=digest)
+
+
+def _instead(folder: ImageFolder, name: str) -> str:
+    """The name with other slashes, or without its folders, if there is such a file."""
+    slashes = name.replace("\\", "/")
+    for other in dict.fromkeys((slashes, posixpath.basename(slashes))):
+        if other != name:
+            with suppress(OSError), folder.open(other):
+                return other
+    return ""
+
+
+def _header(file: BinaryIO) -> FileFacts:
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            sideways = image.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)
+            size = (width, height) if sideways else (height, width)
+            return FileFacts(size=size, stored_size=(height, width), format=image.format or "")
+    except _PILLOW_REFUSES as error:
+        return FileFacts(broken="not an image" if "cannot identify" in str(error) else str(error))
+
+
+def look_with_threads(
+    folder: ImageFolder, names: Sequence[str], depth: Depth, progress: Progress | None = None
+) -> list[FileFacts]:
+    """All files on this machine, `progress(done, total)` after each range."""
+    ranges = [names[start : start + RANGE] for start in range(0, len(names), RANGE)]
+    done = 0
+    if progress is not None and names:
+        progress(0, len(names))
+    with _quiet(), ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+        work = [pool.submit(look_at_range, folder, part, depth) for part in ranges]
+        for finished in as_completed(work):
+            done += len(finished.result())
+            if progress is not None:
+                progress(done, len(names))
+        return [facts for part in work for facts in part.result()]
+
+
+def look_with_ray(
+    folder: ImageFolder, names: Sequence[str], depth: Depth, progress: Progress | None = None
+) -> list[FileFacts]:
+    """All files as tasks of the Ray cluster this process is connected to; its machines must see the folder."""
+    import ray
+
+    size = 4 * RANGE
+    task = ray.remote(num_cpus=1)(_look_at_range_quietly)
+    work = [task.remote(folder, names[start : start + size], depth) for start in range(0, len(names), size)]
+    done, waiting = 0, list(work)
+    if progress is not None and names:
+        progress(0, len(names))
+    while waiting:
+        finished, waiting = ray.wait(waiting)
+        done += sum(len(part) for part in ray.get(finished))
+        if progress is not None:
+            progress(done, len(names))
+    return [facts for part in ray.get(work) for facts in part]
+
+
+def remembered(look: Look) -> Look:
+    """The same, but no file is looked at twice."""
+    known: dict[tuple[ImageFolder, str, Depth], FileFacts] = {}
+
+    def look_once(folder: ImageFolder, names: Sequence[str], depth: Depth) -> list[FileFacts]:
+        new = [name for name in dict.fromkeys(names) if (folder, name, depth) not in known]
+        for name, facts in zip(new, look(folder, new, depth) if new else [], strict=True):
+            known[folder, name, depth] = facts
+        return [known[folder, name, depth] for name in names]
+
+    return look_once

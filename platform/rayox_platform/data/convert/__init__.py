@@ -1,0 +1,1 @@
+"""Annotations of other tools as COCO, and COCO as YOLO's text files."""

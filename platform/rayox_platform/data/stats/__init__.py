@@ -1,0 +1,1 @@
+"""What a data set is like: counts and distributions, as numbers and as a picture."""
