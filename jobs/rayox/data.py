@@ -4,9 +4,11 @@ import importlib
 
 import click
 
-COMMANDS = {  # name: (module, summary)
+COMMANDS = {  # name: (module, summary); the module has the command as `command`, or under its name
     "check": ("rayox.data_check", "Find every defect of a COCO file and its images, and mend a copy."),
     "convert": ("rayox.data_convert", "Turn VOC, YOLO and COCO annotations into COCO or YOLO."),
+    "shard": ("rayox.data_shards", "Copy a data set into Parquet shards that train from anywhere."),
+    "verify": ("rayox.data_shards", "Check that every file of shards is whole."),
     "stats": ("rayox.data_stats", "Count and measure images, boxes and classes."),
 }
 
@@ -20,7 +22,8 @@ class DataCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command = getattr(module, "command", None) or getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -31,4 +34,4 @@ class DataCommands(click.Group):
 
 @click.group("data", cls=DataCommands)
 def command() -> None:
-    """Check, convert and measure data sets."""
+    """Check, convert, measure and shard data sets."""
