@@ -7,7 +7,7 @@ from typing import Any
 
 from rayox_model.errors import DataError
 from rayox_platform.data.coco import CocoDataset, read_coco
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import folder_images
 
 from .labels import Box, LabelledImage, Labels
 
@@ -18,7 +18,7 @@ def read_coco_labels(source: Path, images: Path | None = None) -> Labels:
     """Read a COCO file; sizes it leaves out come from `images`. Raises DataError as reading it for training does."""
     dataset = read_coco(source)
     if images is not None:
-        dataset = FolderImages(dataset, images).dataset
+        dataset = folder_images(dataset, images).dataset
     elif (dataset.heights == 0).any():
         raise DataError(f"{source}: sizes of images are missing", "Name their folder: --images DIR.")
     return Labels(
