@@ -145,6 +145,22 @@ def test_one_image_is_one_small_read_and_neighbours_are_one_together(made):
     assert source.read_many([]) == []
 
 
+def test_a_task_reads_what_it_will_need_at_once(made):
+    from rayox_platform.data.shards import open_shards
+
+    images, out = made
+    task = open_shards(Counted(out.folder)).holding([8, 3, 4, 3])
+    Counted.reads.clear()
+    for index in (3, 8, 4):
+        assert task.load(index).image.tobytes() == images.load(index).image.tobytes()
+    assert Counted.reads == []
+    assert task.source.read_many([4, 100, 8]) == [images.source.read(index) for index in (4, 100, 8)]
+    assert task.source.read(101) == images.source.read(101)
+    assert len(Counted.reads) == 2
+    assert isinstance(task.source, ImageSource)
+    assert task.source.digest(5) == images.source.digest(5)
+
+
 def test_images_of_any_kind_go_through_also_broken_and_empty_ones(shared_data, tmp_path):
     """Shards copy bytes; what is no image is met when it is trained."""
     names = sorted(path.name for path in (shared_data / "edge/images").iterdir())

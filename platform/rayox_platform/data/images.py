@@ -7,6 +7,7 @@ YOLOX loader agree on the first.
 
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from rayox_model.quarantine import BrokenImage
 from rayox_model.samples import Sample
 
 from .coco import CocoDataset
-from .source import ImageSource, folder_source, unreadable
+from .source import HeldSource, ImageSource, folder_source, unreadable
 
 _READ_AT_ONCE = 64
 _ORIENTATION_TAG = 0x0112
@@ -61,6 +62,10 @@ class CocoImages:
             f"but {self.dataset.source} says {size[1]} × {size[0]} for image {self.dataset.image_ids[index]}",
             "The boxes were drawn on another version of the image: find that, or correct the annotations.",
         )
+
+    def holding(self, indices: Iterable[int]) -> "CocoImages":
+        """The same with the encoded bytes of some images read now, together: for a task that knows what it needs."""
+        return CocoImages(self.dataset, HeldSource.of(self.source, indices))
 
     def load(self, index: int) -> Sample:
         return Sample(self.pixels(index), *self.annotations(index))
