@@ -243,3 +243,17 @@ def test_pixel_bombs_are_refused_by_their_header():
     header[29:33] = zlib.crc32(bytes(header[12:29])).to_bytes(4, "big")
     with pytest.raises(BrokenImage, match=r"bomb\.png: too many pixels \(.*400000000 .*178956970"):
         decode_image(bytes(header), "bomb.png")
+
+
+def test_mosaics_of_odd_images_show_no_broken_one(odd):
+    """One of each as the first tile; boxes come from readable images alone, as each has a class of its own."""
+    quarantine = Quarantine(odd)
+    broken = {index for index, name in enumerate(odd.dataset.file_names) if name in BROKEN}
+    for index in sorted(broken):
+        make = strong(index, index)
+        sample = quarantine.sample(odd, make)
+        assert sample.image.shape == (*SIZE, 3)
+        replaced = {one for one in quarantine.replacements if one in sample.labels}
+        assert not replaced
+    assert quarantine.replacements.keys() <= broken
+    assert quarantine.replacements
