@@ -96,7 +96,7 @@ def verify(out: str, as_json: bool) -> None:
 
 
 def shard_data(images: "CocoImages", output: str, shard_bytes: int) -> ShardResult:
-    """Write the shards. Raises ConfigError for an OUT that is not empty, DataError for what cannot be read or kept."""
+    """Write the shards. Raises ConfigError if OUT is not empty, DataError for what cannot be read or written."""
     from rayox_platform.data.folders import open_folder
     from rayox_platform.data.shard_writer import write_shards
 

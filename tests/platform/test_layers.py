@@ -42,6 +42,7 @@ def test_platform_is_no_package_that_shadows_the_standard_module():
 
 
 def test_a_data_task_starts_without_torch():
-    code = "import sys, rayox_platform.blocks, rayox_platform.data.images; print('torch' in sys.modules)"
+    modules = "rayox_platform.blocks, rayox_platform.data.images, rayox_platform.data.shards, rayox_model.quarantine"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

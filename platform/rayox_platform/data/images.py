@@ -7,6 +7,7 @@ YOLOX loader agree on the first.
 
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -14,20 +15,15 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from rayox_model.errors import DataError
+from rayox_model.quarantine import BrokenImage
 from rayox_model.samples import Sample
 
 from .coco import CocoDataset
-from .source import ImageSource, folder_source, unreadable
+from .source import HeldSource, ImageSource, folder_source, unreadable
 
-MAX_PIXELS = 178_956_970  # of an image: half a gigabyte decoded; Pillow's limit too
 _READ_AT_ONCE = 64
 _ORIENTATION_TAG = 0x0112
 _PILLOW_REFUSES = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
-
-
-class BrokenImage(DataError):
-    """The bytes came, but they are no whole image, or not the annotated one: they will be so the next time too."""
 
 
 class CocoImages:
@@ -67,6 +63,10 @@ class CocoImages:
             "The boxes were drawn on another version of the image: find that, or correct the annotations.",
         )
 
+    def holding(self, indices: Iterable[int]) -> "CocoImages":
+        """The same with the encoded bytes of some images read now, together: for a task that knows what it needs."""
+        return CocoImages(self.dataset, HeldSource.of(self.source, indices))
+
     def load(self, index: int) -> Sample:
         return Sample(self.pixels(index), *self.annotations(index))
 
@@ -89,7 +89,8 @@ def decode_image(content: bytes, where: str, oriented: bool = True) -> UInt8[np.
     """Decode to BGR uint8: alpha is dropped, 16 bits become 8, grey three equal channels; of several frames the first.
 
     `oriented` applies the EXIF orientation. Raises BrokenImage naming `where`, also for a JPEG that is cut short,
-    which OpenCV alone would fill up with grey, and for an image of more than MAX_PIXELS before it is decoded.
+    which OpenCV alone would fill up with grey, and before it is decoded for an image of
+    more than 178,956,970 pixels, Pillow's limit (half a gigabyte).
     """
     _refuse_huge(content, where)
     flags = cv2.IMREAD_COLOR if oriented else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -110,16 +111,15 @@ _REPLACE = "Copy or export the file again, or take the image out of the annotati
 def _refuse_huge(content: bytes, where: str) -> None:
     """By the header alone; what Pillow cannot make out is left to the decoders, which refuse 2³⁰ pixels themselves."""
     try:
-        with _open(content) as image:
-            width, height = image.size
+        _open(content).close()
+    except Image.DecompressionBombError as error:
+        raise BrokenImage(f"{where}: too many pixels ({error})", _REPLACE) from None
     except (*_PILLOW_REFUSES, MemoryError):
         return
-    if width * height > MAX_PIXELS:
-        raise BrokenImage(f"{where}: {width} × {height} pixels, more than the {MAX_PIXELS:,} allowed", _REPLACE)
 
 
 def _open(content: bytes) -> Image.Image:
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it has half of our limit
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of half the limit, of odd tags that do not matter
     return Image.open(io.BytesIO(content))
 
 

@@ -8,7 +8,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,8 @@ def _write_all(
     progress: Callable[[int, int], None] | None,
     scratch: Path,
 ) -> Manifest:
-    table = to_table(images.dataset, {})
+    dataset = replace(images.dataset, source="")  # a path of this machine is of no use elsewhere
+    table = to_table(dataset, {})
     files: list[ShardFile] = []
     all_places: list[Places] = []
     done = 0
@@ -75,7 +76,7 @@ def _write_all(
         all_places.append(_write_shard(table.slice(done), groups, local))
         files.append(_put(local, out, len(all_places[-1].start)))
         done += len(all_places[-1].start)
-    write_index(images.dataset, scratch / INDEX, {})
+    write_index(dataset, scratch / INDEX, {})
     pq.write_table(_places_table(all_places), scratch / PLACES)
     files += [_put(scratch / name, out, 0) for name in (INDEX, PLACES)]
     manifest = Manifest(

@@ -1,6 +1,6 @@
 """Where the encoded bytes of a data set's images come from: files of a folder or bucket; shards.py has another kind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -85,6 +85,44 @@ class FolderSource:
             return self.folder.digest(self.names[index])
         except (OSError, ValueError) as error:
             raise unreadable(self.where(index), error) from None
+
+
+@dataclass(frozen=True)
+class HeldSource:
+    """A source of which some images have been read already, together; the others it reads when they are asked for."""
+
+    source: ImageSource
+    held: Mapping[int, bytes]
+
+    @staticmethod
+    def of(source: ImageSource, indices: Iterable[int]) -> "HeldSource":
+        wanted = sorted(set(indices))
+        return HeldSource(source, dict(zip(wanted, source.read_many(wanted), strict=True)))
+
+    def where(self, index: int) -> str:
+        return self.source.where(index)
+
+    def read(self, index: int) -> bytes:
+        return self.held[index] if index in self.held else self.source.read(index)
+
+    def read_many(self, indices: Sequence[int]) -> list[bytes]:
+        others = [index for index in indices if index not in self.held]
+        found = dict(zip(others, self.source.read_many(others), strict=True))
+        return [self.held[index] if index in self.held else found[index] for index in indices]
+
+    @property
+    def num_threads(self) -> int:
+        return self.source.num_threads
+
+    def missing(self) -> list[int]:
+        return self.source.missing()
+
+    @property
+    def digest_method(self) -> str:
+        return self.source.digest_method
+
+    def digest(self, index: int) -> bytes:
+        return self.source.digest(index)
 
 
 def folder_source(names: Sequence[str], where: Path | str, file: str) -> FolderSource:
