@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayox.config import load_recipe
+from rayox.config import RECIPES, load_recipe
 from rayox.console import Console, json_option
 from rayox.progress import progress_of
 from rayox_model.errors import ConfigError, DataError
@@ -115,14 +115,20 @@ def _what(words: Sequence[str], images: str | None, image_size: int | None) -> t
     files = [word for word in words if word not in given]
     if len(files) > 1:
         raise click.UsageError(f"one FILE is taken, and {files[1]} comes after it")
-    recipe = files[0] if files and files[0].endswith((".yaml", ".yml")) else None
+    recipe = files[0] if files and _is_recipe(files[0]) else None
     loaded = load_recipe(recipe, given)
     size = image_size or (max(loaded.config.image_size) if loaded.given("image_size") else 640)
     if files and recipe is None:
         return Path(files[0]).expanduser(), images, size
     loaded.require("data.train.annotations")
     train = loaded.config.data.train
+    if str(train.annotations).startswith("shapes:"):
+        raise ConfigError(f"{train.annotations} is drawn by rayox itself", "name a COCO file: data.train.annotations=…")
     return Path(str(train.annotations)).expanduser(), images or train.images, size
+
+
+def _is_recipe(word: str) -> bool:
+    return word.endswith((".yaml", ".yml")) or (not Path(word).exists() and (RECIPES / f"{word}.yaml").is_file())
 
 
 def _look(stack: ExitStack, address: str | None) -> "Look":
