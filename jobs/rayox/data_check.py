@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.progress import progress_of
 from rayox_model.errors import ConfigError, DataError
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from rayox_platform.data.check.files import Depth, FileFacts, ImageFolder, Look
     from rayox_platform.data.check.findings import Finding
     from rayox_platform.data.check.mend import Mended
+
+DEFAULT_SIZE = 640
+RECIPE_ENDINGS = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class CheckResult:
 @click.option("--images", help="Folder the file names start from; without it images are not looked at.")
 @click.option("--against", type=click.Path(path_type=Path), help="Another split, which must not share images.")
 @click.option("--against-images", help="Its folder of images.", show_default="--images")
-@click.option("--image-size", type=click.IntRange(32), help="Side of the training input.", show_default="640")
+@click.option(
+    "--image-size", type=click.IntRange(32), help="Side of the training input.", show_default=str(DEFAULT_SIZE)
+)
 @click.option(
     "--fix", "fix", type=click.Path(path_type=Path, dir_okay=False), help="Write a mended copy; FILE is never changed."
 )
@@ -76,7 +80,7 @@ def check(
     against: Path | None = None,
     against_images: str | None = None,
     *,
-    image_size: int = 640,
+    image_size: int = DEFAULT_SIZE,
     fix: Path | None = None,
     quick: bool = False,
     address: str | None = None,
@@ -111,17 +115,31 @@ def check(
 
 def _what(words: Sequence[str], images: str | None, image_size: int | None) -> tuple[Path, str | None, int]:
     """The file, its folder and the training size, said outright or by settings."""
+    path = Path(words[0]).expanduser()
+    if len(words) == 1 and path.exists() and path.suffix not in RECIPE_ENDINGS:
+        return path, images, image_size or DEFAULT_SIZE
+    return _by_settings(words, images, image_size)
+
+
+def _by_settings(words: Sequence[str], images: str | None, image_size: int | None) -> tuple[Path, str | None, int]:
+    from rayox.config import RECIPES, load_recipe  # takes a third of the time that checking a small file does
+
     given = [word for word in words if "=" in word and not Path(word).exists()]
     files = [word for word in words if word not in given]
     if len(files) > 1:
         raise click.UsageError(f"one FILE is taken, and {files[1]} comes after it")
-    recipe = files[0] if files and files[0].endswith((".yaml", ".yml")) else None
-    loaded = load_recipe(recipe, given)
-    size = image_size or (max(loaded.config.image_size) if loaded.given("image_size") else 640)
-    if files and recipe is None:
-        return Path(files[0]).expanduser(), images, size
+    path = Path(files[0]).expanduser() if files else None
+    is_recipe = path is not None and (
+        path.suffix in RECIPE_ENDINGS or (not path.exists() and (RECIPES / f"{files[0]}.yaml").is_file())
+    )
+    loaded = load_recipe(files[0] if is_recipe else None, given)
+    size = image_size or (max(loaded.config.image_size) if loaded.given("image_size") else DEFAULT_SIZE)
+    if path is not None and not is_recipe:
+        return path, images, size
     loaded.require("data.train.annotations")
     train = loaded.config.data.train
+    if str(train.annotations).startswith("shapes:"):
+        raise ConfigError(f"{train.annotations} is drawn by rayox itself", "name a COCO file: data.train.annotations=…")
     return Path(str(train.annotations)).expanduser(), images or train.images, size
 
 

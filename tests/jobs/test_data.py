@@ -80,7 +80,10 @@ def test_check_says_the_file_by_settings(rayox, data):
     Path("mine.yaml").write_text("data: {train: {annotations: data/train.json, images: data/gone}}\nimage_size: 64\n")
     said = rayox("data", "check", "mine.yaml", "--json")
     assert "no-image-folder" in [found["code"] for found in said.result["findings"]]
+    assert rayox("data", "check", "scratch", *given).exit_code == 0
     assert rayox("data", "check", "scratch.yaml").exit_code == 2
+    assert rayox("data", "check", "shapes").exit_code == 2
+    assert rayox("data", "check", "data/train.json", "data/val.json").exit_code == 2
     assert rayox("data", "check", "data.train.images=data/images").exit_code == 2
 
 

@@ -109,7 +109,7 @@ def look_at_file(folder: ImageFolder, name: str, depth: Depth) -> FileFacts:
             if depth == "header":
                 return _header(file)
             content = file.read()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeEncodeError):
         return FileFacts(missing=True, instead=_instead(folder, name))
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
@@ -134,7 +134,7 @@ def _instead(folder: ImageFolder, name: str) -> str:
     slashes = name.replace("\\", "/")
     for other in dict.fromkeys((slashes, posixpath.basename(slashes))):
         if other != name:
-            with suppress(OSError), folder.open(other):
+            with suppress(OSError, ValueError), folder.open(other):
                 return other
     return ""
 

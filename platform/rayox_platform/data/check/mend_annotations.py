@@ -9,6 +9,7 @@ from .annotations import Annotations
 from .checker import Checked
 from .frames import OtherForm, centers_as_corners, fractions_as_xywh
 from .reading import Record
+from .sections import MAX_PIXELS
 from .segmentation import segmentation_problem
 
 _DIGITS = 4  # after the point, of pixels
@@ -81,7 +82,7 @@ def _numbers(record: Record) -> list[float] | None:
         numbers = [float(word) for word in bbox]
     except (ValueError, OverflowError):
         return None
-    return numbers if np.isfinite(numbers).all() else None
+    return numbers if all(abs(number) < MAX_PIXELS for number in numbers) else None  # NaN is not
 
 
 def _clipped(bbox: list[float] | None, height: int, width: int) -> list[float] | None:
