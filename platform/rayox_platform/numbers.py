@@ -60,8 +60,8 @@ class FewAtATime(BackpressurePolicy):  # type: ignore[misc]
         super().__init__(*arguments)
         _, self._reader, self._mapper, *_ = self._topology
 
-    def can_add_input(self, op: object) -> bool:
+    def can_add_input(self, op: Any) -> bool:
         if op is not self._reader:
             return True
         waiting: int = self._topology[self._mapper].total_enqueued_input_blocks()
-        return self._reader.num_active_tasks() == 0 and waiting < FEW
+        return waiting < FEW and not op.num_active_tasks()
