@@ -64,6 +64,14 @@ class DelayedBlocks(SampleBlocks):
         return super().__call__(block)
 
 
+@dataclass(frozen=True)
+class HugeBlocks(SampleBlocks):
+    """240 MiB a block: more than Ray Data's target for one, which it would cut up."""
+
+    def __call__(self, block):
+        return {"id": np.repeat(block["id"], 4), "pixels": np.zeros((4, 60 * 2**20), np.uint8)}
+
+
 def global_batches(readers, toy_data, world_size, start_step=0, window_steps=2):
     _, images = resolve_split(str(toy_data / "train.json"), str(toy_data / "images"), toy_data)
     plan = StreamPlan(
@@ -103,3 +111,14 @@ def test_a_rank_that_gets_another_lane_stops(cluster, toy_data):
     dataset = stream_dataset(SampleBlocks(ray.put(images), plan, Augment(), (64, 64)))
     with pytest.raises(DataError, match="expected step 0, lane 1, got step 0, lane 0"):
         next(rank_batches(dataset.iterator(), plan, rank=1, world_size=2))
+
+
+def test_a_block_of_huge_images_stays_one(cluster):
+    plan = StreamPlan(num_images=8, batch_size=8, lanes=2, epochs=1, seed=7, closing_epochs=0, window_steps=1)
+    (shard,) = stream_dataset(HugeBlocks(None, plan, Augment(), (64, 64))).streaming_split(1, equal=False)
+    assert ray.get(ids_of_blocks.remote(shard)) == [[0] * 4, [1] * 4]
+
+
+@ray.remote(num_cpus=0)
+def ids_of_blocks(shard):
+    return [block["id"].tolist() for block in shard.iter_batches(batch_size=None, batch_format="numpy")]
