@@ -88,7 +88,7 @@ class StreamPlan:
     start_step: int = 0
     """The first step of the stream: the number of steps trained before. Step 0 begins epoch 0."""
     window_steps: int = 8
-    """Steps in a window; the last window may have fewer."""
+    """Steps in a window; the last window has what is left over too."""
 
     def __post_init__(self) -> None:
         if self.num_images < 1:
@@ -106,7 +106,8 @@ class StreamPlan:
 
     @property
     def num_windows(self) -> int:
-        return max(0, -(-(self.num_steps - self.start_step) // self.window_steps))
+        steps_left = max(0, self.num_steps - self.start_step)
+        return max(steps_left // self.window_steps, min(steps_left, 1))
 
     def strong(self, epoch: int) -> bool:
         """Whether an epoch has mosaic and mixup."""
@@ -115,7 +116,11 @@ class StreamPlan:
     def steps(self, window: int) -> range:
         """The global steps of a window."""
         first = self.start_step + window * self.window_steps
-        return range(first, min(first + self.window_steps, self.num_steps))
+        return range(first, self.num_steps if window == self.num_windows - 1 else first + self.window_steps)
+
+    def num_rows(self, window: int) -> int:
+        """The rows of each of a window's blocks. They never get fewer: what deals blocks by rows then skips no rank."""
+        return len(self.steps(window)) * self.batch_size // self.lanes
 
     def rows(self, window: int, lane: int) -> Rows:
         """A lane's samples in a window, step by step: (number of steps)·B/L rows."""

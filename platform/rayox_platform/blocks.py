@@ -34,13 +34,13 @@ class SampleBlocks:
         """An error of the data travels as a block of its own: of an exception Ray hands on no more than its text."""
         cv2.setNumThreads(0)  # one task, one core
         try:
-            return self._block(*divmod(int(block["id"][0]), self.plan.lanes))
+            return self.samples(_images(self.images), *divmod(int(block["id"][0]), self.plan.lanes))
         except DataError as error:
             return {"error": np.array([error.message]), "hint": np.array([error.hint])}
 
-    def _block(self, window: int, lane: int) -> dict[str, np.ndarray]:
+    def samples(self, images: LabelledImages, window: int, lane: int) -> dict[str, np.ndarray]:
+        """A lane's samples in a window of the plan, as columns."""
         rows = self.plan.rows(window, lane)
-        images = _images(self.images)
         samples = [
             make_sample(
                 images,

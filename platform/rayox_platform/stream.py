@@ -1,15 +1,14 @@
 """The training stream over Ray Data: blocks of augmented samples, dealt so that every rank knows what comes next.
 
-The plan is cut into blocks, ordered (window, lane); a block is made by one CPU task on any node. Blocks of a window
-have equal rows, so a streaming split that keeps their order deals them round robin and lane l goes to rank l mod W.
-Each row names its window's first step and its lane: a rank that gets another block than it expects stops.
+The plan is cut into blocks, ordered (window, lane); a block is made by one CPU task on any node. A streaming split that
+keeps their order deals them by a rule each rank can follow (see dealing): with W ranks that divide the lanes, lane l
+goes to rank l mod W. Each row names its window's first step and its lane: a rank that gets another block stops.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import ray
 import ray.data
 import ray.train
 from ray.data import DataContext
@@ -19,16 +18,20 @@ from rayox_model.errors import DataError
 from rayox_model.plan import StreamPlan
 from rayox_model.structures import Batch
 from rayox_platform.blocks import Block, SampleBlocks
+from rayox_platform.dealing import deal
+from rayox_platform.numbers import block_numbers
+from rayox_platform.stall import PATIENT, Patience, watched
 
 
 def stream_dataset(blocks: SampleBlocks) -> ray.data.Dataset:
-    """The whole run as one Ray dataset; nothing is computed until a rank reads."""
-    context = DataContext.get_current()
+    """The whole run as one Ray dataset of as many blocks; nothing is computed until a rank reads."""
+    context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
-    num_blocks = blocks.plan.num_windows * blocks.plan.lanes
-    numbers = ray.data.range(num_blocks, override_num_blocks=num_blocks)
-    return numbers.map_batches(blocks, batch_size=None, batch_format="numpy", num_cpus=1)
+    context.target_max_block_size = None  # a task gives one block, however large its images are
+    with DataContext.current(context):
+        numbers = block_numbers(blocks.plan.num_windows * blocks.plan.lanes)
+        return numbers.map_batches(blocks, batch_size=None, batch_format="numpy", num_cpus=1)
 
 
 class LaneSplit(ray.train.DataConfig):  # type: ignore[misc]
@@ -41,15 +44,26 @@ class LaneSplit(ray.train.DataConfig):  # type: ignore[misc]
         return [{name: shard} for shard in dataset.streaming_split(world_size, equal=False)]
 
 
-def rank_batches(shard: ray.data.DataIterator, plan: StreamPlan, rank: int, world_size: int) -> Iterator[Batch]:
-    """This rank's share of every global batch, in order: the rows of its lanes. Raises DataError on a foreign block."""
-    blocks = iter(shard.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=2))
-    lanes = range(rank, plan.lanes, world_size)
+def rank_batches(
+    shard: ray.data.DataIterator,
+    plan: StreamPlan,
+    rank: int,
+    world_size: int,
+    report_stall: Callable[[str], None] = lambda cause: None,
+    patience: Patience = PATIENT,
+) -> Iterator[Batch]:
+    """This rank's share of every global batch, in order: the rows of its lanes. Raises DataError on a foreign block.
+
+    All ranks have the same number of batches; where W does not divide the lanes, not the same number of rows.
+    """
+    blocks = watched(
+        iter(shard.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=2)), patience, report_stall
+    )
     rows_per_step = plan.batch_size // plan.lanes
-    for window in range(plan.num_windows):
+    for window, lanes in enumerate(deal(plan, world_size)):
         first_step = plan.steps(window).start
-        held = [_expect(next(blocks, None), first_step, lane) for lane in lanes]
-        for start in range(0, len(held[0]["lane"]), rows_per_step):
+        held = [_expect(next(blocks, None), first_step, lane) for lane in lanes[rank]]
+        for start in range(0, plan.num_rows(window), rows_per_step):
             yield _batch([{name: column[start : start + rows_per_step] for name, column in b.items()} for b in held])
 
 

@@ -1,0 +1,224 @@
+"""The stream against the same samples made by plain processes, and its memory over twenty epochs."""
+
+import json
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+import ray
+
+from rayox_cluster.local import ray_session
+from rayox_model.augment.settings import Augment
+from rayox_model.plan import StreamPlan
+from rayox_platform.blocks import SampleBlocks
+from rayox_platform.data.images import FolderImages
+from rayox_platform.data.resolve import resolve_split
+from rayox_platform.stream import rank_batches, stream_dataset
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+CPUS = 2
+NUM_IMAGES, NUM_SAMPLES, SIZE = 300, 1280, (640, 640)
+ROUNDS = 2
+
+
+@pytest.fixture(scope="module")
+def photos(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> FolderImages:
+    """300 photos of about 640 × 480 and 86 KB with 7 boxes each, cut out of the COCO ones."""
+    folder = tmp_path_factory.mktemp("photos")
+    sources = sorted((shared_data / "coco_dev" / "train2017").glob("*.jpg"))
+    rng = np.random.default_rng(0)
+    coco: dict[str, list[dict[str, object]]] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+    for number in range(NUM_IMAGES):
+        image = cv2.imread(str(sources[number % len(sources)]))
+        height, width = image.shape[:2]
+        y, x = int(rng.integers(0, height // 5)), int(rng.integers(0, width // 5))
+        image = cv2.resize(image[y : y + height * 4 // 5, x : x + width * 4 // 5], (640, 480))
+        _write_of_size(folder / f"{number}.jpg", image, 86_000)
+        coco["images"].append({"id": number, "file_name": f"{number}.jpg", "height": 480, "width": 640})
+        for _ in range(7):
+            w, h = rng.uniform(20, 250, 2)
+            box = [rng.uniform(0, 640 - w), rng.uniform(0, 480 - h), w, h]
+            coco["annotations"].append(
+                {
+                    "id": len(coco["annotations"]),
+                    "image_id": number,
+                    "category_id": 1,
+                    "bbox": box,
+                    "area": w * h,
+                    "iscrowd": 0,
+                }
+            )
+    (folder / "photos.json").write_text(json.dumps(coco))
+    _, images = resolve_split(str(folder / "photos.json"), str(folder), folder)
+    return images
+
+
+def _write_of_size(path: Path, image: np.ndarray, num_bytes: int) -> None:
+    for quality in range(95, 30, -5):
+        content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        if len(content) <= num_bytes:
+            break
+    path.write_bytes(content)
+
+
+def plan_of(rows_per_block: int, epochs: int) -> StreamPlan:
+    return StreamPlan(
+        num_images=NUM_IMAGES,
+        batch_size=16,
+        lanes=8,
+        epochs=epochs,
+        seed=1,
+        closing_epochs=0,
+        window_steps=rows_per_block // 2,
+    )
+
+
+def plain_rate(images: FolderImages, plan: StreamPlan, pool: ProcessPoolExecutor) -> float:
+    blocks = [(window, lane) for window in range(plan.num_windows) for lane in range(plan.lanes)]
+    blocks = blocks[: NUM_SAMPLES // len(plan.rows(0, 0).image)]
+    start = time.perf_counter()
+    made = sum(pool.map(_plain_block, blocks))
+    return made / (time.perf_counter() - start)
+
+
+_PLAIN: list[tuple[FolderImages, SampleBlocks]] = []
+
+
+def _load(images: FolderImages, plan: StreamPlan) -> None:
+    cv2.setNumThreads(0)
+    _PLAIN.append((images, SampleBlocks(None, plan, Augment(), SIZE)))  # type: ignore[arg-type]
+
+
+def _plain_block(block: tuple[int, int]) -> int:
+    images, blocks = _PLAIN[0]
+    return len(blocks.samples(images, *block)["lane"])
+
+
+@ray.remote(num_cpus=0)
+class Consumer:
+    """Takes batches as a training worker does."""
+
+    def rate(self, shard: ray.data.DataIterator, plan: StreamPlan, num_samples: int) -> tuple[float, float, float]:
+        """Seconds to the first batch; images a second from then on; seconds of the whole."""
+        start = time.perf_counter()
+        batches = rank_batches(shard, plan, 0, 1)
+        taken = -len(next(batches).images)
+        first = time.perf_counter()
+        taken = 0
+        while taken < num_samples:
+            taken += len(next(batches).images)
+        batches.close()
+        return first - start, taken / (time.perf_counter() - first), time.perf_counter() - start
+
+
+@pytest.mark.parametrize("rows_per_block", [16, 32, 64])
+def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: FolderImages, rows_per_block: int) -> None:
+    plan = plan_of(rows_per_block, epochs=40)
+    plain, streamed, firsts = [], [], []
+    pool = ProcessPoolExecutor(CPUS, get_context("spawn"), _load, (photos, plan))
+    list(pool.map(_plain_block, [(0, 0), (0, 1)]))
+    with pool, ray_session(None, num_cpus=CPUS, worker_environment={"OMP_NUM_THREADS": "1"}):
+        reference, consumer = ray.put(photos), Consumer.remote()
+        for attempt in range(ROUNDS + 1):
+            dataset = stream_dataset(SampleBlocks(reference, plan, Augment(), SIZE))
+            (shard,) = dataset.streaming_split(1, equal=False)
+            first, rate, _ = ray.get(consumer.rate.remote(shard, plan, NUM_SAMPLES))
+            if attempt:  # the first one starts the data tasks' processes
+                firsts.append(first)
+                streamed.append(rate)
+                plain.append(plain_rate(photos, plan, pool))
+    ratio = float(np.median(streamed) / np.median(plain))
+    print(
+        f"\n{rows_per_block} rows a block: stream {np.median(streamed):.1f} images/s, plain processes "
+        f"{np.median(plain):.1f}, ratio {ratio:.2f}; first batch after {min(firsts):.1f}-{max(firsts):.1f} s"
+    )
+    if rows_per_block == 32:
+        assert ratio >= 0.9
+        assert min(firsts) <= 5
+
+
+def test_two_million_blocks_start_at_once(photos: FolderImages) -> None:
+    """300 epochs of 118 287 images in blocks of 18 rows; the work itself is left out."""
+    plan = StreamPlan(num_images=118_287, batch_size=16, lanes=8, epochs=300, seed=1, closing_epochs=0, window_steps=9)
+    num_blocks = plan.num_windows * plan.lanes
+    with ray_session(None, num_cpus=CPUS):
+        ray.get(Idle.remote().ready.remote())
+        start = time.perf_counter()
+        dataset = stream_dataset(NoSamples(None, plan, Augment(), SIZE))  # type: ignore[arg-type]
+        (shard,) = dataset.streaming_split(1, equal=False)
+        made = time.perf_counter() - start
+        series = ray.get(count_blocks.remote(shard, 60.0))
+    first, taken, memory = series[0][0], series[-1][1], [f"{bytes_ / 2**20:.0f}" for _, _, bytes_ in series]
+    print(f"\n{num_blocks} blocks: made in {made:.2f} s, first after {first:.1f} s, {taken} in {series[-1][0]:.0f} s")
+    print(f"MB of the coordinating process as blocks pass: {' '.join(memory)}")
+    assert num_blocks > 1_900_000
+    assert first < 15
+
+
+@ray.remote(num_cpus=0)
+class Idle:
+    def ready(self) -> bool:
+        return True
+
+
+class NoSamples(SampleBlocks):
+    def samples(self, images: object, window: int, lane: int) -> dict[str, np.ndarray]:
+        return {"lane": np.array([lane])}
+
+    def __call__(self, block: object) -> dict[str, np.ndarray]:
+        return {"id": block["id"]}  # type: ignore[index]
+
+
+@ray.remote(num_cpus=0)
+def count_blocks(shard: ray.data.DataIterator, seconds: float) -> list[tuple[float, int, int]]:
+    """(seconds, blocks, bytes of the split's coordinator) every two seconds; the blocks come in order."""
+    start, series = time.perf_counter(), []
+    for number, block in enumerate(shard.iter_batches(batch_size=None, batch_format="numpy")):
+        assert block["id"].tolist() == [number]
+        passed = time.perf_counter() - start
+        if not series or passed > series[-1][0] + 2:
+            series.append((passed, number + 1, private_bytes("ray::SplitCoordinator")))
+        if passed > seconds:
+            return series
+    raise AssertionError("the stream ended")
+
+
+def private_bytes(*titles: str) -> int:
+    """Of the largest process with one of the titles; the object store's pages are every process's and not counted."""
+    sizes = [0]
+    for process in psutil.process_iter():
+        if " ".join(process.cmdline()).startswith(titles):
+            memory = process.memory_info()
+            sizes.append(memory.rss - memory.shared)
+    return max(sizes)
+
+
+@ray.remote(num_cpus=0)
+def memory_by_epoch(shard: ray.data.DataIterator, plan: StreamPlan, driver: int) -> list[tuple[int, int, int, int]]:
+    """Private bytes of the driver, the reading worker, the split's coordinator and the largest data task."""
+    series = []
+    for number, _ in enumerate(rank_batches(shard, plan, 0, 1)):
+        if number % plan.steps_per_epoch == plan.steps_per_epoch - 1:
+            both = [psutil.Process(pid).memory_info() for pid in (driver, os.getpid())]
+            private = [memory.rss - memory.shared for memory in both]
+            tasks = private_bytes("ray::MapBatches", "ray::IDLE")
+            series.append((*private, private_bytes("ray::SplitCoordinator"), tasks))
+    return series
+
+
+def test_memory_is_flat_over_twenty_epochs(photos: FolderImages) -> None:
+    plan = plan_of(16, epochs=20)
+    with ray_session(None, num_cpus=CPUS, worker_environment={"OMP_NUM_THREADS": "1"}):
+        dataset = stream_dataset(SampleBlocks(ray.put(photos), plan, Augment(), (160, 160)))
+        (shard,) = dataset.streaming_split(1, equal=False)
+        series = ray.get(memory_by_epoch.remote(shard, plan, os.getpid()))
+    print("\nMB by epoch")
+    for name, values in zip(("driver", "worker", "coordinator", "data task"), zip(*series, strict=True), strict=True):
+        print(f"{name:12s}", *[f"{value / 2**20:.0f}" for value in values])
+        assert max(values[2:]) <= 1.05 * values[1], name
