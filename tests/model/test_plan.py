@@ -87,8 +87,9 @@ def test_windows():
     assert stream.steps_per_epoch == 3
     assert stream.num_steps == 9
     assert stream.num_windows == 3
-    assert [list(stream.steps(window)) for window in range(3)] == [[2, 3, 4], [5, 6, 7], [8]]
-    assert [len(stream.rows(window, 0).image) for window in range(3)] == [6, 6, 2]
+    assert [list(stream.steps(window)) for window in range(3)] == [[2], [3, 4, 5], [6, 7, 8]]
+    assert [len(stream.rows(window, 0).image) for window in range(3)] == [2, 6, 6]
+    assert [list(plan(window_steps=4).steps(window)) for window in range(3)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
     assert plan(start_step=9).num_windows == 0
     assert plan(epochs=0).num_windows == 0
 

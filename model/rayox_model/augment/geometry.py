@@ -54,6 +54,19 @@ def compose(outer: Float64[np.ndarray, "2 3"], inner: Float64[np.ndarray, "2 3"]
     return both
 
 
+def invert(matrix: Float64[np.ndarray, "2 3"]) -> Float64[np.ndarray, "2 3"]:
+    """The map back."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([linear, -linear @ matrix[:, 2]])
+
+
+def largest_stretch(matrix: Float64[np.ndarray, "2 3"]) -> float:
+    """How much longer a map makes the line that it lengthens most; below 1 it shrinks every line."""
+    a, b, c, d = matrix[:, :2].ravel().tolist()
+    half_sum = (a * a + b * b + c * c + d * d) / 2
+    return math.sqrt(half_sum + math.sqrt(max(0.0, half_sum * half_sum - (a * d - b * c) ** 2)))
+
+
 def clip_boxes(boxes: Float[np.ndarray, "G 4"], size: tuple[int, int]) -> Float[np.ndarray, "G 4"]:
     """Cut xyxy boxes at the border of an image of `size` (height, width); those outside get no area."""
     return boxes.clip(0, (size[1], size[0], size[1], size[0]))
@@ -66,6 +79,19 @@ def transform_boxes(boxes: Float[np.ndarray, "G 4"], matrix: Float64[np.ndarray,
     return np.concatenate([mapped.min(1), mapped.max(1)], axis=1)
 
 
+def in_view(region: Rectangle, matrix: Float64[np.ndarray, "2 3"], size: tuple[int, int]) -> bool:
+    """Whether a mapped region reaches into an output of `size`.
+
+    A rectangle and a parallelogram meet exactly if they do along the sides of the one and of the other.
+    """
+    back = invert(matrix)
+    view = transform_boxes(np.array([(0, 0, size[1], size[0])], np.float64), back)[0]
+    left, top, right, bottom = region
+    if region.empty or view[0] >= right or view[1] >= bottom or view[2] <= left or view[3] <= top:
+        return False
+    return not visible_part(region, matrix, size).empty
+
+
 def visible_part(region: Rectangle, matrix: Float64[np.ndarray, "2 3"], size: tuple[int, int]) -> Rectangle:
     """The pixels of an output of `size` that a mapped region may reach: the rectangle around it, cut at the border."""
     around = clip_boxes(transform_boxes(np.array([region], np.float64), matrix), size)[0]
@@ -75,12 +101,13 @@ def visible_part(region: Rectangle, matrix: Float64[np.ndarray, "2 3"], size: tu
 
 
 def warp_over(
-    output: UInt8[np.ndarray, "h w 3"], image: UInt8[np.ndarray, "H W 3"], matrix: Float64[np.ndarray, "2 3"]
+    output: UInt8[np.ndarray, "h w c"], image: UInt8[np.ndarray, "H W c"], matrix: Float64[np.ndarray, "2 3"]
 ) -> None:
     """Draw an image, mapped, over an output in place; only the rectangle around its visible part is computed.
 
     The official code feeds the same matrix to boxes (corner coordinates) and to OpenCV (pixel centres), which moves
-    pixels by up to half a pixel against their boxes. Here both are the same map.
+    pixels by up to half a pixel against their boxes. Here both are the same map. OpenCV warps four channels in less
+    than half the time of three, to the same values.
     """
     whole = Rectangle(0, 0, image.shape[1], image.shape[0])
     part = visible_part(whole, matrix, (output.shape[0], output.shape[1]))

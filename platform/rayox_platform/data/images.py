@@ -17,6 +17,7 @@ from rayox_model.errors import DataError
 from rayox_model.samples import Sample
 
 from .coco import CocoDataset
+from .reduced import decode_reduced
 
 _ORIENTATION_TAG = 0x0112
 _PILLOW_REFUSES = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -68,6 +69,11 @@ class FolderImages:
     def load(self, index: int) -> Sample:
         return Sample(self.pixels(index), *self.annotations(index))
 
+    def load_reduced(self, index: int, factor: int) -> UInt8[np.ndarray, "_ _ 3"]:
+        """An image at 1/factor (2, 4 or 8) of its size, sides rounded up, or whole if it can only be decoded so."""
+        reduced = decode_reduced(_read_bytes(self.path(index)), self.size(index), factor)
+        return self.pixels(index) if reduced is None else reduced
+
 
 def read_image(path: Path | str) -> UInt8[np.ndarray, "H W 3"]:
     """An image file as viewers show it. Raises DataError if it is missing or no image."""
@@ -97,7 +103,9 @@ _REPLACE = "Copy or export the file again, or take the image out of the annotati
 
 def _may_be_cut_short(content: bytes) -> bool:
     """A JPEG without an end marker after its last scan; trailing data of other kinds may look so too."""
-    return content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    if content[:2] != b"\xff\xd8" or content.endswith(b"\xff\xd9"):  # the common case, without a search
+        return False
+    return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
 
 
 def _decode_with_pillow(content: bytes, where: str, oriented: bool) -> UInt8[np.ndarray, "H W 3"]:
