@@ -30,7 +30,10 @@ def shift_hsv(image: UInt8[np.ndarray, "H W 3"], shift: Int[np.ndarray, "3"]) ->
     if hue:
         around = ((np.arange(256) + hue) % 180).astype(np.uint8)
         cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, 0), around), hsv, 0)
-    if saturation or value:
-        cv2.add(hsv, (0, saturation, value, 0), dst=hsv)  # cuts to 0..255, at a tenth of a table's time
+    # Both cut to 0..255, at a tenth of a table's time; of negative numbers OpenCV adds slowly.
+    if saturation > 0 or value > 0:
+        cv2.add(hsv, (0, max(saturation, 0), max(value, 0), 0), dst=hsv)
+    if saturation < 0 or value < 0:
+        cv2.subtract(hsv, (0, max(-saturation, 0), max(-value, 0), 0), dst=hsv)
     shifted: UInt8[np.ndarray, "H W 3"] = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
     return shifted

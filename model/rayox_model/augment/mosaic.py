@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from rayox_model.augment.geometry import (
     Rectangle,
@@ -79,29 +79,31 @@ def make_mosaic(images: LabelledImages, mosaic: Mosaic, size: tuple[int, int]) -
     Boxes are cut at the canvas, then at the output, and not filtered by how much of them is left (as official).
     Raises DataError when an image is not of the size its data set says.
     """
+    tiles = [place_tile(i, images.size(index), mosaic.centre, size) for i, index in enumerate(mosaic.indices)]
     output = np.full((*size, 4), FILL, np.uint8)
-    boxes, labels = [], []
-    for corner, index in enumerate(mosaic.indices):
-        tile = place_tile(corner, images.size(index), mosaic.centre, size)
+    for tile, index in zip(tiles, mosaic.indices, strict=True):
         if in_view(tile.region, mosaic.affine, size):
             _draw_tile(output, images, index, tile, mosaic.affine)
-        image_boxes, image_labels = images.annotations(index)
-        boxes.append(_map_boxes(image_boxes, tile, mosaic.affine, size))
-        labels.append(image_labels)
-    return Sample(cv2.cvtColor(output, cv2.COLOR_BGRA2BGR), np.concatenate(boxes), np.concatenate(labels))
+    boxes, labels = zip(*map(images.annotations, mosaic.indices), strict=True)
+    on_canvas = [_on_canvas(part, tile) for part, tile in zip(boxes, tiles, strict=True)]
+    in_output = _map_boxes(np.concatenate(on_canvas), mosaic.affine, size)
+    return Sample(cv2.cvtColor(output, cv2.COLOR_BGRA2BGR), in_output, np.concatenate(labels))
+
+
+def _on_canvas(boxes: Float32[np.ndarray, "G 4"], tile: Tile) -> Float64[np.ndarray, "G 4"]:
+    return boxes.astype(np.float64) * tile.ratio + (tile.shift * 2)
 
 
 def _map_boxes(
-    boxes: Float[np.ndarray, "G 4"], tile: Tile, affine: Float64[np.ndarray, "2 3"], size: tuple[int, int]
+    on_canvas: Float64[np.ndarray, "G 4"], affine: Float64[np.ndarray, "2 3"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "G 4"]:
     """Boxes in the output; of those off the canvas nothing is left.
 
     The official code keeps the latter as lines on the canvas's border, which the rotation opens to boxes of nothing.
     """
-    on_canvas = boxes.astype(np.float64) * tile.ratio + (tile.shift * 2)
-    on_canvas = clip_boxes(on_canvas, (2 * size[0], 2 * size[1]))
-    in_output = clip_boxes(transform_boxes(on_canvas, affine), size).astype(np.float32)
-    in_output[(on_canvas[:, 2:] <= on_canvas[:, :2]).any(axis=1)] = 0
+    seen = clip_boxes(on_canvas, (2 * size[0], 2 * size[1]))
+    in_output = clip_boxes(transform_boxes(seen, affine), size).astype(np.float32)
+    in_output[(seen[:, 2:] <= seen[:, :2]).any(axis=1)] = 0
     return in_output
 
 
@@ -121,7 +123,8 @@ def _draw_tile(
 
 def _crop(tile: Tile, factor: int) -> Rectangle:
     """What the canvas shows of the image, in its pixels as decoded: cut to the nearest whole one, at least one."""
-    corners = (np.array(tile.region).reshape(2, 2) - tile.shift) / tile.scale / factor  # [(left, top), (right, bottom)]
-    left, top = np.rint(corners[0]).astype(int).tolist()
-    right, bottom = np.rint(corners[1]).astype(int).clip(1).tolist()
+    per_pixel = tile.scale[0] * factor, tile.scale[1] * factor
+    left, right = (round((x - tile.shift[0]) / per_pixel[0]) for x in (tile.region.left, tile.region.right))
+    top, bottom = (round((y - tile.shift[1]) / per_pixel[1]) for y in (tile.region.top, tile.region.bottom))
+    right, bottom = max(right, 1), max(bottom, 1)
     return Rectangle(min(left, right - 1), min(top, bottom - 1), right, bottom)
