@@ -1,6 +1,6 @@
 """The official augmentation (pixeltable-yolox 0.4.3); run by the oracle's own Python.
 
-    oracle_samples.py time FOLDER SIZE KIND COUNT   makes COUNT samples for a line on standard input; answers with seconds
+    oracle_samples.py time FOLDER SIZE KIND COUNT   a line on standard input makes COUNT samples; answers with seconds
     oracle_samples.py mosaics FOLDER CASES OUT      makes mosaics with the draws in CASES (.npz), into OUT (.npz)
 
 FOLDER has annotations/instances_train2017.json and train2017/. KIND is mosaic+mixup or mosaic.
@@ -41,7 +41,7 @@ def official_samples(folder: str, size: int, kind: str) -> MosaicDetection:
 def serve(folder: str, size: int, kind: str, count: int) -> None:
     samples = official_samples(folder, size, kind)
     random.seed(0)
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the official code draws from it
     order = iter(np.random.default_rng(0).permutation(np.tile(np.arange(len(samples)), 400)).tolist())
     for _ in sys.stdin:
         indices = [next(order) for _ in range(count)]

@@ -59,7 +59,9 @@ def invert(matrix: Float64[np.ndarray, "2 3"]) -> Float64[np.ndarray, "2 3"]:
     """The map back."""
     (a, b, x), (c, d, y) = matrix.tolist()
     area = a * d - b * c
-    return np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]]) * (1 / area)
+    back = np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]])
+    back /= area
+    return back
 
 
 def largest_stretch(matrix: Float64[np.ndarray, "2 3"]) -> float:
