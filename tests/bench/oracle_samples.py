@@ -1,15 +1,19 @@
 """The official augmentation (pixeltable-yolox 0.4.3); run by the oracle's own Python.
 
     oracle_samples.py time FOLDER SIZE KIND COUNT   a line on standard input makes COUNT samples; answers with seconds
-    oracle_samples.py mosaics FOLDER CASES OUT      makes mosaics with the draws in CASES (.npz), into OUT (.npz)
+    oracle_samples.py small OUT                     mosaics of small drawn images, and their input, to OUT (.npz)
+    oracle_samples.py full FOLDER SIZE COUNT OUT    mosaics of a folder of photos, to OUT (.npz)
 
 FOLDER has annotations/instances_train2017.json and train2017/. KIND is mosaic+mixup or mosaic.
 """
 
 import contextlib
+import json
 import random
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -51,24 +55,58 @@ def serve(folder: str, size: int, kind: str, count: int) -> None:
         print(time.process_time() - start, flush=True)
 
 
-def draw_mosaics(folder: str, cases: str, out: str) -> None:
-    """Each case: four indices, centre (x, y), affine, size. Draws are put in where the official code makes them."""
-    case = dict(np.load(cases))
-    arrays: dict[str, np.ndarray] = {}
-    size = int(case["size"])
+def draws(count: int, num_images: int, size: int) -> dict[str, np.ndarray]:
+    """Indices, centres (x, y) and affines of mosaics, over the published ranges."""
+    rng = np.random.default_rng(1)
+    angle, scale = np.radians(rng.uniform(-10, 10, count)), rng.uniform(0.3, 2.0, count)
+    shear = np.tan(np.radians(rng.uniform(-2, 2, (count, 2))))
+    affine = np.zeros((count, 2, 3))
+    affine[:, 0, 0], affine[:, 1, 1] = scale * np.cos(angle), scale * np.cos(angle)
+    affine[:, 0, 1], affine[:, 1, 0] = scale * np.sin(angle), -scale * np.sin(angle)
+    affine[:, 0, :2] += shear[:, :1] * affine[:, 1, :2]
+    affine[:, 1, :2] += shear[:, 1:] * affine[:, 0, :2]
+    affine[:, :, 2] = rng.uniform(-0.1, 0.1, (count, 2)) * size
+    indices = rng.permuted(np.tile(np.arange(num_images), (count, 1)), axis=1)[:, :4]
+    centre = rng.integers(size // 2, size * 3 // 2, (count, 2))
+    return {"size": np.array(size), "indices": indices, "centre": centre, "affine": affine}
+
+
+def draw_mosaics(folder: str, size: int, count: int, out: str, **inputs: np.ndarray) -> None:
+    """The official mosaics of draws; these are put in where its code makes its own."""
     images = official_images(folder, (size, size))
-    samples = MosaicDetection(
-        images, (size, size), preproc=lambda image, labels, _: (image, labels), enable_mixup=False
-    )
+    samples = MosaicDetection(images, (size, size), preproc=lambda image, boxes, _: (image, boxes), enable_mixup=False)
+    case = draws(count, len(images), size)
     for number, (indices, centre, affine) in enumerate(
         zip(case["indices"].tolist(), case["centre"].tolist(), case["affine"], strict=True)
     ):
         mosaicdetection.random = Draws(uniform=[centre[1], centre[0]], randint=indices[1:])
         data_augment.get_affine_matrix = lambda *_, matrix=affine: (matrix, 1.0)
-        image, labels, *_ = samples[indices[0]]
-        arrays[f"image_{number}"] = image
-        arrays[f"labels_{number}"] = labels
-    np.savez_compressed(out, **arrays)
+        image, boxes, *_ = samples[indices[0]]
+        inputs |= {f"mosaic_{number}": image, f"boxes_{number}": boxes}  # boxes: xyxy, class
+    np.savez_compressed(out, **case, **inputs)
+
+
+def small_folder(folder: Path) -> dict[str, np.ndarray]:
+    """Six soft images with three boxes each, written as PNG; gives what is in them."""
+    rng = np.random.default_rng(0)
+    coco = {"images": [], "annotations": [], "categories": [{"id": c, "name": str(c)} for c in range(3)]}
+    inputs = {}
+    (folder / "annotations").mkdir()
+    (folder / "train2017").mkdir()
+    for number in range(6):
+        height, width = rng.integers(50, 90, 2).tolist()
+        image = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 5)
+        image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
+        corners = np.sort(rng.integers(0, (width, height), (3, 2, 2)), axis=1)
+        boxes = np.concatenate([corners[:, 0], corners[:, 1] + 1], axis=1)  # xyxy
+        cv2.imwrite(str(folder / "train2017" / f"{number}.png"), image)
+        coco["images"].append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
+        for label, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
+            box = {"id": len(coco["annotations"]) + 1, "image_id": number, "category_id": label, "iscrowd": 0}
+            coco["annotations"].append({**box, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)})
+        inputs |= {f"input_{number}": image, f"input_boxes_{number}": boxes}
+    (folder / "annotations" / "instances_train2017.json").write_text(json.dumps(coco))
+    return inputs
 
 
 class Draws:
@@ -85,8 +123,11 @@ def main() -> None:
     match sys.argv[1:]:
         case ["time", folder, size, kind, count]:
             serve(folder, int(size), kind, int(count))
-        case ["mosaics", folder, cases, out]:
-            draw_mosaics(folder, cases, out)
+        case ["small", out]:
+            with tempfile.TemporaryDirectory() as folder:
+                draw_mosaics(folder, 64, 12, out, **small_folder(Path(folder)))
+        case ["full", folder, size, count, out]:
+            draw_mosaics(folder, int(size), int(count), out)
         case _:
             sys.exit(__doc__)
 

@@ -13,7 +13,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 COPIES = 10  # of 59 photos, each a file of its own
-WARM_UP, ROUNDS, COUNT = 2, 15, 32
+WARM_UP, ROUNDS, COUNT = 1, 11, 32
 TARGETS = {
     ("mosaic+mixup", 640): {"dataset": 2.7, "window": 4.0},
     ("mosaic", 416): {"dataset": 1.5, "window": 2.8},

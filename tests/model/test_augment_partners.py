@@ -12,7 +12,7 @@ from rayox_model.augment.settings import Augment
 from rayox_model.plan import StreamPlan
 from rayox_model.samples import Sample
 
-SIZE = (64, 96)
+SIZE = (32, 48)
 WINDOWED = Augment(partners="window")
 
 
@@ -42,7 +42,7 @@ class CountedImages:
 
 
 def plan(**changes):
-    settings = {"num_images": 53, "batch_size": 16, "lanes": 4, "epochs": 5, "seed": 4, "closing_epochs": 1}
+    settings = {"num_images": 53, "batch_size": 16, "lanes": 4, "epochs": 3, "seed": 4, "closing_epochs": 1}
     return StreamPlan(**(settings | {"window_steps": 3, "partner_steps": 3} | changes))
 
 
@@ -59,31 +59,33 @@ def stream(images, stream_plan, augment=WINDOWED):
     return found
 
 
+@pytest.fixture(scope="module")
+def whole():
+    return stream(CountedImages(), plan())
+
+
 @pytest.mark.parametrize("window_steps", [1, 2, 4, 100])
-def test_samples_do_not_depend_on_how_the_stream_is_cut(window_steps):
-    whole = stream(CountedImages(), plan())
-    assert len(whole) == 5 * 4 * 16
-    assert len(set(whole.values())) > 200
+def test_samples_do_not_depend_on_how_the_stream_is_cut(whole, window_steps):
+    assert len(whole) == 3 * 4 * 16
+    assert len(set(whole.values())) > 150
     assert stream(CountedImages(), plan(window_steps=window_steps)) == whole
 
 
-@pytest.mark.parametrize("start_step", [1, 2, 3, 7, 13, 19])
-def test_a_restart_at_any_step_goes_on_with_the_same_samples(start_step):
-    whole = stream(CountedImages(), plan())
+@pytest.mark.parametrize("start_step", [1, 2, 3, 7, 11])
+def test_a_restart_at_any_step_goes_on_with_the_same_samples(whole, start_step):
     rest = stream(CountedImages(), plan(start_step=start_step))
     assert rest == {place: sample for place, sample in whole.items() if place[0] >= start_step}
 
 
-def test_a_longer_run_begins_with_the_same_samples():
-    whole = stream(CountedImages(), plan(closing_epochs=0))
-    longer = stream(CountedImages(), plan(epochs=6, closing_epochs=0))
+def test_a_longer_run_begins_with_the_same_samples(whole):
+    longer = stream(CountedImages(), plan(epochs=4, closing_epochs=2))
     assert whole == {place: longer[place] for place in whole}
 
 
 def test_a_single_lane_can_be_made_alone_and_in_any_order():
     images, stream_plan = CountedImages(), plan()
     alone = [s.image.tobytes() for s in block_samples(images, stream_plan, 2, 3, WINDOWED, SIZE)]
-    for window, lane in ((5, 3), (2, 0), (0, 3)):
+    for window, lane in ((3, 3), (2, 0), (0, 3)):
         list(block_samples(images, stream_plan, window, lane, WINDOWED, SIZE))
     assert [s.image.tobytes() for s in block_samples(images, stream_plan, 2, 3, WINDOWED, SIZE)] == alone
 
@@ -96,13 +98,13 @@ def test_partners_come_from_the_lane_s_own_window(lane):
         mine = set(stream_plan.rows(window, lane).image.tolist())
         joined = [set(s.labels.tolist()) for s in block_samples(images, stream_plan, window, lane, everything, SIZE)]
         assert all(labels <= mine for labels in joined)
-        if window < 5:  # a strong epoch
+        if window < 2:  # all of it in strong epochs
             assert set.union(*joined) == mine
             assert len(joined[0]) >= 4
 
 
 def test_an_image_of_a_window_is_decoded_once():
-    images, stream_plan = CountedImages(num_images=960), plan(num_images=960, closing_epochs=0, epochs=1)
+    images, stream_plan = CountedImages(num_images=240), plan(num_images=240, closing_epochs=0, epochs=1)
     for window in range(stream_plan.num_windows):
         for lane in range(stream_plan.lanes):
             images.decoded.clear()
@@ -117,16 +119,12 @@ def test_decoded_images_for_a_sample():
     """About one where blocks are windows, up to two where they are cut across, 3.4 from the whole data set."""
     counts = {}
     for name, augment, window_steps in (("window", WINDOWED, 8), ("across", WINDOWED, 5), ("dataset", Augment(), 8)):
-        images = CountedImages(num_images=1280)
-        stream_plan = plan(num_images=1280, epochs=1, closing_epochs=0, window_steps=window_steps, partner_steps=8)
-        samples = sum(
-            1
-            for lane in range(4)
-            for w in range(stream_plan.num_windows)
-            for _ in block_samples(images, stream_plan, w, lane, augment, SIZE)
-        )
+        images = CountedImages(num_images=1024)
+        stream_plan = plan(num_images=1024, epochs=1, closing_epochs=0, window_steps=window_steps, partner_steps=8)
+        windows = range(stream_plan.num_windows)
+        samples = sum(len(list(block_samples(images, stream_plan, w, 1, augment, SIZE))) for w in windows)
         counts[name] = images.decoded.total() / samples
-    assert samples == 1280
+    assert samples == 256
     assert 0.9 < counts["window"] <= 1.0
     assert 1.0 < counts["across"] < 1.9
     assert 3.2 < counts["dataset"] < 3.6
@@ -184,7 +182,7 @@ class ReducibleImages(CountedImages):
 
 
 def test_a_window_s_images_are_reduced_by_what_the_settings_can_show_of_them():
-    large = ReducibleImages(size=(640, 960))  # ten times the output
+    large = ReducibleImages(size=(320, 480))  # ten times the output
     for scale, factor in ((2.0, 4), (1.2, 8), (6.0, None)):
         large.decoded.clear()
         augment = Augment(partners="window", mosaic_scale=(0.5, scale), mixup_scale=(0.5, 1.0))
@@ -195,7 +193,7 @@ def test_a_window_s_images_are_reduced_by_what_the_settings_can_show_of_them():
 
 def test_what_a_window_gives_of_an_image_does_not_depend_on_what_was_asked_before():
     def decode(order):
-        decoded = DecodedOnce(ReducibleImages(size=(640, 960)), Augment(), SIZE)
+        decoded = DecodedOnce(ReducibleImages(size=(320, 480)), Augment(), SIZE)
         return {factor: decoded.load_reduced(3, factor).shape for factor in order}
 
-    assert decode([8, 4, 2]) == decode([2, 4, 8]) == {8: (160, 240, 3), 4: (160, 240, 3), 2: (320, 480, 3)}
+    assert decode([8, 4, 2]) == decode([2, 4, 8]) == {8: (80, 120, 3), 4: (80, 120, 3), 2: (160, 240, 3)}

@@ -1,9 +1,11 @@
 """Pixels as the warps take them: four channels, and no finer than the output shows them.
 
-Where an image shrinks to half or less, a data set that can decodes it at a half, quarter or eighth of its size. The
-pixels then differ from a warp of the whole image, which skips all but every second to eighth of them: the reduced
-ones are averages (on photographs 6 to 11 grey levels apart in the mean, and nearer to an area average than the whole
-image's warp is). It is always on: it costs less, and looks better. H and W are an image's height and width.
+Where an image shrinks to half or less, a data set that can decodes it at a half, quarter or eighth of its size. Its
+pixels then are averages, where a warp of the whole image skips all but every second to eighth pixel. Measured on 59
+photographs: at exactly a half the two are 0.4 grey levels apart in the mean, below that 4 to 12, without a shift in
+brightness; from an exact area average the reduced ones are 1 to 4 levels, those of the whole image 1.5 to 10. So it is
+always on: it costs less and is nearer to what a smaller photo of the same would show.
+H and W are an image's height and width.
 """
 
 from typing import NamedTuple, Protocol, runtime_checkable
