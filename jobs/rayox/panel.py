@@ -38,6 +38,7 @@ class TrainingStatus:
     losses: Mapping[str, float] = field(default_factory=dict)
     learning_rate: float = 0.0
     checkpoint_time: float | None = None
+    bad_images: int = 0
 
     def enter(self, stage: str) -> None:
         self.stage, self.stage_since, self.running = stage, time.time(), False
@@ -53,6 +54,11 @@ class TrainingStatus:
                 self._progress(event)
             case "checkpoint":
                 self.checkpoint_time = event["time"]
+            case "stall":
+                return f"the stream stands still: {event['text']}"
+            case "bad_images" if len(event["images"]) > self.bad_images:
+                self.bad_images = len(event["images"])
+                return f"{self.bad_images} broken images are replaced by others; the last: {event['images'][-1]}"
             case "epoch":
                 return self._epoch(event)
         return None

@@ -37,6 +37,7 @@ class TrainResult:
     images_per_second: float
     data_wait_fraction: float
     steps: int
+    bad_images: tuple[str, ...]
     seconds: float
     start_seconds: Mapping[str, float]
     tracking_uri: str
@@ -178,6 +179,8 @@ def show_result(console: Console, result: TrainResult) -> None:
     console.text(
         f"speed       {result.images_per_second:.1f} images/s, {result.data_wait_fraction:.0%} waiting for data"
     )
+    if result.bad_images:
+        console.text(f"bad images  {len(result.bad_images)} were replaced; the first: {result.bad_images[0]}")
     parts = "  ".join(f"{name.replace('_', ' ')} {seconds:.1f}" for name, seconds in result.start_seconds.items())
     console.text(f"start       {sum(result.start_seconds.values()):.0f} s to the first step: {parts}")
     console.text(f"curves      mlflow ui --backend-store-uri {shlex.quote(result.tracking_uri)}")

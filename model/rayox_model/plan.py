@@ -2,7 +2,7 @@
 
 An epoch is a permutation of the n images, its last batch filled up from the permutation's start. Batches of B samples
 are cut into L lanes of B/L, so that any number of workers that divides L can share them and see the same batches.
-R rows in a block of samples.
+R rows in a block of samples, P images in a partner window.
 """
 
 from dataclasses import dataclass
@@ -88,7 +88,9 @@ class StreamPlan:
     start_step: int = 0
     """The first step of the stream: the number of steps trained before. Step 0 begins epoch 0."""
     window_steps: int = 8
-    """Steps in a window; the last window has what is left over too."""
+    """Steps in a window, cut at multiples of it: the first may have fewer, the last has what is left over too."""
+    partner_steps: int = 8
+    """Steps whose images of a lane may be each other's partners, cut at multiples of it too."""
 
     def __post_init__(self) -> None:
         if self.num_images < 1:
@@ -106,8 +108,15 @@ class StreamPlan:
 
     @property
     def num_windows(self) -> int:
-        steps_left = max(0, self.num_steps - self.start_step)
-        return max(steps_left // self.window_steps, min(steps_left, 1))
+        """None of them has fewer steps than the one before: what deals blocks by their rows then skips no rank."""
+        if self.start_step >= self.num_steps:
+            return 0
+        return 1 + max(0, (self.num_steps - self._second_window) // self.window_steps)
+
+    @property
+    def _second_window(self) -> int:
+        """Its first step, if there is one."""
+        return (self.start_step // self.window_steps + 1) * self.window_steps
 
     def strong(self, epoch: int) -> bool:
         """Whether an epoch has mosaic and mixup."""
@@ -115,18 +124,33 @@ class StreamPlan:
 
     def steps(self, window: int) -> range:
         """The global steps of a window."""
-        first = self.start_step + window * self.window_steps
-        return range(first, self.num_steps if window == self.num_windows - 1 else first + self.window_steps)
+        assert 0 <= window < self.num_windows, f"window {window} of {self.num_windows}"
+        first = self._second_window + (window - 1) * self.window_steps
+        last = self.num_steps if window == self.num_windows - 1 else first + self.window_steps
+        return range(max(first, self.start_step), last)
 
     def num_rows(self, window: int) -> int:
-        """The rows of each of a window's blocks. They never get fewer: what deals blocks by rows then skips no rank."""
+        """The rows of each of a window's blocks."""
         return len(self.steps(window)) * self.batch_size // self.lanes
 
     def rows(self, window: int, lane: int) -> Rows:
         """A lane's samples in a window, step by step: (number of steps)·B/L rows."""
         assert 0 <= window < self.num_windows, f"window {window} of {self.num_windows}"
-        epochs, steps = np.divmod(np.array(self.steps(window), np.int64), self.steps_per_epoch)
-        positions = lane_positions(steps, lane, self.batch_size, self.lanes)  # [S, B/L]
+        return self._lane_rows(self.steps(window), lane)
+
+    def partner_window(self, epoch: int, position: int) -> int:
+        """The number of the partner window that a sample is in."""
+        step = epoch * self.steps_per_epoch + position // self.batch_size
+        return step // self.partner_steps
+
+    def partners(self, partner_window: int, lane: int) -> Int64[np.ndarray, "P"]:
+        """The images of a lane in a partner window; always all of them, as if the run had begun before and went on."""
+        first = partner_window * self.partner_steps
+        return self._lane_rows(range(first, first + self.partner_steps), lane).image
+
+    def _lane_rows(self, steps: range, lane: int) -> Rows:
+        epochs, in_epoch = np.divmod(np.array(steps, np.int64), self.steps_per_epoch)
+        positions = lane_positions(in_epoch, lane, self.batch_size, self.lanes)  # [S, B/L]
         parts = [
             epoch_images(self.seed, epoch, positions[epochs == epoch].ravel(), self.num_images)
             for epoch in np.unique(epochs).tolist()

@@ -1,6 +1,7 @@
 """What all ranks of a training do together: evaluate every image once, on one rank; agree on the weights."""
 
 import hashlib
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,8 @@ from rayox_model.yolox import YOLOX
 from rayox_platform.data.images import CocoImages
 from rayox_platform.evaluation import EvaluationSettings, detect_images
 from rayox_platform.metrics import CocoScores, coco_metrics
+
+T = TypeVar("T")
 
 
 def evaluate_together(
@@ -48,15 +51,22 @@ def check_equal_weights(model: nn.Module, step: int) -> str:
     for parameter in model.parameters():
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     mine = digest.hexdigest()[:16]
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        all_of_them: list[str] = [""] * dist.get_world_size()
-        dist.all_gather_object(all_of_them, mine)
-        if len(set(all_of_them)) > 1:
-            raise TrainingError(
-                f"after step {step} the ranks' weights differ: {', '.join(all_of_them)}",
-                "go on from an earlier checkpoint with --resume; please report it if it comes back",
-            )
+    all_of_them = gathered(mine)
+    if len(set(all_of_them)) > 1:
+        raise TrainingError(
+            f"after step {step} the ranks' weights differ: {', '.join(all_of_them)}",
+            "go on from an earlier checkpoint with --resume; please report it if it comes back",
+        )
     return mine
+
+
+def gathered(mine: T) -> list[T]:
+    """What each rank has, on every rank, in their order."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return [mine]
+    parts: list[T | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, mine)
+    return cast(list[T], parts)
 
 
 def _broadcast_buffers(averaged: YOLOX) -> None:

@@ -12,7 +12,7 @@ LOSSES = ("total", "iou", "objectness", "classification", "l1")
 class Meter:
     """Sums steps until it is read; images are counted over all workers, which go in lockstep."""
 
-    world_size: int
+    batch_size: int  # of all workers together
     images: int = 0
     steps: int = 0
     seconds: float = 0.0
@@ -21,7 +21,7 @@ class Meter:
     since: float = field(default_factory=time.perf_counter)
 
     def add(self, report: StepReport) -> None:
-        self.images += report.num_images * self.world_size
+        self.images += self.batch_size
         self.steps += 1
         self.seconds += report.step_seconds
         self.data_seconds += report.data_seconds

@@ -26,6 +26,7 @@ class Record:
         self.tracking = tracking
         self._show = show
         self._epochs: dict[int, Mapping[str, float]] = {}
+        self.bad_images: list[str] = []
         for event in read_events(prepared.folder):  # of an earlier driver, which may have died before telling MLflow
             self._keep(event)
         self.first_events: dict[str, RunEvent] = {}
@@ -43,6 +44,10 @@ class Record:
         if event["kind"] == "epoch" and event["epoch"] not in self._epochs:
             self._epochs[event["epoch"]] = event["metrics"]
             self.tracking.log_metrics(event["metrics"], step=event["epoch"], time_seconds=event["time"])
+        elif event["kind"] == "bad_images" and event["images"] != self.bad_images:
+            self.bad_images = event["images"]
+            self.tracking.log_text("\n".join(self.bad_images) + "\n", "bad_images.txt")
+            self.tracking.set_tags({"bad_images": str(len(self.bad_images))})
 
 
 @contextmanager

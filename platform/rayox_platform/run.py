@@ -38,6 +38,7 @@ class Finished:
     images_per_second: float
     data_wait_fraction: float
     steps: int
+    bad_images: tuple[str, ...]  # broken training images that were replaced: path and reason
     start_seconds: Mapping[str, float]  # from the call to the end of the first step, by part
     tracking_uri: str
 
@@ -81,6 +82,7 @@ def _job(prepared: Prepared, device_type: str, kills: tuple[Kill, ...]) -> Train
         checkpoint_every=config.checkpoint.every_steps,
         keep=config.checkpoint.keep,
         max_failures=config.train.max_failures,
+        max_bad_images=config.data.max_bad_images,
         config=config.model_dump(mode="json"),
         kills=kills,
     )
@@ -114,6 +116,7 @@ def _finish(prepared: Prepared, record: Record, checkpoint: Path, called: float)
         images_per_second=record.mean("images_per_second"),
         data_wait_fraction=record.mean("data_wait_fraction"),
         steps=facts.step,
+        bad_images=tuple(record.bad_images),
         start_seconds=_start_seconds(record, called),
         tracking_uri=tracking.uri,
     )

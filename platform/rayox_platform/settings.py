@@ -12,7 +12,10 @@ ROWS_PER_BLOCK = 16  # of the stream: the fixed cost of a task is small beside t
 
 
 def stream_plan(config: Config, num_images: int) -> StreamPlan:
+    """Blocks are whole partner windows where there are such: a block that had a part would decode the rest as well."""
     rows_per_step = config.train.batch_size // config.data.lanes
+    partner_steps = max(1, config.augment.partner_window // rows_per_step)
+    block_steps = max(1, ROWS_PER_BLOCK // rows_per_step)
     return StreamPlan(
         num_images=num_images,
         batch_size=config.train.batch_size,
@@ -20,7 +23,8 @@ def stream_plan(config: Config, num_images: int) -> StreamPlan:
         epochs=config.train.epochs,
         seed=config.train.seed,
         closing_epochs=config.train.closing_epochs,
-        window_steps=max(1, ROWS_PER_BLOCK // rows_per_step),
+        window_steps=partner_steps if config.augment.partners == "window" else block_steps,
+        partner_steps=partner_steps,
     )
 
 

@@ -16,8 +16,9 @@ from ray.data import DataContext
 from rayox_model.collate import unpack
 from rayox_model.errors import DataError
 from rayox_model.plan import StreamPlan
+from rayox_model.quarantine import Replacement
 from rayox_model.structures import Batch
-from rayox_platform.blocks import Block, SampleBlocks
+from rayox_platform.blocks import Block, SampleBlocks, broken_images
 from rayox_platform.dealing import deal
 from rayox_platform.numbers import block_numbers
 from rayox_platform.stall import PATIENT, Patience, watched
@@ -50,10 +51,12 @@ def rank_batches(
     rank: int,
     world_size: int,
     report_stall: Callable[[str], None] = lambda cause: None,
+    report_broken: Callable[[list[Replacement]], None] = lambda found: None,
     patience: Patience = PATIENT,
 ) -> Iterator[Batch]:
     """This rank's share of every global batch, in order: the rows of its lanes. Raises DataError on a foreign block.
 
+    report_stall is told why a block is long in coming, report_broken of broken images that were replaced.
     All ranks have the same number of batches; where W does not divide the lanes, not the same number of rows.
     """
     blocks = watched(
@@ -63,6 +66,8 @@ def rank_batches(
     for window, lanes in enumerate(deal(plan, world_size)):
         first_step = plan.steps(window).start
         held = [_expect(next(blocks, None), first_step, lane) for lane in lanes[rank]]
+        for found in filter(None, map(broken_images, held)):
+            report_broken(found)
         for start in range(0, plan.num_rows(window), rows_per_step):
             yield _batch([{name: column[start : start + rows_per_step] for name, column in b.items()} for b in held])
 

@@ -62,6 +62,9 @@ class Tracking:
         stamp = int(time_seconds * 1000)
         self.client.log_batch(self.run_id, metrics=[Metric(key, value, stamp, step) for key, value in metrics.items()])
 
+    def log_text(self, text: str, name: str) -> None:
+        self.client.log_text(self.run_id, text, name)
+
     def log_file(self, path: Path, folder: str | None = None) -> None:
         self.client.log_artifact(self.run_id, str(path), folder)
 

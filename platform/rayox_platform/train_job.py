@@ -36,6 +36,7 @@ class TrainJob:
     checkpoint_every: int  # steps; 0: at the ends of epochs only
     keep: int
     max_failures: int
+    max_bad_images: float  # see check_broken
     config: dict[str, Any]
     kills: tuple[Kill, ...] = ()  # of a drill
 

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import ray.train
@@ -13,8 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rayox_model.checkpoint import prune, restore, save_checkpoint
 from rayox_model.engine import StepReport, TrainState, averaged_model, new_state, train
+from rayox_model.quarantine import Replacement, check_broken
 from rayox_model.yolox import YOLOX
-from rayox_platform.distributed import check_equal_weights, evaluate_together
+from rayox_platform.distributed import check_equal_weights, evaluate_together, gathered
 from rayox_platform.events import EventLog
 from rayox_platform.meter import Meter
 from rayox_platform.stream import rank_batches
@@ -39,11 +41,13 @@ def run_worker(setup: dict[str, Any]) -> None:
     replica = _replica(state.model, world_size, device)
 
     shard = ray.train.get_dataset_shard("train")
-    batches = rank_batches(shard, replace(job.plan, start_step=start), rank, world_size)
     log = EventLog(job.folder) if rank == 0 else None
+    broken = BrokenImages(job)
+    plan = replace(job.plan, start_step=start)
+    batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)
     if log:
         log.write("start", _start(start, world_size, began, folder.stat().st_mtime))
-    meter, epoch_meter = Meter(world_size), Meter(world_size)
+    meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
     first = True
     for report in train(state, batches, job.engine, device, replica):
         meter.add(report)
@@ -52,13 +56,44 @@ def run_worker(setup: dict[str, Any]) -> None:
             kill.strike(job.folder, rank, state.step)
         if log and (first or meter.age_seconds > REPORT_SECONDS):
             log.write("progress", _progress(report, meter, state))
-            meter = Meter(world_size)
+            meter = Meter(job.plan.batch_size)
         first = False
         if state.step % job.plan.steps_per_epoch == 0:
+            broken.tell(log)
             _end_epoch(job, state, device, report.epoch + 1, epoch_meter, log)
-            meter, epoch_meter = Meter(world_size), Meter(world_size)
+            meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
         elif log and job.checkpoint_every and state.step % job.checkpoint_every == 0:
             _save(job, state, report.epoch, {}, log)
+
+
+class BrokenImages:
+    """The broken images that this rank's blocks did without; the run stops when they are too many."""
+
+    def __init__(self, job: TrainJob) -> None:
+        self._job = job
+        self._found: dict[int, Replacement] = {}
+
+    def add(self, found: list[Replacement]) -> None:
+        """Raises DataError at once when this rank alone has met more than may be."""
+        self._found |= {one.index: one for one in found}
+        self._check()
+
+    def tell(self, log: EventLog | None) -> None:
+        """Put together what all ranks have met, and write what is new; every rank calls this at the end of an epoch."""
+        for part in gathered(self._found):
+            self._found |= part
+        self._check()
+        if log and self._found:
+            named = [self._found[index].why for index in sorted(self._found)]
+            log.write("bad_images", {"images": named})
+
+    def _check(self) -> None:
+        check_broken(self._found.values(), self._job.plan.num_images, self._job.max_bad_images)
+
+
+def _report_stall(log: EventLog | None, cause: str) -> None:
+    if log:
+        log.write("stall", {"text": cause})
 
 
 def _replica(model: nn.Module, world_size: int, device: torch.device) -> nn.Module | None:

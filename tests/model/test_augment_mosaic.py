@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rayox_model.augment.mosaic import Mosaic, draw_mosaic, make_mosaic, place_tile
+from rayox_model.augment.partners import whole_dataset
 from rayox_model.augment.settings import Augment
 from rayox_model.errors import DataError
 from rayox_model.samples import Sample
@@ -81,7 +82,9 @@ def plain_mosaic(images, mosaic, size):
 @pytest.mark.parametrize("seed", range(12))
 def test_direct_warp_equals_the_canvas(size, seed):
     images = SmoothImages()
-    mosaic = draw_mosaic(np.random.default_rng(seed), seed % 9, 9, Augment(mosaic_scale=(0.3, 2.0)), size)
+    mosaic = draw_mosaic(
+        np.random.default_rng(seed), seed % 9, whole_dataset(images), Augment(mosaic_scale=(0.3, 2.0)), size
+    )
 
     direct = make_mosaic(images, mosaic, size)
     plain, boxes, inner = plain_mosaic(images, mosaic, size)
@@ -97,7 +100,7 @@ def test_tiles_out_of_view_are_not_decoded_and_the_rest_does_not_need_them():
     num_loaded = []
     for seed in range(60):
         images.loaded.clear()
-        mosaic = draw_mosaic(np.random.default_rng(seed), 0, 9, Augment(), (160, 160))
+        mosaic = draw_mosaic(np.random.default_rng(seed), 0, whole_dataset(images), Augment(), (160, 160))
         make_mosaic(images, mosaic, (160, 160))
         num_loaded.append(len(images.loaded))
     assert min(num_loaded) < 3

@@ -7,6 +7,7 @@ import pytest
 from rayox_model.augment.geometry import draw_affine
 from rayox_model.augment.mixup import Mixup, draw_mixup, draw_partner, mix
 from rayox_model.augment.mosaic import draw_mosaic, make_mosaic
+from rayox_model.augment.partners import whole_dataset
 from rayox_model.augment.sample import make_sample
 from rayox_model.augment.settings import Augment
 from rayox_model.plan import sample_rng
@@ -81,7 +82,7 @@ def test_boxes_follow_pixels_in_a_mosaic(label):
     home = next(index for index in range(6) if label in images.annotations(index)[1])
     for seed in range(60):
         settings = Augment(mosaic_scale=(0.5, 1.5), translate=0.2)
-        mosaic = draw_mosaic(np.random.default_rng(seed), seed % 6, 6, settings, SIZE)
+        mosaic = draw_mosaic(np.random.default_rng(seed), seed % 6, whole_dataset(images), settings, SIZE)
         if mosaic.indices.count(home) == 1:
             whole += assert_box_follows_pixels(make_mosaic(images, mosaic, SIZE), label)
     assert whole >= 3
@@ -184,12 +185,12 @@ def test_a_data_set_without_any_box(strong):
         assert sample.boxes.shape == (0, 4)
         assert sample.boxes.dtype == np.float32
         assert sample.labels.dtype == np.int64
-    assert draw_partner(np.random.default_rng(0), images) is None
+    assert draw_partner(np.random.default_rng(0), images, whole_dataset(images)) is None
 
 
 def test_the_partner_of_a_mixup_has_a_box():
     images = Rectangles(counts=(0, 0, 2, 0, 0))
-    assert {draw_partner(np.random.default_rng(seed), images) for seed in range(20)} == {2}
+    assert {draw_partner(np.random.default_rng(seed), images, whole_dataset(images)) for seed in range(20)} == {2}
 
 
 def test_one_image_is_enough():

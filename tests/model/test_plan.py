@@ -86,10 +86,15 @@ def test_windows():
     stream = plan(start_step=2, window_steps=3)
     assert stream.steps_per_epoch == 3
     assert stream.num_steps == 9
-    assert stream.num_windows == 2
-    assert [list(stream.steps(window)) for window in range(2)] == [[2, 3, 4], [5, 6, 7, 8]]
-    assert [len(stream.rows(window, 0).image) for window in range(2)] == [6, 8] == list(map(stream.num_rows, range(2)))
-    assert [list(plan(start_step=7, window_steps=3).steps(0))] == [[7, 8]]
+    assert [list(stream.steps(window)) for window in range(stream.num_windows)] == [[2], [3, 4, 5], [6, 7, 8]]
+    assert (
+        [len(stream.rows(window, 0).image) for window in range(3)] == [2, 6, 6] == list(map(stream.num_rows, range(3)))
+    )
+    for cut, windows in ((4, [[0, 1, 2, 3], [4, 5, 6, 7, 8]]), (5, [list(range(9))]), (20, [list(range(9))])):
+        stream = plan(window_steps=cut)
+        assert [list(stream.steps(window)) for window in range(stream.num_windows)] == windows
+    late = plan(start_step=7, window_steps=4)
+    assert [list(late.steps(window)) for window in range(late.num_windows)] == [[7, 8]]
     assert plan(start_step=9).num_windows == 0
     assert plan(epochs=0).num_windows == 0
 

@@ -50,8 +50,25 @@ def scale_and_shift(
 
 def compose(outer: Float64[np.ndarray, "2 3"], inner: Float64[np.ndarray, "2 3"]) -> Float64[np.ndarray, "2 3"]:
     """The one map that does `inner`, then `outer`."""
-    both: Float64[np.ndarray, "2 3"] = outer @ np.vstack([inner, (0.0, 0.0, 1.0)])
+    both: Float64[np.ndarray, "2 3"] = outer[:, :2] @ inner
+    both[:, 2] += outer[:, 2]
     return both
+
+
+def invert(matrix: Float64[np.ndarray, "2 3"]) -> Float64[np.ndarray, "2 3"]:
+    """The map back."""
+    (a, b, x), (c, d, y) = matrix.tolist()
+    area = a * d - b * c
+    back = np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]])
+    back /= area
+    return back
+
+
+def largest_stretch(matrix: Float64[np.ndarray, "2 3"]) -> float:
+    """How much longer a map makes the line that it lengthens most; below 1 it shrinks every line."""
+    a, b, c, d = matrix[:, :2].ravel().tolist()
+    half_sum = (a * a + b * b + c * c + d * d) / 2
+    return math.sqrt(half_sum + math.sqrt(max(0.0, half_sum * half_sum - (a * d - b * c) ** 2)))
 
 
 def clip_boxes(boxes: Float[np.ndarray, "G 4"], size: tuple[int, int]) -> Float[np.ndarray, "G 4"]:
@@ -66,28 +83,58 @@ def transform_boxes(boxes: Float[np.ndarray, "G 4"], matrix: Float64[np.ndarray,
     return np.concatenate([mapped.min(1), mapped.max(1)], axis=1)
 
 
+def transform_rectangle(
+    corners: tuple[float | int, float | int, float | int, float | int], matrix: Float64[np.ndarray, "2 3"]
+) -> tuple[float, float, float, float]:
+    """Map one xyxy rectangle as transform_boxes does, at a tenth of its time."""
+    (a, b, x), (c, d, y) = matrix.tolist()
+    left, top, right, bottom = corners
+    across, down = (a * left, a * right, b * top, b * bottom), (c * left, c * right, d * top, d * bottom)
+    return (
+        x + min(across[:2]) + min(across[2:]),
+        y + min(down[:2]) + min(down[2:]),
+        x + max(across[:2]) + max(across[2:]),
+        y + max(down[:2]) + max(down[2:]),
+    )
+
+
+def in_view(region: Rectangle, matrix: Float64[np.ndarray, "2 3"], size: tuple[int, int]) -> bool:
+    """Whether a mapped region reaches into an output of `size`.
+
+    A rectangle and a parallelogram meet exactly if they do along the sides of the one and of the other.
+    """
+    left, top, right, bottom = transform_rectangle((0, 0, size[1], size[0]), invert(matrix))
+    seen_from_region = left < region.right and top < region.bottom and right > region.left and bottom > region.top
+    return seen_from_region and not region.empty and not visible_part(region, matrix, size).empty
+
+
 def visible_part(region: Rectangle, matrix: Float64[np.ndarray, "2 3"], size: tuple[int, int]) -> Rectangle:
     """The pixels of an output of `size` that a mapped region may reach: the rectangle around it, cut at the border."""
-    around = clip_boxes(transform_boxes(np.array([region], np.float64), matrix), size)[0]
-    left, top = np.floor(around[:2]).astype(int).tolist()
-    right, bottom = np.ceil(around[2:]).astype(int).tolist()
-    return Rectangle(left, top, right, bottom)
+    left, top, right, bottom = transform_rectangle(region, matrix)
+    return Rectangle(
+        max(math.floor(left), 0),
+        max(math.floor(top), 0),
+        min(math.ceil(right), size[1]),
+        min(math.ceil(bottom), size[0]),
+    )
 
 
 def warp_over(
-    output: UInt8[np.ndarray, "h w 3"], image: UInt8[np.ndarray, "H W 3"], matrix: Float64[np.ndarray, "2 3"]
+    output: UInt8[np.ndarray, "h w c"], image: UInt8[np.ndarray, "H W c"], matrix: Float64[np.ndarray, "2 3"]
 ) -> None:
     """Draw an image, mapped, over an output in place; only the rectangle around its visible part is computed.
 
     The official code feeds the same matrix to boxes (corner coordinates) and to OpenCV (pixel centres), which moves
-    pixels by up to half a pixel against their boxes. Here both are the same map.
+    pixels by up to half a pixel against their boxes. Here both are the same map. OpenCV warps four channels in less
+    than half the time of three, to the same values.
     """
     whole = Rectangle(0, 0, image.shape[1], image.shape[0])
     part = visible_part(whole, matrix, (output.shape[0], output.shape[1]))
     if part.empty:
         return
-    into_part = compose(scale_and_shift((1.0, 1.0), (-0.5 - part.left, -0.5 - part.top)), matrix)
-    centres = compose(into_part, scale_and_shift((1.0, 1.0), (0.5, 0.5)))
+    # From pixel centres to pixel centres, in the part.
+    centres = matrix + np.zeros((2, 3))
+    centres[:, 2] += matrix[:, :2].sum(axis=1) / 2 - (part.left + 0.5, part.top + 0.5)
     cv2.warpAffine(
         image,
         centres,

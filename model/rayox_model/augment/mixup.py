@@ -8,11 +8,19 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8
 
-from rayox_model.augment.geometry import clip_boxes, compose, flip_boxes, scale_and_shift, warp_over
+from rayox_model.augment.geometry import (
+    clip_boxes,
+    compose,
+    flip_boxes,
+    largest_stretch,
+    scale_and_shift,
+    warp_over,
+)
 from rayox_model.augment.letterbox import FILL, fit_size
-from rayox_model.augment.mosaic import load_image
+from rayox_model.augment.partners import Partners, draw_partners
+from rayox_model.augment.pixels import load_pixels
 from rayox_model.augment.settings import Augment
 from rayox_model.samples import LabelledImages, Sample
 
@@ -28,11 +36,11 @@ class Mixup(NamedTuple):
     shift: tuple[int, int]  # (x, y) in the frame that falls on the output's top left corner
 
 
-def draw_partner(rng: np.random.Generator, images: LabelledImages) -> int | None:
+def draw_partner(rng: np.random.Generator, images: LabelledImages, partners: Partners) -> int | None:
     """Draw an image that has a box; None when 64 draws find none, so a data set without boxes never hangs."""
-    for index in rng.integers(len(images), size=PARTNER_TRIES).tolist():
+    for index in draw_partners(rng, partners, PARTNER_TRIES):
         if len(images.annotations(index)[0]):
-            return int(index)
+            return index
     return None
 
 
@@ -47,10 +55,7 @@ def draw_mixup(rng: np.random.Generator, partner: int, settings: Augment, size: 
 
 def mix(sample: Sample, images: LabelledImages, mixup: Mixup, size: tuple[int, int]) -> Sample:
     """Blend the partner over a sample of `size`; all boxes of both are kept, the partner's last (as official)."""
-    image = load_image(images, mixup.partner)
-    over = np.zeros_like(sample.image)
-    over[: max(mixup.frame[0] - mixup.shift[1], 0), : max(mixup.frame[1] - mixup.shift[0], 0)] = FILL
-    warp_over(over, image, _pixel_map(images.size(mixup.partner), mixup, size))
+    over = _partner_pixels(images, mixup, size)
     boxes, labels = images.annotations(mixup.partner)
     return Sample(
         # The 0.25 turns OpenCV's rounding into the official code's cutting off.
@@ -58,6 +63,17 @@ def mix(sample: Sample, images: LabelledImages, mixup: Mixup, size: tuple[int, i
         np.concatenate([sample.boxes, _map_boxes(boxes, images.size(mixup.partner), mixup, size)]),
         np.concatenate([sample.labels, labels]),
     )
+
+
+def _partner_pixels(images: LabelledImages, mixup: Mixup, size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
+    """The partner as it is seen: grey where its frame has no image, black past the frame."""
+    over = np.zeros((*size, 4), np.uint8)
+    over[: max(mixup.frame[0] - mixup.shift[1], 0), : max(mixup.frame[1] - mixup.shift[0], 0)] = FILL
+    place = _pixel_map(images.size(mixup.partner), mixup, size)
+    image, factor = load_pixels(images, mixup.partner, largest_stretch(place))
+    whole = scale_and_shift((factor, factor), (0.0, 0.0))
+    warp_over(over, cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), compose(place, whole))
+    return np.asarray(cv2.cvtColor(over, cv2.COLOR_BGRA2BGR), np.uint8)
 
 
 def _pixel_map(image_size: tuple[int, int], mixup: Mixup, size: tuple[int, int]) -> Float64[np.ndarray, "2 3"]:

@@ -7,22 +7,25 @@ H and W are the output's height and width, G the number of boxes.
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from rayox_model.augment.geometry import (
     Rectangle,
     clip_boxes,
     compose,
     draw_affine,
+    in_view,
+    largest_stretch,
     scale_and_shift,
     transform_boxes,
-    visible_part,
     warp_over,
 )
 from rayox_model.augment.letterbox import FILL, fit_size
+from rayox_model.augment.partners import Partners, draw_partners
+from rayox_model.augment.pixels import load_pixels
 from rayox_model.augment.settings import Augment
-from rayox_model.errors import DataError
 from rayox_model.samples import LabelledImages, Sample
 
 
@@ -44,10 +47,10 @@ class Tile(NamedTuple):
 
 
 def draw_mosaic(
-    rng: np.random.Generator, index: int, num_images: int, settings: Augment, size: tuple[int, int]
+    rng: np.random.Generator, index: int, partners: Partners, settings: Augment, size: tuple[int, int]
 ) -> Mosaic:
-    """Draw partners from the whole data set, the centre from the middle of the canvas, and the affine."""
-    top_right, bottom_left, bottom_right = rng.integers(num_images, size=3).tolist()
+    """Draw three partners, the centre from the middle of the canvas, and the affine."""
+    top_right, bottom_left, bottom_right = draw_partners(rng, partners, 3)
     centre = int(rng.uniform(0.5, 1.5) * size[1]), int(rng.uniform(0.5, 1.5) * size[0])
     affine = draw_affine(rng, settings, size)
     return Mosaic((index, top_right, bottom_left, bottom_right), centre, affine)
@@ -76,60 +79,52 @@ def make_mosaic(images: LabelledImages, mosaic: Mosaic, size: tuple[int, int]) -
     Boxes are cut at the canvas, then at the output, and not filtered by how much of them is left (as official).
     Raises DataError when an image is not of the size its data set says.
     """
-    output = np.full((*size, 3), FILL, np.uint8)
-    boxes, labels = [], []
-    for corner, index in enumerate(mosaic.indices):
-        tile = place_tile(corner, images.size(index), mosaic.centre, size)
-        if not visible_part(tile.region, mosaic.affine, size).empty:
+    tiles = [place_tile(i, images.size(index), mosaic.centre, size) for i, index in enumerate(mosaic.indices)]
+    output = np.full((*size, 4), FILL, np.uint8)
+    for tile, index in zip(tiles, mosaic.indices, strict=True):
+        if in_view(tile.region, mosaic.affine, size):
             _draw_tile(output, images, index, tile, mosaic.affine)
-        image_boxes, image_labels = images.annotations(index)
-        boxes.append(_map_boxes(image_boxes, tile, mosaic.affine, size))
-        labels.append(image_labels)
-    return Sample(output, np.concatenate(boxes), np.concatenate(labels))
+    boxes, labels = zip(*map(images.annotations, mosaic.indices), strict=True)
+    on_canvas = [_on_canvas(part, tile) for part, tile in zip(boxes, tiles, strict=True)]
+    in_output = _map_boxes(np.concatenate(on_canvas), mosaic.affine, size)
+    return Sample(cv2.cvtColor(output, cv2.COLOR_BGRA2BGR), in_output, np.concatenate(labels))
+
+
+def _on_canvas(boxes: Float32[np.ndarray, "G 4"], tile: Tile) -> Float64[np.ndarray, "G 4"]:
+    return boxes.astype(np.float64) * tile.ratio + (tile.shift * 2)
 
 
 def _map_boxes(
-    boxes: Float[np.ndarray, "G 4"], tile: Tile, affine: Float64[np.ndarray, "2 3"], size: tuple[int, int]
+    on_canvas: Float64[np.ndarray, "G 4"], affine: Float64[np.ndarray, "2 3"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "G 4"]:
     """Boxes in the output; of those off the canvas nothing is left.
 
     The official code keeps the latter as lines on the canvas's border, which the rotation opens to boxes of nothing.
     """
-    on_canvas = boxes.astype(np.float64) * tile.ratio + (tile.shift * 2)
-    on_canvas = clip_boxes(on_canvas, (2 * size[0], 2 * size[1]))
-    in_output = clip_boxes(transform_boxes(on_canvas, affine), size).astype(np.float32)
-    in_output[(on_canvas[:, 2:] <= on_canvas[:, :2]).any(axis=1)] = 0
+    seen = clip_boxes(on_canvas, (2 * size[0], 2 * size[1]))
+    in_output = clip_boxes(transform_boxes(seen, affine), size).astype(np.float32)
+    in_output[(seen[:, 2:] <= seen[:, :2]).any(axis=1)] = 0
     return in_output
 
 
 def _draw_tile(
-    output: UInt8[np.ndarray, "H W 3"],
+    output: UInt8[np.ndarray, "H W 4"],
     images: LabelledImages,
     index: int,
     tile: Tile,
     affine: Float64[np.ndarray, "2 3"],
 ) -> None:
-    left, top, right, bottom = _crop(tile)
-    pixels = load_image(images, index)[top:bottom, left:right]
-    place = compose(scale_and_shift(tile.scale, tile.shift), scale_and_shift((1.0, 1.0), (left, top)))
-    warp_over(output, pixels, compose(affine, place))
+    place = compose(affine, scale_and_shift(tile.scale, tile.shift))
+    image, factor = load_pixels(images, index, largest_stretch(place))
+    left, top, right, bottom = _crop(tile, factor)
+    cut = scale_and_shift((factor, factor), (left * factor, top * factor))
+    warp_over(output, cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_BGR2BGRA), compose(place, cut))
 
 
-def _crop(tile: Tile) -> Rectangle:
-    """What the canvas shows of the image, in the image's own pixels: cut to the nearest whole one, at least one."""
-    corners = (np.array(tile.region).reshape(2, 2) - tile.shift) / tile.scale  # [(left, top), (right, bottom)]
-    left, top = np.rint(corners[0]).astype(int).tolist()
-    right, bottom = np.rint(corners[1]).astype(int).clip(1).tolist()
+def _crop(tile: Tile, factor: int) -> Rectangle:
+    """What the canvas shows of the image, in its pixels as decoded: cut to the nearest whole one, at least one."""
+    per_pixel = tile.scale[0] * factor, tile.scale[1] * factor
+    left, right = (round((x - tile.shift[0]) / per_pixel[0]) for x in (tile.region.left, tile.region.right))
+    top, bottom = (round((y - tile.shift[1]) / per_pixel[1]) for y in (tile.region.top, tile.region.bottom))
+    right, bottom = max(right, 1), max(bottom, 1)
     return Rectangle(min(left, right - 1), min(top, bottom - 1), right, bottom)
-
-
-def load_image(images: LabelledImages, index: int) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Decode an image; raises DataError when it is not of the size its data set says, as boxes would be wrong."""
-    image = images.load(index).image
-    height, width = images.size(index)
-    if image.shape[:2] != (height, width):
-        raise DataError(
-            f"image {index} is {image.shape[1]}×{image.shape[0]} pixels, but its data set says {width}×{height}",
-            "correct width and height in the annotations, or rotate the image's pixels as its EXIF tag says",
-        )
-    return image

@@ -11,7 +11,9 @@ from rayox_model.augment.color import draw_hsv_shift, shift_hsv
 from rayox_model.augment.geometry import flip_boxes
 from rayox_model.augment.letterbox import fit_image, pad_image
 from rayox_model.augment.mixup import draw_mixup, draw_partner, mix
-from rayox_model.augment.mosaic import draw_mosaic, load_image, make_mosaic
+from rayox_model.augment.mosaic import draw_mosaic, make_mosaic
+from rayox_model.augment.partners import Partners, whole_dataset
+from rayox_model.augment.pixels import load_pixels
 from rayox_model.augment.settings import Augment
 from rayox_model.samples import LabelledImages, Sample
 
@@ -23,15 +25,17 @@ def make_sample(
     settings: Augment,
     size: tuple[int, int],
     strong: bool,
+    partners: Partners | None = None,
 ) -> Sample:
     """Make the training sample of one image: `size` (height, width) pixels, boxes in them, at most max_boxes.
 
-    Strong: mosaic under an affine, then mixup; else the image alone. Both then get shifted colours and a flip.
-    The data set's arrays stay as they are. A sample without boxes of more than one pixel a side is neither shifted
-    in colour nor flipped, and keeps the boxes it has that have an area (as official, which keeps those without too).
+    Strong: mosaic under an affine, then mixup, with partners (by default from the whole data set); else the image
+    alone. Both then get shifted colours and a flip. The data set's arrays stay as they are. A sample without boxes of
+    more than one pixel a side is neither shifted in colour nor flipped, and keeps the boxes it has that have an area
+    (as official, which keeps those without too).
     """
     if strong and rng.random() < settings.mosaic_prob:
-        sample = _mosaic_with_mixup(images, index, rng, settings, size)
+        sample = _mosaic_with_mixup(images, index, partners or whole_dataset(images), rng, settings, size)
     else:
         sample = _fitted(images, index, size)
     seen = _sides_over(sample.boxes, 1.0)
@@ -45,18 +49,24 @@ def make_sample(
 
 
 def _mosaic_with_mixup(
-    images: LabelledImages, index: int, rng: np.random.Generator, settings: Augment, size: tuple[int, int]
+    images: LabelledImages,
+    index: int,
+    partners: Partners,
+    rng: np.random.Generator,
+    settings: Augment,
+    size: tuple[int, int],
 ) -> Sample:
-    sample = make_mosaic(images, draw_mosaic(rng, index, len(images), settings, size), size)
+    sample = make_mosaic(images, draw_mosaic(rng, index, partners, settings, size), size)
     if len(sample.boxes) and rng.random() < settings.mixup_prob:
-        partner = draw_partner(rng, images)
+        partner = draw_partner(rng, images, partners)
         if partner is not None:
             return mix(sample, images, draw_mixup(rng, partner, settings, size), size)
     return sample
 
 
 def _fitted(images: LabelledImages, index: int, size: tuple[int, int]) -> Sample:
-    image, ratio = fit_image(load_image(images, index), size)
+    # Never decoded smaller: without mosaic, training sees what evaluation sees.
+    image, ratio = fit_image(load_pixels(images, index).image, size)
     boxes, labels = images.annotations(index)
     return Sample(image, boxes * np.float32(ratio), labels)
 

@@ -1,7 +1,7 @@
 """How strongly training images are changed; the defaults are the published ones of YOLOX-S to X (arXiv:2107.08430)."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -18,6 +18,12 @@ class Augment:
 
     mosaic_prob: Probability = 1.0
     """Share of the samples made of four images; the rest is one letterboxed image, without affine and mixup."""
+    partners: Literal["dataset", "window"] = "dataset"
+    """Where the other images of a mosaic and mixup come from: the whole data set as published, and those in view are
+    decoded, or a window of partner_window images of the same lane, which takes about one decoded image a sample."""
+    partner_window: Annotated[int, Ge(4)] = 32
+    """Images that are each other's partners with partners window; a data task holds that many decoded, one batch of a
+    lane at the least."""
     mosaic_scale: tuple[Factor, Factor] = (0.1, 2.0)
     """Range of the affine's scale; 1 shows a quarter of the canvas of four images."""
     degrees: Annotated[float, Ge(0), Le(180)] = 10.0

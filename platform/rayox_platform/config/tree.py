@@ -58,6 +58,8 @@ class Data(Section):
     """The images to evaluate on."""
     lanes: Count = 8
     """Streams that feed training; the workers share them, so a run can change its number of workers between steps."""
+    max_bad_images: Annotated[float, Ge(0)] = 0.001
+    """Broken training images a run goes on without: their number from 1 on, below it a share of all; 0 for none."""
 
 
 class Model(Section):

@@ -19,6 +19,7 @@ from rayox_model.quarantine import BrokenImage
 from rayox_model.samples import Sample
 
 from .coco import CocoDataset
+from .reduced import decode_reduced
 from .source import HeldSource, ImageSource, folder_source, unreadable
 
 _READ_AT_ONCE = 64
@@ -69,6 +70,11 @@ class CocoImages:
 
     def load(self, index: int) -> Sample:
         return Sample(self.pixels(index), *self.annotations(index))
+
+    def load_reduced(self, index: int, factor: int) -> UInt8[np.ndarray, "_ _ 3"]:
+        """An image at 1/factor (2, 4 or 8) of its size, sides rounded up, or whole if it can only be decoded so."""
+        reduced = decode_reduced(self.source.read(index), self.size(index), factor)
+        return self.pixels(index) if reduced is None else reduced
 
 
 def folder_images(dataset: CocoDataset, folder: Path | str) -> CocoImages:
@@ -125,7 +131,9 @@ def _open(content: bytes) -> Image.Image:
 
 def _may_be_cut_short(content: bytes) -> bool:
     """A JPEG without an end marker after its last scan; trailing data of other kinds may look so too."""
-    return content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    if content[:2] != b"\xff\xd8" or content.endswith(b"\xff\xd9"):  # the common case, without a search
+        return False
+    return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
 
 
 def _decode_with_pillow(content: bytes, where: str, oriented: bool) -> UInt8[np.ndarray, "H W 3"]:
