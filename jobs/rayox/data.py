@@ -9,6 +9,7 @@ COMMANDS = {  # name: (module, summary); the module has the command as `command`
     "convert": ("rayox.data_convert", "Turn VOC, YOLO and COCO annotations into COCO or YOLO."),
     "shard": ("rayox.data_shards", "Copy a data set into Parquet shards that train from anywhere."),
     "verify": ("rayox.data_shards", "Check that every file of shards is whole."),
+    "show": ("rayox.data_show", "Draw the very images that a training step sees."),
     "stats": ("rayox.data_stats", "Count and measure images, boxes and classes."),
 }
 

@@ -133,6 +133,15 @@ class StreamPlan:
         """The rows of each of a window's blocks."""
         return len(self.steps(window)) * self.batch_size // self.lanes
 
+    def window_of(self, step: int) -> int:
+        """The window that a step of the stream is in."""
+        assert self.start_step <= step < self.num_steps, f"step {step} of {self.start_step} to {self.num_steps}"
+        return min(step // self.window_steps - self.start_step // self.window_steps, self.num_windows - 1)
+
+    def position_of(self, image: int, epoch: int) -> int:
+        """Where an image first stands in an epoch."""
+        return int(np.flatnonzero(epoch_permutation(self.seed, epoch, self.num_images) == image)[0])
+
     def rows(self, window: int, lane: int) -> Rows:
         """A lane's samples in a window, step by step: (number of steps)·B/L rows."""
         assert 0 <= window < self.num_windows, f"window {window} of {self.num_windows}"

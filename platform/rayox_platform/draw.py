@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from rayox_model.samples import Detections
 
@@ -31,12 +31,20 @@ def draw_detections(
 
     Lines and letters grow with the image. Without detections it is a plain copy.
     """
+    texts = [f"{classes[label]} {score:.2f}" for label, score in zip(detections.labels, detections.scores, strict=True)]
+    return draw_boxes(image, detections.boxes, detections.labels, texts)
+
+
+def draw_boxes(
+    image: UInt8[np.ndarray, "H W 3"],
+    boxes: Float32[np.ndarray, "N 4"],
+    labels: Int64[np.ndarray, "N"],
+    texts: Sequence[str],
+) -> UInt8[np.ndarray, "H W 3"]:
+    """A copy of the image with boxes in the colours of their labels, each with its text; the first lies on top."""
     drawn = image.copy()
-    lowest_first = range(len(detections.scores) - 1, -1, -1)
-    for number in lowest_first:
-        label = int(detections.labels[number])
-        text = f"{classes[label]} {detections.scores[number]:.2f}"
-        _draw_box(drawn, _corners(detections, number, drawn.shape), text, PALETTE[label % len(PALETTE)])
+    for box, label, text in reversed(list(zip(boxes, labels.tolist(), texts, strict=True))):
+        _draw_box(drawn, _corners(box, drawn.shape), text, PALETTE[label % len(PALETTE)])
     return drawn
 
 
@@ -57,10 +65,10 @@ def contact_sheet(
     return sheet
 
 
-def _corners(detections: Detections, number: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _corners(box: Float32[np.ndarray, "4"], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """The box in whole pixels, cut to the image."""
     limits = np.array([shape[1], shape[0], shape[1], shape[0]]) - 1
-    left, top, right, bottom = np.clip(np.rint(detections.boxes[number]), 0, limits).astype(int)
+    left, top, right, bottom = np.clip(np.rint(box), 0, limits).astype(int)
     return int(left), int(top), int(right), int(bottom)
 
 
