@@ -71,7 +71,7 @@ def _classes(axes: "Axes", stats: DataStats) -> None:
     axes.margins(x=0.12)
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2)
     axes.set_title("Classes")
-    axes.set_xlabel(f"{len(rest)} rarer ones are not shown" if rest else "")
+    axes.set_xlabel(f"{len(rest)} more classes are not shown" if rest else "")
 
 
 def _sizes(axes: "Axes", stats: DataStats) -> None:
