@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _BLUE, _ORANGE, _GREY = "#2f6fab", "#e08a2c", "#6b7280"
 _MOST_CLASSES = 30
 _MOST_POINTS = 200_000
+_FEW_SIZES = 200  # of images: circles that show how many have each
 _STYLE: Any = {
     "text.parse_math": False,  # a class may be named $
     "font.size": 9,
@@ -68,9 +69,9 @@ def _classes(axes: "Axes", stats: DataStats) -> None:
     axes.set_yticks(rows, names)
     axes.set_ylim(max(len(shown), 12) - 0.4, -0.6)
     axes.margins(x=0.12)
-    axes.legend(frameon=False, loc="lower right")
-    more = f" ({len(rest)} rarer ones not shown)" if rest else ""
-    axes.set_title(f"Classes{more}")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2)
+    axes.set_title("Classes")
+    axes.set_xlabel(f"{len(rest)} more classes are not shown" if rest else "")
 
 
 def _sizes(axes: "Axes", stats: DataStats) -> None:
@@ -130,6 +131,7 @@ def _per_image(axes: "Axes", measured: Measured) -> None:
     axes.hist(np.minimum(counts, top), bins=bins.tolist(), color=_BLUE)
     axes.set_xlabel(f"the last bar: {top} and more" if counts.max() > top else "")
     axes.set_ylabel("images")
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
 
 
 def _images(axes: "Axes", measured: Measured) -> None:
@@ -138,7 +140,7 @@ def _images(axes: "Axes", measured: Measured) -> None:
     if not known.any():
         return _nothing(axes)
     sizes, counts = np.unique(np.column_stack([measured.widths, measured.heights])[known], axis=0, return_counts=True)
-    area = 20 + 600 * counts / counts.max()
+    area = 20 + 600 * counts / counts.max() if len(sizes) <= _FEW_SIZES else np.full(len(sizes), 3.0)
     axes.scatter(sizes[:, 0], sizes[:, 1], s=area, color=_BLUE, alpha=0.45, linewidths=0)
     limit = float(sizes.max()) * 1.15
     axes.plot([0, limit], [0, limit], color=_GREY, linewidth=0.6, linestyle=":")
