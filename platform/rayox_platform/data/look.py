@@ -45,7 +45,7 @@ def step_samples(
 def image_samples(
     images: LabelledImages, plan: StreamPlan, image: int, augment: Augment, size: tuple[int, int], most: int
 ) -> Iterator[Shown]:
-    """What an image is trained as in the first epochs, at most so many. Raises ConfigError when there is no such image."""
+    """What an image is trained as in the first epochs, at most so many. Raises ConfigError for no such image."""
     if not 0 <= image < plan.num_images:
         raise ConfigError(f"--index {image}: the data set has images 0 to {plan.num_images - 1}", "give one of them")
     for epoch in range(min(plan.epochs, most)):
