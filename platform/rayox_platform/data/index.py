@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jaxtyping import Int64
+from numpy.typing import NDArray
 
 from .coco import CocoDataset, read_coco
 from .folders import is_remote, open_folder, split_address
@@ -25,7 +27,13 @@ from .names import FileNames
 VERSION = 1  # of the columns and of what the reader makes of a file: raise it with any change to either
 MIN_BYTES = 8_000_000  # of a file worth an index: smaller ones are read in a fifth of a second
 _KEY = b"rayox"
-_ANNOTATIONS = ("labels", "annotation_ids", "areas", "iscrowd")  # one value an annotation
+_ANNOTATIONS: dict[str, type[np.generic]] = {
+    "bboxes_xywh": np.float64,  # four an annotation, of the others one
+    "labels": np.int64,
+    "annotation_ids": np.int64,
+    "areas": np.float64,
+    "iscrowd": np.bool_,  # stored as a byte
+}
 
 
 def load_coco(address: Path | str, cache: Path) -> CocoDataset:
@@ -79,7 +87,7 @@ def write_index(dataset: CocoDataset, index: Path, made_from: dict[str, Any]) ->
 def read_index(index: Path | BinaryIO) -> tuple[CocoDataset, dict[str, Any]]:
     """The data set and what it was made from. Raises BrokenIndex, also for a single wrong bit."""
     try:
-        table = pq.read_table(index, use_threads=False)
+        table = read_parquet(index)
         facts = json.loads(table.schema.metadata[_KEY])
         if facts["version"] != VERSION:
             raise BrokenIndex(f"{index}: of another version")
@@ -90,6 +98,12 @@ def read_index(index: Path | BinaryIO) -> tuple[CocoDataset, dict[str, Any]]:
     if not whole:
         raise BrokenIndex(f"{index}: its digest is another")
     return dataset, facts["made_from"]
+
+
+def read_parquet(file: Path | BinaryIO) -> pa.Table:
+    """A whole file. (`read_table` would first import Arrow's data sets.)"""
+    with pq.ParquetFile(file) as opened:
+        return opened.read(use_threads=False)
 
 
 class BrokenIndex(Exception):
@@ -116,7 +130,7 @@ def _digest(dataset: CocoDataset, facts: dict[str, Any]) -> str:
     sha = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     names = _names(dataset)
     arrays = (names.text, names.offsets, dataset.image_ids, dataset.heights, dataset.widths, dataset.offsets)
-    for array in (*arrays, dataset.bboxes_xywh, *(getattr(dataset, name) for name in _ANNOTATIONS)):
+    for array in (*arrays, *(getattr(dataset, name) for name in _ANNOTATIONS)):
         sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
 
@@ -136,11 +150,13 @@ def to_table(dataset: CocoDataset, made_from: dict[str, Any]) -> pa.Table:
         ),
         "heights": dataset.heights,
         "widths": dataset.widths,
-        "bboxes_xywh": pa.ListArray.from_arrays(
-            offsets, pa.FixedSizeListArray.from_arrays(dataset.bboxes_xywh.ravel(), 4)
-        ),
-        **{name: pa.ListArray.from_arrays(offsets, pa.array(getattr(dataset, name))) for name in _ANNOTATIONS},
+        "bboxes_xywh": pa.FixedSizeListArray.from_arrays(dataset.bboxes_xywh.ravel(), 4),
+        "labels": pa.array(dataset.labels),
+        "annotation_ids": pa.array(dataset.annotation_ids),
+        "areas": pa.array(dataset.areas),
+        "iscrowd": pa.array(dataset.iscrowd.view(np.uint8)),
     }
+    columns |= {name: pa.ListArray.from_arrays(offsets, columns[name]) for name in _ANNOTATIONS}
     facts = {
         "version": VERSION,
         "made_from": made_from,
@@ -155,20 +171,33 @@ def to_table(dataset: CocoDataset, made_from: dict[str, Any]) -> pa.Table:
 
 def from_table(table: pa.Table, facts: dict[str, Any]) -> CocoDataset:
     columns = {name: table[name].combine_chunks() for name in table.column_names}
+    annotations = {name: array_of(columns[name], kind) for name, kind in _ANNOTATIONS.items()}
     names = columns["file_names"]
-    _, ends, text = names.buffers()
     return CocoDataset(
         source=facts["source"],
         classes=tuple(facts["classes"]),
         category_ids=np.array(facts["category_ids"], np.int64),
-        image_ids=columns["image_ids"].to_numpy(),
-        file_names=FileNames(
-            np.frombuffer(text, np.uint8), np.frombuffer(ends, np.int32, len(names) + 1).astype(np.int64)
-        ),
-        heights=columns["heights"].to_numpy(),
-        widths=columns["widths"].to_numpy(),
-        offsets=columns["labels"].offsets.to_numpy().astype(np.int64),
-        bboxes_xywh=columns["bboxes_xywh"].flatten().flatten().to_numpy().reshape(-1, 4),
-        **{name: columns[name].flatten().to_numpy(zero_copy_only=False) for name in _ANNOTATIONS},
+        image_ids=array_of(columns["image_ids"], np.int64),
+        file_names=FileNames(array_of(names, np.uint8), _offsets(names)),
+        heights=array_of(columns["heights"], np.int32),
+        widths=array_of(columns["widths"], np.int32),
+        offsets=_offsets(columns["labels"]),
+        **annotations | {"bboxes_xywh": annotations["bboxes_xywh"].reshape(-1, 4)},
         notes=facts["notes"],
     )
+
+
+def array_of(column: pa.Array, kind: type[np.generic]) -> NDArray[Any]:
+    """The innermost values of a column without nulls, as they lie. (Arrow's own way to numpy imports pandas: 2 s.)"""
+    values, count = column, len(column)
+    while isinstance(values, pa.ListArray | pa.FixedSizeListArray):
+        values = values.values
+        count = len(values)
+    if isinstance(values, pa.BinaryArray):
+        count = int(_offsets(values)[-1])
+    buffer = column.buffers()[-1]
+    return np.frombuffer(buffer, kind, count) if count else np.zeros(0, kind)
+
+
+def _offsets(column: pa.Array) -> Int64[np.ndarray, "M+1"]:
+    return np.frombuffer(column.buffers()[1], np.int32, len(column) + 1).astype(np.int64)

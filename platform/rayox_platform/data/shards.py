@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from jaxtyping import Int64, UInt8
 
 from rayox_model.errors import DataError
@@ -27,7 +26,7 @@ from rayox_model.errors import DataError
 from .coco import CocoDataset
 from .folders import Folder, is_remote, open_folder
 from .images import CocoImages
-from .index import BrokenIndex, read_index
+from .index import BrokenIndex, array_of, read_index, read_parquet
 from .source import unreadable
 
 FORMAT = "rayox-shards"
@@ -213,9 +212,9 @@ def _open(folder: Folder) -> tuple[CocoDataset, ShardSource]:
         dataset, _ = read_index(io.BytesIO(index))
     except BrokenIndex as error:
         raise DataError(f"{folder.path(INDEX)}: {error}", _AGAIN) from None
-    table = pq.read_table(io.BytesIO(places))
-    sha256 = np.frombuffer(b"".join(table["sha256"].to_pylist()), np.uint8).reshape(-1, 32)
-    columns = {name: table[name].combine_chunks().to_numpy() for name in ("shard", "start", "num_bytes")}
+    table = read_parquet(io.BytesIO(places)).combine_chunks()
+    sha256 = np.frombuffer(table["sha256"].chunk(0).buffers()[1], np.uint8, 32 * len(table)).reshape(-1, 32)
+    columns = {name: array_of(table[name].chunk(0), np.int64) for name in ("shard", "start", "num_bytes")}
     source = ShardSource(folder, manifest.shards, dataset.file_names, **columns, sha256=sha256)
     absent = folder.absent(manifest.shards)
     if absent:
