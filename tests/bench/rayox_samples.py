@@ -20,13 +20,13 @@ from rayox_model.augment.settings import Augment
 from rayox_model.pack import pack
 from rayox_model.plan import StreamPlan, sample_rng
 from rayox_platform.data.coco import read_coco
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import folder_images
 
 ROWS_PER_STEP = 8
 LANES = 8
 
 
-class CountedImages(FolderImages):
+class CountedImages(folder_images):
     decoded = 0
 
     def load(self, index):
@@ -44,7 +44,7 @@ def settings_of(kind: str, partners: str) -> Augment:
     return Augment(partners=partners)
 
 
-def blocks(images: FolderImages, augment: Augment, side: int, count: int) -> Iterator[None]:
+def blocks(images: folder_images, augment: Augment, side: int, count: int) -> Iterator[None]:
     """Blocks of `count` samples of one lane after another, as the data tasks make them."""
     plan = StreamPlan(
         num_images=len(images),
@@ -62,7 +62,7 @@ def blocks(images: FolderImages, augment: Augment, side: int, count: int) -> Ite
             yield
 
 
-def floor(images: FolderImages, side: int, count: int) -> Iterator[None]:
+def floor(images: folder_images, side: int, count: int) -> Iterator[None]:
     number = 0
     while True:
         for _ in range(count):

@@ -20,7 +20,7 @@ import pytest
 from rayox_model.augment.mosaic import Mosaic, make_mosaic, place_tile
 from rayox_model.samples import Sample
 from rayox_platform.data.coco import read_coco
-from rayox_platform.data.images import FolderImages
+from rayox_platform.data.images import folder_images
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -113,7 +113,7 @@ def test_mosaics_of_photos_agree_with_the_official_code(shared_data, tmp_path):
     command = [python, TESTS / "bench" / "oracle_samples.py", "full", folder, "640", "16", out]
     subprocess.run(command, check=True, timeout=250, stdout=subprocess.DEVNULL)
     case = dict(np.load(out))
-    images = FolderImages(read_coco(folder / "annotations/instances_train2017.json"), folder / "train2017")
+    images = folder_images(read_coco(folder / "annotations/instances_train2017.json"), folder / "train2017")
     compared, exact = 0, 0
     for number, mosaic in enumerate(mosaics(case)):
         compared += compare_boxes(images, mosaic, 640, case[f"boxes_{number}"])
