@@ -20,13 +20,14 @@ from rayox_model.augment.settings import Augment
 from rayox_model.pack import pack
 from rayox_model.plan import StreamPlan, sample_rng
 from rayox_platform.data.coco import read_coco
-from rayox_platform.data.images import folder_images
+from rayox_platform.data.images import CocoImages
+from rayox_platform.data.resolve import open_source
 
 ROWS_PER_STEP = 8
 LANES = 8
 
 
-class CountedImages(folder_images):
+class CountedImages(CocoImages):
     decoded = 0
 
     def load(self, index):
@@ -44,7 +45,7 @@ def settings_of(kind: str, partners: str) -> Augment:
     return Augment(partners=partners)
 
 
-def blocks(images: folder_images, augment: Augment, side: int, count: int) -> Iterator[None]:
+def blocks(images: CocoImages, augment: Augment, side: int, count: int) -> Iterator[None]:
     """Blocks of `count` samples of one lane after another, as the data tasks make them."""
     plan = StreamPlan(
         num_images=len(images),
@@ -62,7 +63,7 @@ def blocks(images: folder_images, augment: Augment, side: int, count: int) -> It
             yield
 
 
-def floor(images: folder_images, side: int, count: int) -> Iterator[None]:
+def floor(images: CocoImages, side: int, count: int) -> Iterator[None]:
     number = 0
     while True:
         for _ in range(count):
@@ -75,7 +76,8 @@ def floor(images: folder_images, side: int, count: int) -> Iterator[None]:
 
 
 def serve(folder: Path, side: int, kind: str, partners: str, count: int) -> None:
-    images = CountedImages(read_coco(folder / "annotations/instances_train2017.json"), folder / "train2017")
+    dataset = read_coco(folder / "annotations/instances_train2017.json")
+    images = CountedImages(dataset, open_source(dataset, folder / "train2017"))
     if partners == "floor":
         work = floor(images, side, count)
     else:

@@ -17,7 +17,7 @@ from rayox_cluster.local import ray_session
 from rayox_model.augment.settings import Augment
 from rayox_model.plan import StreamPlan
 from rayox_platform.blocks import SampleBlocks
-from rayox_platform.data.images import folder_images
+from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.stream import rank_batches, stream_dataset
 
@@ -28,7 +28,7 @@ ROUNDS = 2
 
 
 @pytest.fixture(scope="module")
-def photos(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> folder_images:
+def photos(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> CocoImages:
     """300 photos of about 640 × 480 and 86 KB with 7 boxes each, cut out of the COCO ones."""
     folder = tmp_path_factory.mktemp("photos")
     sources = sorted((shared_data / "coco_dev" / "train2017").glob("*.jpg"))
@@ -79,7 +79,7 @@ def plan_of(rows_per_block: int, epochs: int) -> StreamPlan:
     )
 
 
-def plain_rate(images: folder_images, plan: StreamPlan, pool: ProcessPoolExecutor) -> float:
+def plain_rate(images: CocoImages, plan: StreamPlan, pool: ProcessPoolExecutor) -> float:
     blocks = [(window, lane) for window in range(plan.num_windows) for lane in range(plan.lanes)]
     blocks = blocks[: NUM_SAMPLES // len(plan.rows(0, 0).image)]
     start = time.perf_counter()
@@ -87,10 +87,10 @@ def plain_rate(images: folder_images, plan: StreamPlan, pool: ProcessPoolExecuto
     return made / (time.perf_counter() - start)
 
 
-_PLAIN: list[tuple[folder_images, SampleBlocks]] = []
+_PLAIN: list[tuple[CocoImages, SampleBlocks]] = []
 
 
-def _load(images: folder_images, plan: StreamPlan) -> None:
+def _load(images: CocoImages, plan: StreamPlan) -> None:
     cv2.setNumThreads(0)
     _PLAIN.append((images, SampleBlocks(None, plan, Augment(), SIZE)))  # type: ignore[arg-type]
 
@@ -118,7 +118,7 @@ class Consumer:
 
 
 @pytest.mark.parametrize("rows_per_block", [16, 32, 64])
-def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: folder_images, rows_per_block: int) -> None:
+def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: CocoImages, rows_per_block: int) -> None:
     plan = plan_of(rows_per_block, epochs=40)
     plain, streamed, firsts = [], [], []
     pool = ProcessPoolExecutor(CPUS, get_context("spawn"), _load, (photos, plan))
@@ -143,7 +143,7 @@ def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: folder_images, 
         assert min(firsts) <= 5
 
 
-def test_two_million_blocks_start_at_once(photos: folder_images) -> None:
+def test_two_million_blocks_start_at_once(photos: CocoImages) -> None:
     """300 epochs of 118 287 images in blocks of 18 rows; the work itself is left out."""
     plan = StreamPlan(num_images=118_287, batch_size=16, lanes=8, epochs=300, seed=1, closing_epochs=0, window_steps=9)
     num_blocks = plan.num_windows * plan.lanes
@@ -212,7 +212,7 @@ def memory_by_epoch(shard: ray.data.DataIterator, plan: StreamPlan, driver: int)
     return series
 
 
-def test_memory_is_flat_over_twenty_epochs(photos: folder_images) -> None:
+def test_memory_is_flat_over_twenty_epochs(photos: CocoImages) -> None:
     plan = plan_of(16, epochs=20)
     with ray_session(None, num_cpus=CPUS, worker_environment={"OMP_NUM_THREADS": "1"}):
         dataset = stream_dataset(SampleBlocks(ray.put(photos), plan, Augment(), (160, 160)))

@@ -12,7 +12,7 @@ from PIL import Image
 from rayox_model.augment.pixels import load_pixels
 from rayox_model.errors import DataError
 from rayox_platform.data.coco import read_coco
-from rayox_platform.data.images import decode_image, folder_images
+from rayox_platform.data.images import CocoImages, decode_image, folder_images
 from rayox_platform.data.reduced import decode_reduced
 
 FACTORS = (2, 4, 8)
@@ -77,7 +77,7 @@ def test_what_is_no_whole_jpeg_is_left_to_the_whole_decoder(content):
     assert decode_reduced(content, (16, 16), 2) is None
 
 
-def folder_with(tmp_path: Path, content: bytes, height: int, width: int) -> folder_images:
+def folder_with(tmp_path: Path, content: bytes, height: int, width: int) -> CocoImages:
     (tmp_path / "a.jpg").write_bytes(content)
     images = [{"id": 1, "file_name": "a.jpg", "height": height, "width": width}]
     coco = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
