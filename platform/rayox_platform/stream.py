@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import ray.data
 import ray.train
+import torch
 from ray.data import DataContext
 
 from rayox_model.collate import unpack
@@ -86,4 +87,4 @@ def _expect(block: Block | None, first_step: int, lane: int) -> Block:
 
 def _batch(parts: list[Block]) -> Batch:
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return unpack(joined, int(joined["epoch"][0]))
+    return unpack(joined, int(joined["epoch"][0]), pinned=torch.cuda.is_available())

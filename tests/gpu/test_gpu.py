@@ -1,0 +1,58 @@
+"""What only a GPU can show: pinned pixels, and a training step in fp16 that learns."""
+
+import numpy as np
+import pytest
+import torch
+
+from rayox_model.assign.settings import SimOTA
+from rayox_model.collate import unpack
+from rayox_model.engine import EngineSettings, new_state, train
+from rayox_model.loss_weights import LossWeights
+from rayox_model.pack import pack
+from rayox_model.samples import Sample
+from rayox_model.schedule import Schedule
+from rayox_model.yolox import YOLOX
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+
+def columns():
+    rng = np.random.default_rng(0)
+    samples = []
+    for number in range(4):
+        image = rng.integers(0, 60, (64, 64, 3), dtype=np.uint8)
+        image[8:32, 8:32] = 200
+        box = np.array([[8, 8, 32, 32]], np.float32)
+        samples.append(Sample(image, box, np.array([number % 2], np.int64)))
+    return pack(samples, 120)._asdict()
+
+
+def test_pixels_are_pinned_and_arrive_as_they_are():
+    batch = unpack(columns(), epoch=0, pinned=True)
+    assert batch.images.is_pinned()
+    assert torch.equal(batch.images.cuda(non_blocking=True).cpu(), unpack(columns(), epoch=0).images)
+
+
+def test_a_batch_is_learnt_in_fp16():
+    device = torch.device("cuda")
+    settings = EngineSettings(
+        schedule=Schedule(peak=2e-3, floor_ratio=0.5, warmup_steps=2, flat_steps=0, num_steps=80),
+        epochs=1,
+        closing_epochs=0,
+        image_size=(64, 64),
+        multi_scale=(0, 0),
+        optimizer="adamw",
+        weight_decay=5e-4,
+        momentum=0.9,
+        ema_decay=0.9998,
+        ema_ramp_steps=None,
+        precision="fp16",
+        seed=3,
+        assigner=SimOTA(),
+        loss=LossWeights(),
+    )
+    torch.manual_seed(0)
+    state = new_state(YOLOX("nano", 2).to(device), settings, device)
+    batch = unpack(columns(), epoch=0, pinned=True)
+    totals = [float(report.losses.total) for report in train(state, [batch] * 80, settings, device)]
+    assert sum(totals[-3:]) < 0.7 * sum(totals[:3])
