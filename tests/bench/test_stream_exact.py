@@ -1,4 +1,4 @@
-"""The whole table of what Ray Train workers are given: worlds 1, 2, 3 and 4, three nodes, five kills; all equal."""
+"""The whole table of what Ray Train workers are given: worlds 1, 2 and 4, five kills, a change to 3, three nodes."""
 
 import hashlib
 import random
@@ -58,7 +58,7 @@ def test_every_world_gets_the_same_samples(shared_data, tmp_path, monkeypatch):
     rows = [("one process, no Ray", whole)]
     rng = random.Random(5)
     with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}):
-        for world_size in (1, 2, 3, 4):
+        for world_size in (1, 2, 4):
             rows.append(
                 (
                     f"world {world_size}",

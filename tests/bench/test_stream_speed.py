@@ -4,12 +4,12 @@ import json
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
-import psutil
 import pytest
 import ray
 
@@ -183,20 +183,26 @@ def count_blocks(shard: ray.data.DataIterator, seconds: float) -> list[tuple[flo
         assert block["id"].tolist() == [number]
         passed = time.perf_counter() - start
         if not series or passed > series[-1][0] + 2:
-            series.append((passed, number + 1, private_bytes("ray::SplitCoordinator")))
+            series.append((passed, number + 1, largest_bytes("ray::SplitCoordinator")))
         if passed > seconds:
             return series
     raise AssertionError("the stream ended")
 
 
-def private_bytes(*titles: str) -> int:
-    """Of the largest process with one of the titles; the object store's pages are every process's and not counted."""
+def largest_bytes(*titles: str) -> int:
+    """Private bytes of the largest process with one of the titles."""
     sizes = [0]
-    for process in psutil.process_iter():
-        if " ".join(process.cmdline()).startswith(titles):
-            memory = process.memory_info()
-            sizes.append(memory.rss - memory.shared)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it may have ended meanwhile
+            if (folder / "cmdline").read_text().startswith(titles):
+                sizes.append(private_bytes(int(folder.name)))
     return max(sizes)
+
+
+def private_bytes(pid: int) -> int:
+    """The object store's pages are every process's and not counted."""
+    _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 @ray.remote(num_cpus=0)
@@ -205,10 +211,9 @@ def memory_by_epoch(shard: ray.data.DataIterator, plan: StreamPlan, driver: int)
     series = []
     for number, _ in enumerate(rank_batches(shard, plan, 0, 1)):
         if number % plan.steps_per_epoch == plan.steps_per_epoch - 1:
-            both = [psutil.Process(pid).memory_info() for pid in (driver, os.getpid())]
-            private = [memory.rss - memory.shared for memory in both]
-            tasks = private_bytes("ray::MapBatches", "ray::IDLE")
-            series.append((*private, private_bytes("ray::SplitCoordinator"), tasks))
+            both = private_bytes(driver), private_bytes(os.getpid())
+            tasks = largest_bytes("ray::MapBatches", "ray::IDLE")
+            series.append((*both, largest_bytes("ray::SplitCoordinator"), tasks))
     return series
 
 
