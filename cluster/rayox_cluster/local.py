@@ -33,12 +33,13 @@ def ray_session(
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
-    runtime: dict[str, object] = {"env_vars": worker_environment or {}}
+    options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False}
     local = address in (None, "local")
-    if local:  # Ray hands the interpreter's path to a shell as it stands: one with a space must come quoted
-        runtime["py_executable"] = shlex.quote(sys.executable)
-    options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": runtime}
-    with _short_temp_folder() as folder:
+    if not local:
+        options["runtime_env"] = {"env_vars": worker_environment or {}}
+    elif " " in sys.executable:  # Ray hands the interpreter's path to a shell as it stands: it must come quoted
+        options["runtime_env"] = {"py_executable": shlex.quote(sys.executable)}
+    with _short_temp_folder() as folder, _environment(worker_environment or {} if local else {}):
         if local:
             cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)
             options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}
@@ -50,6 +51,21 @@ def ray_session(
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Variables that a local cluster's processes inherit; given by Ray's runtime_env each would start seconds later."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _not_connected(address: str | None, error: Exception) -> ClusterError:

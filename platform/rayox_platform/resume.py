@@ -44,6 +44,8 @@ def resumed_config(folder: Path, given: Mapping[str, Any]) -> Config:
     checkpoint = newest_checkpoint(folder / "checkpoints")
     if checkpoint is None:
         raise ConfigError(f"--resume {folder.name}: no checkpoint of such a run in {folder.parent}", "check the name")
+    if (folder / RESULT).exists():
+        raise ConfigError(f"--resume {folder.name}: this run is finished", "start a new one under another --name")
     began = Config.model_validate(read_facts(checkpoint).config)
     values = dict(leaves(began.model_dump(mode="json"), settings()))
     other = [key for key, value in given.items() if key not in CHANGEABLE and values[key] != value]

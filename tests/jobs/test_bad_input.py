@@ -319,4 +319,4 @@ def test_names_of_runs(refused, data, checkpoint):
     (taken.parent / "result.json").write_text("{}")
     refused(2, *training("--resume", "taken"), says=("this run is finished",))
     for name in ("../up", "a/b", ".."):
-        refused(2, *training("--name", name), says=(f"{name!r} cannot be a folder's name",))
+        refused(2, *training("--name", name), says=(f"{name!r} cannot be a name",))

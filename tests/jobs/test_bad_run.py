@@ -1,5 +1,6 @@
 """What stops a training before it begins: the documented exit code, one message, and nothing half made."""
 
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -41,8 +42,10 @@ def test_a_tracking_server_that_does_not_answer(train):
     assert not Path(".rayox/runs/mine").exists()
 
 
-def test_a_tracking_database_of_another_schema(train):
-    connect(None, Path(".rayox").absolute(), "rayox")
+def test_a_tracking_database_of_another_schema(train, tmp_path):
+    connect(None, tmp_path / "elsewhere", "rayox")
+    Path(".rayox").mkdir()
+    shutil.copy(tmp_path / "elsewhere" / "mlflow.db", ".rayox/mlflow.db")
     with sqlite3.connect(".rayox/mlflow.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
     said = train()
@@ -88,6 +91,6 @@ def test_a_resumed_run_takes_no_settings_that_would_make_it_another(train, rayox
     folder = Path(".rayox/runs/mine/checkpoints")
     folder.mkdir(parents=True)
     (folder / checkpoint.name).symlink_to(checkpoint)
-    said = train("--resume", "mine", "train.epochs=7")
+    said = train("--resume", "mine", "train.epochs=50")
     assert said.exit_code == 2
-    assert "train.epochs: the run began with 300, now 7 is given" in said.result["error"]["message"]
+    assert "train.epochs: the run began with 300, now 50 is given" in said.result["error"]["message"]
