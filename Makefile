@@ -26,7 +26,8 @@ demo: setup
 	@"$(BIN)/rayox" demo
 
 test: setup
-	@"$(BIN)/python" -m pytest -m "not gpu and not bench"
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto -m "not ray and not gpu and not bench"
+	@"$(BIN)/python" -m pytest -m ray
 
 check: setup
 	@"$(BIN)/ruff" format --check .
