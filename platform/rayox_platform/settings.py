@@ -8,14 +8,16 @@ from rayox_model.schedule import Schedule
 from rayox_platform.config.tree import Config
 from rayox_platform.evaluation import EvaluationSettings
 
-ROWS_PER_BLOCK = 16  # of the stream: the fixed cost of a task is small beside them, the first batch still comes soon
+# Of a block of the stream: so many rows that a task's fixed cost is small beside them, but at most so many bytes, as
+# the first batch needs a block of every lane.
+FEWEST_ROWS, MOST_ROWS, BLOCK_BYTES = 16, 64, 16_000_000
 
 
 def stream_plan(config: Config, num_images: int) -> StreamPlan:
     """Blocks are whole partner windows where there are such: a block that had a part would decode the rest as well."""
     rows_per_step = config.train.batch_size // config.data.lanes
     partner_steps = max(1, config.augment.partner_window // rows_per_step)
-    block_steps = max(1, ROWS_PER_BLOCK // rows_per_step)
+    block_steps = max(1, _rows_per_block(config.image_size) // rows_per_step)
     return StreamPlan(
         num_images=num_images,
         batch_size=config.train.batch_size,
@@ -30,8 +32,15 @@ def stream_plan(config: Config, num_images: int) -> StreamPlan:
 
 def block_bytes(config: Config, plan: StreamPlan) -> int:
     """Of one block of the stream: its pixels, beside which boxes are nothing."""
-    height, width = config.image_size
-    return plan.window_steps * plan.batch_size // plan.lanes * height * width * 3
+    return plan.window_steps * plan.batch_size // plan.lanes * _image_bytes(config.image_size)
+
+
+def _rows_per_block(image_size: tuple[int, int]) -> int:
+    return min(max(BLOCK_BYTES // _image_bytes(image_size), FEWEST_ROWS), MOST_ROWS)
+
+
+def _image_bytes(image_size: tuple[int, int]) -> int:
+    return image_size[0] * image_size[1] * 3
 
 
 def engine_settings(config: Config, plan: StreamPlan, device_type: str) -> EngineSettings:
