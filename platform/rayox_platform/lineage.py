@@ -1,5 +1,6 @@
 """Where a run comes from: commit, packages, machine, data. What a reader needs to make it again."""
 
+import getpass
 import hashlib
 import json
 import platform
@@ -19,6 +20,9 @@ def lineage_tags(classes: tuple[str, ...]) -> dict[str, str]:
         "classes": ", ".join(classes),
         "python": platform.python_version(),
         "packages.digest": _packages_digest(),
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": "rayox train",
+        "mlflow.source.type": "LOCAL",
         **{f"version.{name}": version(name) for name in PACKAGES},
         **_commit(),
     }

@@ -41,9 +41,9 @@ class Version:
 
 
 def register(
-    tracking: Tracking, name: str, onnx: Path, metrics: Mapping[str, float], step: int, tags: Mapping[str, str]
+    tracking: Tracking, name: str, onnx: Path, metrics: Mapping[str, float], epoch: int, tags: Mapping[str, str]
 ) -> Version:
-    """Log the ONNX file as a model of the run, with its metrics, and make it the next version under a name.
+    """Log the ONNX file as a model of the run, with its metrics after an epoch, and make it a name's next version.
 
     Called again for the same run (after a crash in between) it gives the version that is there.
     """
@@ -58,9 +58,9 @@ def register(
         save_pyfunc(Path(folder) / "model", onnx, model_id=logged.model_id, run_id=tracking.run_id)
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    client.log_outputs(tracking.run_id, [LoggedModelOutput(logged.model_id, step)])
+    client.log_outputs(tracking.run_id, [LoggedModelOutput(logged.model_id, epoch)])
     stamp = int(logged.creation_timestamp)
-    points = [Metric(key, value, stamp, step, model_id=logged.model_id) for key, value in metrics.items()]
+    points = [Metric(key, value, stamp, epoch, model_id=logged.model_id) for key, value in metrics.items()]
     client.log_batch(tracking.run_id, metrics=points)
     _make_name(tracking.store, name)
     # A server takes a model's id and looks it up itself; without one MLflow would look in its global store.

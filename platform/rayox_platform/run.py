@@ -103,7 +103,7 @@ def _finish(prepared: Prepared, record: Record, checkpoint: Path, called: float)
     export_onnx(network, facts.classes, facts.image_size, model)
     tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}
     tags |= {name: f"{metrics[name]:.4f}" for name in ("AP", "AP50") if name in metrics}
-    registered = register(tracking, prepared.config.tracking.model, model, metrics, facts.step, tags)
+    registered = register(tracking, prepared.config.tracking.model, model, metrics, facts.epoch, tags)
     finished = Finished(
         name=folder.name,
         run_id=tracking.run_id,
