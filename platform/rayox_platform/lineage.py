@@ -3,6 +3,7 @@
 import getpass
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from importlib.metadata import distributions, version
@@ -20,7 +21,7 @@ def lineage_tags(classes: tuple[str, ...]) -> dict[str, str]:
         "classes": ", ".join(classes),
         "python": platform.python_version(),
         "packages.digest": _packages_digest(),
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": _user(),
         "mlflow.source.name": "rayox train",
         "mlflow.source.type": "LOCAL",
         **{f"version.{name}": version(name) for name in PACKAGES},
@@ -44,6 +45,13 @@ def _packages_digest() -> str:
     """One digest of every installed package with its version: equal for equal environments."""
     installed = sorted({f"{one.metadata['Name']}=={one.version}".lower() for one in distributions()})
     return hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's number without a name
+        return str(os.getuid())
 
 
 def _commit() -> dict[str, str]:
