@@ -11,6 +11,7 @@ from rayox_model.yolox import VARIANTS
 from rayox_platform.config import Config, LoadedConfig, load_config
 from rayox_platform.config.explain import show
 from rayox_platform.config.settings import settings
+from rayox_platform.config.tree import Tracking
 
 PACKAGED = Path(__file__).parents[2] / "jobs" / "rayox" / "recipes"
 RECIPES = sorted(path.stem for path in PACKAGED.glob("*.yaml"))
@@ -99,13 +100,13 @@ def test_a_file_takes_text_unquoted_and_yaml_1_2_numbers(in_folder):
 def test_empty_files_and_empty_sections_set_nothing(in_folder):
     (in_folder / "empty.yaml").write_text("# nothing\n")
     (in_folder / "half.yaml").write_text("train:\n  # epochs: 3\nmodel:\n")
-    assert load("empty.yaml").config == Config(name="empty")
-    assert load("half.yaml").config == Config(name="half")
+    assert load("empty.yaml").config == Config(name="empty", tracking=Tracking(model="empty"))
+    assert load("half.yaml").config == Config(name="half", tracking=Tracking(model="half"))
 
 
 def test_the_run_is_named_after_the_recipe_unless_it_says_otherwise(in_folder):
     (in_folder / "mine.yaml").write_text("extends: shapes\n")
-    assert load("mine.yaml").config.name == "mine"
+    assert load("mine.yaml").config.name == load("mine.yaml").config.tracking.model == "mine"
     assert load("mine.yaml", "name=other").config.name == "other"
 
 
