@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup demo test check fmt bench lock clean
+.PHONY: setup demo test faults check fmt bench lock clean
 
 setup: $(STAMP)
 
@@ -26,8 +26,11 @@ demo: setup
 	@"$(BIN)/rayox" demo
 
 test: setup
-	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto -m "not ray and not gpu and not bench"
-	@"$(BIN)/python" -m pytest -m ray
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto -m "not ray and not gpu and not bench and not faults"
+	@"$(BIN)/python" -m pytest -m "ray and not faults"
+
+faults: setup
+	@"$(BIN)/python" -m pytest -m faults
 
 check: setup
 	@"$(BIN)/ruff" format --check .

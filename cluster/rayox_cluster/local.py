@@ -29,6 +29,8 @@ def ray_session(
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # on a busy machine Ray's 30 are not enough
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # deaths of workers are told by the run's own events
+    # CPUs that a lost stream had claimed are free again after this; Ray's own 180 seconds starve what comes after it.
+    os.environ.setdefault("RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S", "30")
     # Ray's own 15 gives a training a tenth of the machine beside any other busy program.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray

@@ -12,6 +12,11 @@ import pytest
 import torch
 
 from rayox_model.checkpoint import averaged_weights
+from rayox_platform.config import Config, load_config
+from rayox_platform.prepare import prepare
+from rayox_platform.record import recorded
+from rayox_platform.run import check_capacity, run_training
+from rayox_platform.tracking import connect
 
 pytestmark = pytest.mark.ray
 
@@ -73,7 +78,8 @@ def alive_below(pid: int) -> list[int]:
     return sorted(below - {pid})
 
 
-def test_a_killed_driver_leaves_no_process_and_resume_auto_ends_with_the_same_weights(toy_data, tmp_path):
+@pytest.mark.timeout(600)
+def test_a_killed_driver_leaves_no_process_and_resume_auto_ends_with_the_same_weights(cluster, toy_data, tmp_path):
     (tmp_path / "toy.yaml").write_text(RECIPE.format(data=toy_data, epochs=EPOCHS))
     killed = start(tmp_path)
     runs = tmp_path / ".rayox" / "runs"
@@ -95,10 +101,17 @@ def test_a_killed_driver_leaves_no_process_and_resume_auto_ends_with_the_same_we
     assert 4 <= steps[1] < 3 * EPOCHS
     assert not [pid for pid in started if (Path("/proc") / str(pid)).exists()]
 
-    whole = start(tmp_path, "--name", "whole", "--json")
-    out, err = whole.communicate(timeout=280)
-    assert whole.returncode == 0, err
-    mine, others = (
-        averaged_weights(Path(json.loads(o.splitlines()[-1])["checkpoint"])) for o in (out, json.dumps(result))
-    )
+    assert_equal_to_uninterrupted(tmp_path, Path(result["checkpoint"]))
+
+
+def assert_equal_to_uninterrupted(folder: Path, checkpoint: Path) -> None:
+    """The same recipe on the session's cluster, without a command line and without a fault."""
+    loaded = load_config(str(folder / "toy.yaml"), ["name=whole"], packaged=folder, environ={})
+    config = Config.model_validate(loaded.config.model_dump() | {"storage": str(folder / "whole")})
+    prepared = prepare(config, resume=False)
+    store = connect(None, folder / "whole", config.tracking.experiment)
+    with recorded(prepared, store, lambda event: None) as record:
+        whole = run_training(prepared, check_capacity(prepared), record)
+    mine, others = (averaged_weights(path) for path in (checkpoint, Path(whole.checkpoint)))
+    assert mine.keys() == others.keys()
     assert all(torch.equal(mine[name], others[name]) for name in mine)

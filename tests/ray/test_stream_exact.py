@@ -13,7 +13,7 @@ import ray.cloudpickle
 from rayox_model.plan import StreamPlan
 from rayox_platform.data.resolve import resolve_split
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 
 
