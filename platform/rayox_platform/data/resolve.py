@@ -25,7 +25,7 @@ def resolve_split(
     if annotations.startswith("shapes:"):
         return _shapes(annotations.removeprefix("shapes:"), state, progress)
     if is_sharded(annotations):
-        found = open_shards(open_folder(annotations))
+        found = open_shards(open_folder(_anywhere(annotations)))
         if images is None or images == annotations:
             return found.dataset, found
         dataset = found.dataset
@@ -38,9 +38,10 @@ def resolve_split(
 
 def open_source(dataset: CocoDataset, images: str | Path) -> ImageSource:
     """A data set's images in a folder, a bucket or shards. Raises DataError, with its address, if one is missing."""
-    if is_sharded(images):
-        return shard_source(open_folder(images), dataset)
-    source = folder_source(dataset.file_names, images, dataset.source)
+    where = _anywhere(str(images))
+    if is_sharded(where):
+        return shard_source(open_folder(where), dataset)
+    source = folder_source(dataset.file_names, where, dataset.source)
     missing = source.missing()
     if missing:  # found now, not hours later
         raise DataError(
@@ -49,6 +50,11 @@ def open_source(dataset: CocoDataset, images: str | Path) -> ImageSource:
             "Check the folder of images, or take them out of the annotations.",
         )
     return source
+
+
+def _anywhere(address: str) -> str:
+    """Whole, as training workers have working folders of their own."""
+    return address if "://" in address else str(Path(address).expanduser().absolute())
 
 
 def _shapes(split: str, state: Path, progress: Callable[[int, int], None] | None) -> tuple[CocoDataset, CocoImages]:
