@@ -18,7 +18,7 @@ from rayox_platform.record import recorded
 from rayox_platform.run import check_capacity, run_training
 from rayox_platform.tracking import connect
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
 RECIPE = """
 image_size: 64

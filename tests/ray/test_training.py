@@ -132,7 +132,7 @@ def test_the_detector_is_a_registered_version_that_finds_the_same(trained, toy_d
         local_model("models:/rayox@champion", finished.tracking_uri, folder / "state")
 
 
-@pytest.mark.parametrize(("rank", "step", "resumes_at"), [(0, 4, 3), (1, 2, 0)])
+@pytest.mark.parametrize(("rank", "step", "resumes_at"), [(0, 4, 3), pytest.param(1, 2, 0, marks=pytest.mark.faults)])
 def test_a_killed_worker_changes_nothing(trained, toy_data, rank, step, resumes_at):
     """SIGKILL a rank after a step; the run goes on from the last checkpoint and ends with the same weights."""
     folder, finished, _ = trained
