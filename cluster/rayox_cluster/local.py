@@ -31,6 +31,9 @@ def ray_session(
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # deaths of workers are told by the run's own events
     # CPUs that a lost stream had claimed are free again after this; Ray's own 180 seconds starve what comes after it.
     os.environ.setdefault("RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S", "30")
+    # A dead worker is noticed at the next look; machines that are gone are not waited for any longer than this.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
     # Ray's own 15 gives a training a tenth of the machine beside any other busy program.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray

@@ -6,8 +6,10 @@ A verb's module has a click command named `command`. Help lists the summaries be
 import difflib
 import importlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -65,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what it would say of a broken image, rayox says with its path
+    _end_like_ctrl_c(signal.SIGTERM)
     try:
         with cli.make_context("rayox", list(arguments)) as context:
             cli.invoke(context)
@@ -82,6 +85,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _broken_pipe()
     except Exception as error:  # noqa: BLE001 - the outermost border: whatever gets here is a defect, and is reported
         return _fail("internal", _one_line(error), _keep_traceback(error), 1, as_json)
+
+
+def _end_like_ctrl_c(number: int) -> None:
+    """A scheduler that ends the process gets the same orderly end as a user at the keyboard."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(number, interrupt)
 
 
 def _fail(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:

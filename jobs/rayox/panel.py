@@ -56,6 +56,10 @@ class TrainingStatus:
                 self.checkpoint_time = event["time"]
             case "stall":
                 return f"the stream stands still: {event['text']}"
+            case "note" | "checkpoint_failed" | "checkpoint_skipped":
+                return str(event["text"])
+            case "urgent":
+                return f"{event['text']}: saved at step {event['step']}"
             case "bad_images" if len(event["images"]) > self.bad_images:
                 self.bad_images = len(event["images"])
                 return f"{self.bad_images} broken images are replaced by others; the last: {event['images'][-1]}"

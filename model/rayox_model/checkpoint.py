@@ -1,6 +1,7 @@
 """A checkpoint is a folder: weights as safetensors, optimiser state, one JSON of facts, and a manifest written last.
 
-A folder without a manifest, or whose files do not have the manifest's digests, is no checkpoint.
+A folder without a manifest, or whose files do not have the manifest's digests, is no checkpoint. Formats: 1, without
+stream position, random states and versions; 2, with them. Every format that was ever released is read.
 """
 
 import hashlib
@@ -8,7 +9,8 @@ import json
 import os
 import shutil
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from torch import Tensor
 
 from rayox_model.engine import TrainState
 from rayox_model.errors import ModelError
+from rayox_model.rng import rng_states, set_rng_states
 
-FORMAT = 1
+FORMAT = 2
 RAW, EMA, TRAINING, FACTS, MANIFEST = (
     "model.safetensors",
     "ema.safetensors",
@@ -28,6 +31,8 @@ RAW, EMA, TRAINING, FACTS, MANIFEST = (
     "checkpoint.json",
     "manifest.json",
 )
+FILES = (RAW, EMA, TRAINING, FACTS)
+DRAFT = ".draft-"  # how the name of a folder begins that is being written or taken away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,51 +46,108 @@ class Facts:
     epoch: int  # epochs finished
     config: dict[str, Any]
     metrics: dict[str, float]
+    stream: dict[str, Any] = field(default_factory=dict)  # where the training stream goes on; see StreamPlan.position
+    versions: dict[str, str] = field(default_factory=dict)  # of the packages that made it
 
 
-def save_checkpoint(parent: Path, state: TrainState, facts: Facts) -> Path:
-    """Write parent/step-N whole or not at all; an older one of the same step is replaced. Returns its path."""
-    final = parent / f"step-{facts.step:08d}"
-    draft = parent / f".draft-{uuid.uuid4().hex[:8]}"
-    draft.mkdir(parents=True)
-    try:
-        _write(draft, state, facts)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(draft, final)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return final
+@dataclass(frozen=True)
+class Snapshot:
+    """All of a checkpoint, copied to the CPU: training may go on while it is written."""
+
+    facts: Facts
+    raw: Mapping[str, Tensor]
+    ema: Mapping[str, Tensor]
+    training: Mapping[str, Any]  # optimiser, scaler, number of averaged steps
+    rng: Mapping[str, Any]
 
 
-def _write(folder: Path, state: TrainState, facts: Facts) -> None:
-    safetensors.torch.save_file(_plain(state.model.state_dict()), folder / RAW)
-    safetensors.torch.save_file(_plain(state.ema.module.state_dict()), folder / EMA)
+def take_snapshot(state: TrainState, facts: Facts) -> Snapshot:
     training = {
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
         "ema_updates": state.ema.n_averaged,
     }
-    torch.save(training, folder / TRAINING)
-    (folder / FACTS).write_text(json.dumps({"format": FORMAT} | asdict(facts), indent=1))
-    digests = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    raw, ema = _copied(dict(state.model.state_dict())), _copied(dict(state.ema.module.state_dict()))
+    return Snapshot(facts, raw, ema, _copied(training), rng_states())
+
+
+def _copied(value: Any) -> Any:
+    """The same nesting with every tensor copied to the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    if isinstance(value, dict):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
+
+
+def save_checkpoint(parent: Path, state: TrainState, facts: Facts) -> Path:
+    """Write parent/step-N at once; see write_checkpoint."""
+    return write_checkpoint(parent, take_snapshot(state, facts))
+
+
+def write_checkpoint(parent: Path, snapshot: Snapshot) -> Path:
+    """Write parent/step-N whole or not at all, an older one of the same step replaced. Returns its path.
+
+    What is named step-N has reached the disk: a power cut leaves the old folder or the new one. Raises OSError when it
+    cannot be written; then nothing is left of it.
+    """
+    final = parent / f"step-{snapshot.facts.step:08d}"
+    draft, replaced = (parent / f"{DRAFT}{uuid.uuid4().hex[:8]}" for _ in range(2))
+    draft.mkdir(parents=True)
+    try:
+        _write(draft, snapshot)
+        if final.exists():
+            os.replace(final, replaced)
+        os.replace(draft, final)
+        _sync(parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+    return final
+
+
+def _write(folder: Path, snapshot: Snapshot) -> None:
+    try:
+        safetensors.torch.save_file(dict(snapshot.raw), folder / RAW)
+        safetensors.torch.save_file(dict(snapshot.ema), folder / EMA)
+        torch.save(dict(snapshot.training), folder / TRAINING)
+    except (SafetensorError, RuntimeError) as error:  # what they make of a full disk
+        raise OSError(f"cannot write to {folder.parent}: {error}") from error
+    facts = {"format": FORMAT} | asdict(snapshot.facts) | {"rng": dict(snapshot.rng)}
+    (folder / FACTS).write_text(json.dumps(facts, indent=1))
+    digests = {name: _sha256(folder / name) for name in FILES}
+    for name in FILES:
+        _sync(folder / name)
     (folder / MANIFEST).write_text(json.dumps(digests, indent=1))
+    _sync(folder / MANIFEST)
+    _sync(folder)
 
 
-def _plain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def restore(folder: Path, state: TrainState) -> Facts:
-    """Put a checkpoint's raw and averaged weights, optimiser and scaler into state. Raises ModelError."""
-    facts = read_facts(folder)
-    state.model.load_state_dict(_tensors(folder / RAW))
-    state.ema.module.load_state_dict(_tensors(folder / EMA))
+    """Put a checkpoint's raw and averaged weights, optimiser, scaler and random states into state. Raises ModelError.
+
+    Nothing of state is changed unless everything is as the manifest says.
+    """
+    facts, rng = _read_facts(folder)
+    raw, ema = _tensors(folder / RAW), _tensors(folder / EMA)
     training = torch.load(folder / TRAINING, weights_only=True, map_location="cpu")
+    state.model.load_state_dict(raw)
+    state.ema.module.load_state_dict(ema)
     state.ema.n_averaged.copy_(training["ema_updates"])
     state.optimizer.load_state_dict(training["optimizer"])
     state.scaler.load_state_dict(training["scaler"])
     state.step = facts.step
+    if rng:
+        set_rng_states(rng)
     return facts
 
 
@@ -97,12 +159,21 @@ def averaged_weights(folder: Path) -> dict[str, Tensor]:
 
 def read_facts(folder: Path) -> Facts:
     """Verify the folder, then read what it says of itself. Raises ModelError."""
+    return _read_facts(folder)[0]
+
+
+def _read_facts(folder: Path) -> tuple[Facts, dict[str, Any]]:
+    """The facts and the random states, which format 1 does not have."""
     verify(folder)
     content = json.loads((folder / FACTS).read_text())
-    if content.pop("format") != FORMAT:
-        raise ModelError(f"{folder}: a checkpoint of another format", f"this rayox reads format {FORMAT}")
+    form = content.pop("format")
+    if form not in range(1, FORMAT + 1):
+        raise ModelError(
+            f"{folder}: a checkpoint of format {form}", f"this rayox reads formats 1 to {FORMAT}; use a newer rayox"
+        )
+    rng = content.pop("rng", {})
     content["classes"], content["image_size"] = tuple(content["classes"]), tuple(content["image_size"])
-    return Facts(**content)
+    return Facts(**content), rng
 
 
 def verify(folder: Path) -> None:
@@ -120,44 +191,14 @@ def _read_manifest(folder: Path) -> dict[str, str]:
     """Digests by file name."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        if not isinstance(manifest, dict) or FACTS not in manifest:
-            raise ValueError(f"it does not name {FACTS}")
+        if not isinstance(manifest, dict) or set(manifest) != set(FILES):
+            raise ValueError(f"it does not name {', '.join(FILES)}")
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{folder}: no checkpoint, or one cut off while it was written ({MANIFEST} is missing or unreadable)",
             "name a step-… folder of a run's checkpoints, or another one of them",
         ) from error
     return manifest
-
-
-def newest_checkpoint(parent: Path) -> Path | None:
-    """The checkpoint with the most steps that verifies, if there is one."""
-    for folder in sorted(parent.glob("step-*"), reverse=True):
-        try:
-            verify(folder)
-        except ModelError:
-            continue
-        return folder
-    return None
-
-
-def prune(parent: Path, keep: int) -> None:
-    """Remove all checkpoints but the newest ones and the one of the best AP."""
-    newest_first = sorted(parent.glob("step-*"), reverse=True)
-    best = best_checkpoint(parent)
-    for folder in newest_first[keep:]:
-        if folder != best:
-            shutil.rmtree(folder)
-
-
-def best_checkpoint(parent: Path) -> Path | None:
-    """The checkpoint of the highest AP, the older one of equals; None while none has been evaluated."""
-    ap = {
-        folder: json.loads((folder / FACTS).read_text())["metrics"].get("AP")
-        for folder in sorted(parent.glob("step-*"))
-    }
-    evaluated = [folder for folder, value in ap.items() if value is not None]
-    return max(evaluated, key=lambda folder: ap[folder], default=None)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from jaxtyping import Int64
 
 from rayox_model.errors import ConfigError, DataError
 
+STREAM_CONTRACT = 1  # goes up whenever the same plan would give other samples: a run goes on under its own only
 INDEX_BITS = 40  # of the key's second word; the epoch has the bits above
 PERMUTATION = 1 << 63  # set in the key's second word, which no sample's key has
 
@@ -117,6 +118,20 @@ class StreamPlan:
     def _second_window(self) -> int:
         """Its first step, if there is one."""
         return (self.start_step // self.window_steps + 1) * self.window_steps
+
+    def position(self, step: int) -> dict[str, int]:
+        """Where the stream goes on after so many steps, and all that decides what comes there, beside the images."""
+        return {
+            "contract": STREAM_CONTRACT,
+            "step": step,
+            "epoch": step // self.steps_per_epoch,
+            "index": step % self.steps_per_epoch * self.batch_size,
+            "seed": self.seed,
+            "num_images": self.num_images,
+            "batch_size": self.batch_size,
+            "lanes": self.lanes,
+            "partner_steps": self.partner_steps,
+        }
 
     def strong(self, epoch: int) -> bool:
         """Whether an epoch has mosaic and mixup."""

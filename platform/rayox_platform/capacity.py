@@ -5,7 +5,7 @@ One calculator for whoever plans work: a training asks for itself, a search asks
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 
@@ -29,6 +29,7 @@ class Cluster:
     free_gpus: float
     memory_bytes: float
     object_store_bytes: float
+    node_cpus: tuple[float, ...] = ()  # of each machine; empty: all on one
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Demand:
     workers: int
     cpus_per_worker: float | None  # None: as many as go round
     block_bytes: int  # of one block of the stream
+    fewest_workers: int | None = None  # of an elastic training, which may grow to `workers`; None: always as many
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,13 @@ class Capacity:
     threads_per_worker: int  # of torch
     gpu: bool
     data_cpus: float
+    fewest_workers: int  # equal to `workers` unless the training is elastic
+    cpus_per_data_task: float = 1.0
 
     def __str__(self) -> str:
         device = "a GPU and " if self.gpu else ""
-        workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        fewest = f"{self.fewest_workers} to " if self.fewest_workers < self.workers else ""
+        workers = f"{fewest}{self.workers} worker{'s' if self.workers > 1 else ''}"
         return f"{workers} with {device}{self.cpus_per_worker:g} CPU each, {self.data_cpus:g} CPU for data"
 
 
@@ -66,6 +71,7 @@ def connected_cluster() -> Cluster:
         free_gpus=free.get("GPU", 0),
         memory_bytes=total.get("memory", math.inf),
         object_store_bytes=total.get("object_store_memory", math.inf),
+        node_cpus=tuple(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]),
     )
 
 
@@ -74,18 +80,42 @@ def capacity(demand: Demand, cluster: Cluster) -> Capacity:
 
     Raises ClusterError, with the numbers, for what would wait for ever or run out of memory.
     """
+    fewest = demand.workers if demand.fewest_workers is None else demand.fewest_workers
     gpu = cluster.gpus > 0
-    if gpu and cluster.free_gpus < demand.workers:
+    if gpu and cluster.free_gpus < fewest:
         raise ClusterError(
-            f"train.workers: {demand.workers} workers want a GPU each, but of the cluster's {cluster.gpus:g} "
+            f"train.workers: {fewest} workers want a GPU each, but of the cluster's {cluster.gpus:g} "
             f"{cluster.free_gpus:g} are free",
             f"set train.workers={max(int(cluster.free_gpus), 1)}, or wait for the others to finish",
         )
-    share = _share(demand, cluster)
-    data_cpus = cluster.free_cpus - share * demand.workers
-    _check_memory(demand, data_cpus, cluster)
+    started = replace(demand, workers=fewest)  # what it can begin with, if it cannot have all
+    share = _share(started, cluster)
+    data_task = 1.0
+    if fewest < demand.workers and not gpu:
+        share, data_task = _elastic_share(demand, cluster)
+    data_cpus = cluster.free_cpus - share * fewest
+    _check_memory(started, data_cpus, cluster)
     threads = max(1, (os.cpu_count() or 1) // demand.workers)
-    return Capacity(demand.workers, share, threads, gpu, round(data_cpus, 2))
+    return Capacity(demand.workers, share, threads, gpu, round(data_cpus, 2), fewest, data_task)
+
+
+def _elastic_share(demand: Demand, cluster: Cluster) -> tuple[float, float]:
+    """The CPUs of a worker and of a data task, so that no machine can be filled up with workers.
+
+    Ray fills the machines that are left after a loss with as many workers as fit: one more than planned must not fit,
+    and beside the planned ones a data task must.
+    """
+    nodes = cluster.node_cpus or (cluster.cpus,)
+    cpus, planned = min(nodes), -(-demand.workers // len(nodes))
+    share = demand.cpus_per_worker or math.floor(cpus / (planned + 1) * 100 + 1) / 100
+    left = math.floor((cpus - cpus // share * share) * 100) / 100
+    if left < LEAST_SHARE:
+        raise ClusterError(
+            f"train.cpus_per_worker: machines of {cpus:g} CPUs can be filled up by workers of {share:g}, and the data "
+            "would wait for ever when machines are lost",
+            "leave train.cpus_per_worker out, or choose one that leaves a part of a CPU on every machine",
+        )
+    return share, min(1.0, left)
 
 
 def _share(demand: Demand, cluster: Cluster) -> float:

@@ -69,6 +69,15 @@ def gathered(mine: T) -> list[T]:
     return cast(list[T], parts)
 
 
+def broadcast(mine: T) -> T:
+    """What rank 0 has, on every rank."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return mine
+    box = [mine]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
 def _broadcast_buffers(averaged: YOLOX) -> None:
     """Parameters are equal on all ranks; batch-norm statistics are each rank's own, and rank 0's count."""
     for buffer in averaged.buffers():

@@ -1,9 +1,16 @@
-"""Faults on purpose: a worker ends itself by a real signal at a chosen step, once in the life of a run."""
+"""Faults on purpose: a worker harms itself for real at a chosen step, once in the life of a run."""
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+
+class Fault(Protocol):
+    def strike(self, folder: Path, rank: int, step: int) -> None:
+        """Called by every rank after each of its steps."""
 
 
 @dataclass(frozen=True)
@@ -15,11 +22,26 @@ class Kill:
 
     def strike(self, folder: Path, rank: int, step: int) -> None:
         """Die, if this is the rank and the step and it has not happened in this run's folder before."""
-        if (rank, step) != (self.rank, self.step):
-            return
-        done = folder / f".killed-rank{rank}-step{step}"
-        try:
-            done.touch(exist_ok=False)
-        except FileExistsError:
-            return
-        os.kill(os.getpid(), signal.SIGKILL)
+        if (rank, step) == (self.rank, self.step) and _first_time(folder / f".killed-rank{rank}-step{step}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Hang:
+    """One rank stops moving after its step number `step`, as in a lost network or a dead disk; it still lives."""
+
+    rank: int
+    step: int
+    seconds: float
+
+    def strike(self, folder: Path, rank: int, step: int) -> None:
+        if (rank, step) == (self.rank, self.step) and _first_time(folder / f".hung-rank{rank}-step{step}"):
+            time.sleep(self.seconds)
+
+
+def _first_time(mark: Path) -> bool:
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

@@ -1,10 +1,11 @@
 """What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 POLL_SECONDS = 0.5
@@ -12,17 +13,27 @@ FILE = "events.jsonl"
 
 
 class EventLog:
-    """Appends events; a line is written whole, so a reader never sees half of one."""
+    """Appends events, from any thread; a line is written whole, so a reader never sees half of one.
+
+    What cannot be written (the disk is full) is kept and written before the next event: training goes on meanwhile.
+    """
 
     def __init__(self, folder: Path) -> None:
         path = folder / FILE
         cut_off = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-        self._file = path.open("a", buffering=1)
-        if cut_off:  # by a crash in the middle of a line
-            self._file.write("\n")
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._unwritten = b"\n" if cut_off else b""  # by a crash in the middle of a line
+        self._lock = Lock()
 
     def write(self, kind: str, fields: dict[str, Any]) -> None:
-        self._file.write(json.dumps({"kind": kind, "time": time.time()} | fields) + "\n")
+        line = json.dumps({"kind": kind, "time": time.time()} | fields) + "\n"
+        with self._lock:
+            self._unwritten += line.encode()
+            try:
+                while self._unwritten:
+                    self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
+            except OSError:
+                return  # the next event tries again
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:

@@ -6,10 +6,12 @@ import json
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 
 import rayox_model
+from rayox_model.plan import STREAM_CONTRACT
 from rayox_platform.data.coco import CocoDataset
 
 PACKAGES = ("rayox", "torch", "torchvision", "ray", "mlflow", "opencv-python-headless", "numpy")
@@ -24,9 +26,16 @@ def lineage_tags(classes: tuple[str, ...]) -> dict[str, str]:
         "mlflow.user": _user(),
         "mlflow.source.name": "rayox train",
         "mlflow.source.type": "LOCAL",
-        **{f"version.{name}": version(name) for name in PACKAGES},
+        "stream.contract": str(STREAM_CONTRACT),
+        **{f"version.{name}": number for name, number in package_versions().items()},
         **_commit(),
     }
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Of the packages whose numbers a run's depend on: OpenCV's and numpy's builds decide pixels."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def dataset_profile(dataset: CocoDataset) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rayox_model.checkpoint import newest_checkpoint
+from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.errors import ConfigError, DataError
 from rayox_model.plan import StreamPlan
 from rayox_model.weights import Transfer

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rayox_model.checkpoint import newest_checkpoint, read_facts
+from rayox_model.checkpoint import read_facts
+from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.errors import ConfigError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
@@ -18,7 +19,10 @@ CHANGEABLE = frozenset(
         "train.workers",
         "train.cpus_per_worker",
         "train.max_failures",
+        "train.timeout_seconds",
+        "train.resize_seconds",
         "checkpoint.every_steps",
+        "checkpoint.every_minutes",
         "checkpoint.keep",
         "eval.batch_size",
     )

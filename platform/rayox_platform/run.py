@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rayox_model.checkpoint import averaged_weights, best_checkpoint, read_facts
+from rayox_model.checkpoint import averaged_weights, read_facts
+from rayox_model.checkpoint_folder import best_checkpoint
 from rayox_model.onnx_export import export_onnx
 from rayox_model.yolox import YOLOX
 from rayox_platform.capacity import Capacity, Demand, capacity, connected_cluster
-from rayox_platform.drill import Kill
+from rayox_platform.drill import Fault
 from rayox_platform.events import Follower
 from rayox_platform.examples import draw_examples
 from rayox_platform.prepare import RESULT, Prepared
@@ -47,26 +48,27 @@ def check_capacity(prepared: Prepared) -> Capacity:
     """What this training gets of the connected cluster. Raises ClusterError when it does not fit."""
     train = prepared.config.train
     cpus = None if train.cpus_per_worker == "auto" else train.cpus_per_worker
-    demand = Demand(train.workers[1], cpus, block_bytes(prepared.config, prepared.plan))
+    fewest, most = train.workers
+    demand = Demand(most, cpus, block_bytes(prepared.config, prepared.plan), fewest)
     return capacity(demand, connected_cluster())
 
 
-def run_training(prepared: Prepared, given: Capacity, record: Record, kills: tuple[Kill, ...] = ()) -> Finished:
+def run_training(prepared: Prepared, given: Capacity, record: Record, faults: tuple[Fault, ...] = ()) -> Finished:
     """Train on the connected Ray cluster; the record's show is called with every event, from another thread.
 
-    kills are the faults of a drill.
+    faults are those of a drill.
     """
     called = time.time()
-    job = _job(prepared, "cuda" if given.gpu else "cpu", kills)
+    job = _job(prepared, "cuda" if given.gpu else "cpu", faults)
     if not prepared.resumed:
         start_run(job, prepared.network)
     record.handle({"kind": "stage", "text": f"starting {given}"})
     with Follower(prepared.folder, record.handle):
-        checkpoint = fit(job, given)
+        checkpoint = fit(job, given, lambda text: record.handle({"kind": "note", "text": text}))
     return _finish(prepared, record, checkpoint, called)
 
 
-def _job(prepared: Prepared, device_type: str, kills: tuple[Kill, ...]) -> TrainJob:
+def _job(prepared: Prepared, device_type: str, faults: tuple[Fault, ...]) -> TrainJob:
     config = prepared.config
     return TrainJob(
         folder=prepared.folder,
@@ -80,11 +82,14 @@ def _job(prepared: Prepared, device_type: str, kills: tuple[Kill, ...]) -> Train
         evaluation=evaluation_settings(config),
         evaluate_every=config.train.evaluate_every,
         checkpoint_every=config.checkpoint.every_steps,
+        checkpoint_minutes=config.checkpoint.every_minutes,
         keep=config.checkpoint.keep,
         max_failures=config.train.max_failures,
+        timeout_seconds=config.train.timeout_seconds,
+        resize_seconds=config.train.resize_seconds,
         max_bad_images=config.data.max_bad_images,
         config=config.model_dump(mode="json"),
-        kills=kills,
+        faults=faults,
     )
 
 

@@ -25,7 +25,7 @@ from rayox_platform.numbers import block_numbers
 from rayox_platform.stall import PATIENT, Patience, watched
 
 
-def stream_dataset(blocks: SampleBlocks) -> ray.data.Dataset:
+def stream_dataset(blocks: SampleBlocks, cpus_per_task: float = 1.0) -> ray.data.Dataset:
     """The whole run as one Ray dataset of as many blocks; nothing is computed until a rank reads."""
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
@@ -33,7 +33,7 @@ def stream_dataset(blocks: SampleBlocks) -> ray.data.Dataset:
     context.target_max_block_size = None  # a task gives one block, however large its images are
     with DataContext.current(context):
         numbers = block_numbers(blocks.plan.num_windows * blocks.plan.lanes)
-        return numbers.map_batches(blocks, batch_size=None, batch_format="numpy", num_cpus=1)
+        return numbers.map_batches(blocks, batch_size=None, batch_format="numpy", num_cpus=cpus_per_task)
 
 
 class LaneSplit(ray.train.DataConfig):  # type: ignore[misc]

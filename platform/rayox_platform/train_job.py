@@ -4,6 +4,7 @@ The newest whole checkpoint in the run's folder is the one truth: the plan of th
 worker loads it, whether the run is new (step 0 is a checkpoint too), restarted by Ray or resumed by a user.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ from typing import Any
 import torch
 
 from rayox_model.augment.settings import Augment
-from rayox_model.checkpoint import Facts, newest_checkpoint, save_checkpoint
+from rayox_model.checkpoint import Facts, save_checkpoint
+from rayox_model.checkpoint_folder import newest_checkpoint, step_of
 from rayox_model.engine import EngineSettings, TrainState, new_state
 from rayox_model.errors import ModelError
 from rayox_model.plan import StreamPlan
 from rayox_model.yolox import YOLOX
 from rayox_platform.data.images import CocoImages
-from rayox_platform.drill import Kill
+from rayox_platform.drill import Fault
 from rayox_platform.evaluation import EvaluationSettings
+from rayox_platform.lineage import package_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +36,15 @@ class TrainJob:
     engine: EngineSettings
     evaluation: EvaluationSettings
     evaluate_every: int  # epochs
-    checkpoint_every: int  # steps; 0: at the ends of epochs only
+    checkpoint_every: int  # steps; 0: not by steps
+    checkpoint_minutes: float  # 0: not by time
     keep: int
     max_failures: int
+    timeout_seconds: float  # for a worker to be heard of by the others
+    resize_seconds: float  # between two looks for machines to grow onto
     max_bad_images: float  # see check_broken
     config: dict[str, Any]
-    kills: tuple[Kill, ...] = ()  # of a drill
+    faults: tuple[Fault, ...] = ()  # of a drill
 
     @property
     def checkpoints(self) -> Path:
@@ -52,12 +58,15 @@ def start_run(job: TrainJob, model: YOLOX) -> Path:
     return save_checkpoint(job.checkpoints, state, facts_of(job, state, epoch=0, metrics={}))
 
 
-def newest(job: TrainJob) -> tuple[Path, int]:
-    """The newest whole checkpoint and the steps it has behind it. Raises ModelError."""
-    folder = newest_checkpoint(job.checkpoints)
+def newest(job: TrainJob, tell: Callable[[str], None] = lambda reason: None) -> tuple[Path, int]:
+    """The newest whole checkpoint and the steps it has behind it; tell is told of those passed over.
+
+    Raises ModelError.
+    """
+    folder = newest_checkpoint(job.checkpoints, tell)
     if folder is None:
         raise ModelError(f"{job.checkpoints}: no whole checkpoint", "start the run again under another name")
-    return folder, int(folder.name.removeprefix("step-"))
+    return folder, step_of(folder)
 
 
 def facts_of(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, float]) -> Facts:
@@ -69,4 +78,6 @@ def facts_of(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, fl
         epoch=epoch,
         config=job.config,
         metrics=metrics,
+        stream=job.plan.position(state.step),
+        versions=package_versions(),
     )

@@ -1,41 +1,49 @@
 """A training on Ray Train: how it is started, how it ends, and what its errors mean."""
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import ray
 import ray.train
-import ray.train.torch
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig
 
 from rayox_model.errors import RayoxError, TrainingError
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.capacity import Capacity
+from rayox_platform.interruption import InterruptibleTrainer
 from rayox_platform.stream import LaneSplit, stream_dataset
 from rayox_platform.train_job import TrainJob, newest
 from rayox_platform.worker import run_worker
 
 
-def fit(job: TrainJob, given: Capacity) -> Path:
-    """Train on the connected cluster until the last epoch; returns the last checkpoint. Raises TrainingError."""
+def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text: None) -> Path:
+    """Train on the connected cluster until the last epoch; returns the last checkpoint.
+
+    say is told what a user should know meanwhile. Raises TrainingError, and KeyboardInterrupt after a signal.
+    """
     images = ray.put(job.train_images)
 
     def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
         plan = replace(job.plan, start_step=newest(job)[1])
-        return stream_dataset(SampleBlocks(images, plan, job.augment, job.engine.image_size))
+        blocks = SampleBlocks(images, plan, job.augment, job.engine.image_size)
+        return stream_dataset(blocks, given.cpus_per_data_task)
 
-    trainer = ray.train.torch.TorchTrainer(
+    fewest = given.fewest_workers
+    trainer = InterruptibleTrainer(
         run_worker,
+        folder=job.folder,
+        say=say,
         train_loop_config={"job": job, "threads": given.threads_per_worker},
+        torch_config=TorchConfig(timeout_s=math.ceil(job.timeout_seconds)),
         scaling_config=ScalingConfig(
-            num_workers=given.workers,
+            num_workers=given.workers if fewest == given.workers else (fewest, given.workers),
             use_gpu=given.gpu,
             resources_per_worker={"CPU": given.cpus_per_worker} | ({"GPU": 1} if given.gpu else {}),
+            elastic_resize_monitor_interval_s=job.resize_seconds,
         ),
         run_config=RunConfig(
             name=job.folder.name,
@@ -47,24 +55,10 @@ def fit(job: TrainJob, given: Capacity) -> Path:
         dataset_config=LaneSplit(),
     )
     try:
-        with _interruptible():
-            trainer.fit()
+        trainer.fit_interruptibly()
     except (RayError, ray.train.TrainingFailedError) as error:
         raise _as_user_error(error, job) from error
     return newest(job)[0]
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ray Train ends its workers at Ctrl-C and then exits with 0; make that a KeyboardInterrupt again."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        raise KeyboardInterrupt from stop
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
 
 
 class _NoRetryOfUserErrors(ray.train.UserCallback):  # type: ignore[misc]

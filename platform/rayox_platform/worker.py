@@ -2,8 +2,10 @@
 
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -12,15 +14,18 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rayox_model.checkpoint import prune, restore, save_checkpoint
+from rayox_model.checkpoint import restore
+from rayox_model.checkpoint_folder import step_of
 from rayox_model.engine import StepReport, TrainState, averaged_model, new_state, train
 from rayox_model.quarantine import Replacement, check_broken
 from rayox_model.yolox import YOLOX
-from rayox_platform.distributed import check_equal_weights, evaluate_together, gathered
+from rayox_platform.distributed import broadcast, check_equal_weights, evaluate_together, gathered
 from rayox_platform.events import EventLog
 from rayox_platform.meter import Meter
+from rayox_platform.saving import Saver
 from rayox_platform.stream import rank_batches
-from rayox_platform.train_job import TrainJob, facts_of, newest
+from rayox_platform.train_job import TrainJob, newest
+from rayox_platform.watchdog import Watchdog
 
 REPORT_SECONDS = 1.0
 
@@ -33,7 +38,9 @@ def run_worker(setup: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    folder, start = newest(job)
+    log = EventLog(job.folder) if rank == 0 else None
+    folder = _agreed_checkpoint(job, log)
+    start = step_of(folder)
     model = YOLOX(job.model_size, len(job.classes)).to(device)
     model.to(memory_format=torch.channels_last)  # 1.3 to 1.5 times the speed of rows of channels on a CPU
     state = new_state(model, job.engine, device)
@@ -41,29 +48,44 @@ def run_worker(setup: dict[str, Any]) -> None:
     replica = _replica(state.model, world_size, device)
 
     shard = ray.train.get_dataset_shard("train")
-    log = EventLog(job.folder) if rank == 0 else None
     broken = BrokenImages(job)
     plan = replace(job.plan, start_step=start)
     batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)
     if log:
         log.write("start", _start(start, world_size, began, folder.stat().st_mtime))
-    meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
-    first = True
-    for report in train(state, batches, job.engine, device, replica):
-        meter.add(report)
-        epoch_meter.add(report)
-        for kill in job.kills:
-            kill.strike(job.folder, rank, state.step)
-        if log and (first or meter.age_seconds > REPORT_SECONDS):
-            log.write("progress", _progress(report, meter, state))
-            meter = Meter(job.plan.batch_size)
-        first = False
-        if state.step % job.plan.steps_per_epoch == 0:
-            broken.tell(log)
-            _end_epoch(job, state, device, report.epoch + 1, epoch_meter, log)
-            meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
-        elif log and job.checkpoint_every and state.step % job.checkpoint_every == 0:
-            _save(job, state, report.epoch, {}, log)
+    with Saver(job, log) if log else nullcontext() as saver, Watchdog(job.folder, rank, job.timeout_seconds) as dog:
+        meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
+        first = True
+        for report in train(state, batches, job.engine, device, replica):
+            dog.beat()
+            meter.add(report)
+            epoch_meter.add(report)
+            for fault in job.faults:
+                fault.strike(job.folder, rank, state.step)
+            if log and (first or meter.age_seconds > REPORT_SECONDS):
+                log.write("progress", _progress(report, meter, state))
+                meter = Meter(job.plan.batch_size)
+            first = False
+            if state.step % job.plan.steps_per_epoch == 0:
+                broken.tell(log)
+                metrics = _end_epoch(job, state, device, report.epoch + 1, epoch_meter, log)
+                if saver:
+                    saver.save(state, report.epoch + 1, metrics)
+                ray.train.report(metrics)
+                meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
+                dog.beat()
+            elif saver:
+                saver.after_step(state, report.epoch)
+
+
+def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> Path:
+    """Rank 0 chooses, all take the same: another node's view of a shared folder may be a moment older."""
+
+    def passed_over(reason: str) -> None:
+        if log:
+            log.write("checkpoint_skipped", {"text": reason})
+
+    return Path(broadcast(str(newest(job, passed_over)[0]) if log else ""))
 
 
 class BrokenImages:
@@ -110,8 +132,8 @@ def _replica(model: nn.Module, world_size: int, device: torch.device) -> nn.Modu
 
 def _end_epoch(
     job: TrainJob, state: TrainState, device: torch.device, epoch: int, meter: Meter, log: EventLog | None
-) -> None:
-    """Evaluate the averaged model if it is time, save, and tell Ray Train once."""
+) -> dict[str, float]:
+    """Compare the ranks' weights and, if it is time, evaluate the averaged model; the metrics are rank 0's alone."""
     metrics: dict[str, float] = {}
     digest = check_equal_weights(state.model, state.step)
     if epoch % job.evaluate_every == 0 or epoch == job.plan.epochs:
@@ -122,14 +144,7 @@ def _end_epoch(
     if log:
         summary = meter.summary() | metrics
         log.write("epoch", {"epoch": epoch, "step": state.step, "metrics": summary, "weights": digest})
-        _save(job, state, epoch, metrics, log)
-    ray.train.report(metrics)
-
-
-def _save(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, float], log: EventLog) -> None:
-    path = save_checkpoint(job.checkpoints, state, facts_of(job, state, epoch, metrics))
-    prune(job.checkpoints, job.keep)
-    log.write("checkpoint", {"step": state.step, "path": str(path)})
+    return metrics
 
 
 def _start(step: int, world_size: int, began: float, checkpoint_time: float) -> dict[str, Any]:

@@ -11,13 +11,11 @@ from rayox_model.assign.settings import SimOTA
 from rayox_model.checkpoint import (
     Facts,
     averaged_weights,
-    best_checkpoint,
-    newest_checkpoint,
-    prune,
     read_facts,
     save_checkpoint,
     verify,
 )
+from rayox_model.checkpoint_folder import best_checkpoint, newest_checkpoint, prune
 from rayox_model.engine import EngineSettings, new_state
 from rayox_model.errors import ModelError
 from rayox_model.losses import LossWeights
@@ -81,7 +79,10 @@ def test_a_harmed_file_is_named_and_the_checkpoint_before_it_is_the_newest(tmp_p
         path.write_bytes(content if harm == "flip" else content[: len(content) // 2])
     with pytest.raises(ModelError, match=name):
         verify(newer)
-    assert newest_checkpoint(tmp_path) == older
+    passed_over = []
+    assert newest_checkpoint(tmp_path, passed_over.append) == older
+    assert len(passed_over) == 1
+    assert name in passed_over[0]
 
 
 def test_without_its_manifest_it_is_no_checkpoint(tmp_path, state):
@@ -97,8 +98,9 @@ def test_another_format_is_refused(tmp_path, state):
     content = json.loads((folder / "checkpoint.json").read_text()) | {"format": 99}
     (folder / "checkpoint.json").write_text(json.dumps(content))
     digest = hashlib.sha256((folder / "checkpoint.json").read_bytes()).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps({"checkpoint.json": digest}))
-    with pytest.raises(ModelError, match="another format"):
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"checkpoint.json": digest}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="a checkpoint of format 99"):
         read_facts(folder)
 
 

@@ -52,3 +52,23 @@ def test_too_few_gpus_memory_or_object_store_are_told_with_their_numbers():
         capacity(TWO, replace(LAPTOP, memory_bytes=2 * GIB))
     with pytest.raises(ClusterError, match=r"0\.2 GiB of images in Ray's object store, but the cluster has 0\.1"):
         capacity(TWO, replace(LAPTOP, object_store_bytes=0.1 * GIB))
+
+
+def test_an_elastic_training_never_fills_a_machine_up():
+    """However many machines are lost, one more worker than planned does not fit, and a data task does."""
+    elastic = replace(TWO, workers=3, fewest_workers=1)
+    three = replace(LAPTOP, cpus=6, free_cpus=6, node_cpus=(2.0, 2.0, 2.0))
+    given = capacity(elastic, three)
+    assert (given.fewest_workers, given.workers, given.cpus_per_worker, given.cpus_per_data_task) == (1, 3, 1.01, 0.99)
+    assert str(given) == "1 to 3 workers with 1.01 CPU each, 4.99 CPU for data"
+    alone = capacity(replace(TWO, fewest_workers=1), LAPTOP)
+    assert 2 * alone.cpus_per_worker + alone.cpus_per_data_task <= 2 < 3 * alone.cpus_per_worker
+    with pytest.raises(ClusterError, match="machines of 2 CPUs can be filled up by workers of 1"):
+        capacity(replace(elastic, cpus_per_worker=1.0), three)
+
+
+def test_an_elastic_training_starts_with_as_few_machines_as_it_may():
+    gpus = replace(LAPTOP, cpus=8, free_cpus=8, gpus=4, free_gpus=1)
+    assert capacity(replace(TWO, fewest_workers=1), gpus).workers == 2
+    with pytest.raises(ClusterError, match="2 workers want a GPU each"):
+        capacity(TWO, gpus)

@@ -11,7 +11,7 @@ from rayox_model.checkpoint import averaged_weights, newest_checkpoint, read_fac
 from rayox_model.errors import ConfigError, DataError, ModelError
 from rayox_platform.claim import claimed
 from rayox_platform.config import Config
-from rayox_platform.drill import Kill
+from rayox_platform.drill import Fault, Kill
 from rayox_platform.models import local_model, open_detector
 from rayox_platform.prepare import prepare
 from rayox_platform.record import recorded
@@ -52,11 +52,11 @@ def toy_config(toy_data: Path, storage: Path, name: str, images: Path | None = N
     )
 
 
-def train(config: Config, show, kills: tuple[Kill, ...] = (), resume: bool = False) -> Finished:
+def train(config: Config, show, faults: tuple[Fault, ...] = (), resume: bool = False) -> Finished:
     prepared = prepare(config, resume=resume)
     store = connect(None, state_folder(), config.tracking.experiment)
     with claimed(prepared.folder), recorded(prepared, store, show) as record:
-        return run_training(prepared, check_capacity(prepared), record, kills)
+        return run_training(prepared, check_capacity(prepared), record, faults)
 
 
 def assert_same_weights(one: Finished, other: Finished) -> None:
@@ -138,7 +138,7 @@ def test_a_killed_worker_changes_nothing(trained, toy_data, rank, step, resumes_
     folder, finished, _ = trained
     events: list[dict[str, object]] = []
     config = toy_config(toy_data, folder, f"killed-rank{rank}-step{step}")
-    again = train(config, events.append, kills=(Kill(rank, step),))
+    again = train(config, events.append, faults=(Kill(rank, step),))
     assert [event["step"] for event in events if event["kind"] == "start"] == [0, resumes_at]
     assert again.steps == finished.steps
     assert_same_weights(finished, again)

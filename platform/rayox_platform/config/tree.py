@@ -113,11 +113,17 @@ class Train(Section):
     """Seed of weights, sample order and augmentation."""
     max_failures: Size = 3
     """Failures of workers or machines after which training goes on from the last checkpoint."""
+    timeout_seconds: Annotated[float, Gt(0)] = 300.0
+    """Time without a step after which a worker counts as hung: every worker's stack is kept, and they start again."""
+    resize_seconds: Annotated[float, Gt(0)] = 60.0
+    """How often an elastic run looks for machines to grow onto; growing starts the workers again."""
 
 
 class Checkpoint(Section):
     every_steps: Size = 0
-    """Steps between two checkpoints within an epoch; 0 writes them at the ends of epochs only."""
+    """Steps between two checkpoints within an epoch, beside those at its end; 0 for none."""
+    every_minutes: Annotated[float, Ge(0)] = 10.0
+    """Minutes after which a checkpoint is written within an epoch, if there was none; 0 for none by time."""
     keep: Count = 2
     """Newest checkpoints that are kept beside the best one."""
 

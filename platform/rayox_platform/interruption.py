@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM while Ray Train works: rank 0 saves first, then the workers end, then it is a KeyboardInterrupt.
+
+Ray's own handler ends the workers wherever they are and leaves with exit code 0. A second signal does not wait.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ray
+import ray.train.torch
+from ray.exceptions import RayError
+
+from rayox_platform.events import read_events
+from rayox_platform.urgency import STOP
+
+SAVE_SECONDS = 20.0  # longest wait for the checkpoint
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
+    """A TorchTrainer whose fit ends by the signals as said above; folder is the run's."""
+
+    def __init__(self, *args: Any, folder: Path, say: Callable[[str], None], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._folder, self._say = folder, say
+        self._asked_at: float | None = None
+
+    def fit_interruptibly(self) -> None:
+        """As fit, which Ray calls _register_sigint_handler in. Raises KeyboardInterrupt after a signal."""
+        (self._folder / STOP).unlink(missing_ok=True)
+        with _handlers_put_back():
+            try:
+                self.fit()
+            except (RayError, ray.train.TrainingFailedError, SystemExit) as end:
+                if self._asked_at is None:
+                    raise
+                raise KeyboardInterrupt from end
+            finally:
+                (self._folder / STOP).unlink(missing_ok=True)
+        if self._asked_at is not None:  # it was over before it could be ended
+            raise KeyboardInterrupt
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._asked_at is None:
+                self._asked_at = time.time()
+                self._say("stopping: saving a checkpoint first; once more to stop at once")
+                (self._folder / STOP).touch()
+                threading.Thread(target=self._end_when_saved, args=(controller,), daemon=True).start()
+            else:
+                ray.kill(controller)
+
+        for number in SIGNALS:
+            signal.signal(number, handle)
+
+    def _end_when_saved(self, controller: Any) -> None:
+        assert self._asked_at is not None
+        while time.time() < self._asked_at + SAVE_SECONDS:
+            recent = [event for event in read_events(self._folder) if event["time"] >= self._asked_at]
+            if any(event["kind"] == "urgent" for event in recent):
+                break
+            time.sleep(0.2)
+        try:
+            ray.get(controller.abort.remote())
+        except RayError:
+            return  # abort ends the controller itself
+
+
+@contextmanager
+def _handlers_put_back() -> Iterator[None]:
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if main:
+            for number, handler in before.items():
+                signal.signal(number, handler)

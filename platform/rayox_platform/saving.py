@@ -1,0 +1,63 @@
+"""When rank 0 writes a checkpoint, and what happens to it: beside the training, told as events, the old ones pruned."""
+
+import time
+from pathlib import Path
+
+from rayox_model.checkpoint import Snapshot, take_snapshot, write_checkpoint
+from rayox_model.checkpoint_folder import prune
+from rayox_model.checkpoint_writer import CheckpointWriter, Written
+from rayox_model.engine import TrainState
+from rayox_platform.events import EventLog
+from rayox_platform.train_job import TrainJob, facts_of
+from rayox_platform.urgency import Urgency
+
+
+class Saver:
+    """Rank 0's: a context manager that ends when the last checkpoint is written, or is known not to be."""
+
+    def __init__(self, job: TrainJob, log: EventLog) -> None:
+        self._job, self._log = job, log
+        self._urgency = Urgency(job.folder)
+        self._writer = CheckpointWriter(self._write, self._tell)
+        self._saved_at = time.monotonic()
+
+    def __enter__(self) -> "Saver":
+        self._urgency.start()
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._urgency.stop()
+        self._writer.__exit__(*failure)
+
+    def after_step(self, state: TrainState, epoch: int) -> None:
+        """Within an epoch: save if it is time, or if this machine or the whole run is about to go."""
+        reason = self._urgency.taken()
+        if reason or self._due(state.step):
+            self.save(state, epoch, {})
+        if reason:
+            self._writer.wait()  # the machine may be gone after the next step
+            self._log.write("urgent", {"text": reason, "step": state.step})
+
+    def save(self, state: TrainState, epoch: int, metrics: dict[str, float]) -> None:
+        """Copy the state now, write it meanwhile; epoch is the number of finished ones."""
+        self._writer.submit(take_snapshot(state, facts_of(self._job, state, epoch, metrics)))
+        self._saved_at = time.monotonic()
+
+    def _due(self, step: int) -> bool:
+        steps, minutes = self._job.checkpoint_every, self._job.checkpoint_minutes
+        by_time = minutes and time.monotonic() - self._saved_at > 60 * minutes
+        return bool((steps and step % steps == 0) or by_time)
+
+    def _write(self, snapshot: Snapshot) -> Path:
+        path = write_checkpoint(self._job.checkpoints, snapshot)
+        prune(self._job.checkpoints, self._job.keep)
+        return path
+
+    def _tell(self, written: Written) -> None:
+        if written.error is None:
+            self._log.write("checkpoint", {"step": written.step, "path": str(written.path), "seconds": written.seconds})
+            return
+        why = written.error.strerror or str(written.error)
+        text = f"the checkpoint of step {written.step} could not be written to {self._job.checkpoints}: {why}"
+        self._log.write("checkpoint_failed", {"step": written.step, "text": text})

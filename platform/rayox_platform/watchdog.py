@@ -1,0 +1,53 @@
+"""A worker that has stopped moving writes down where it stands: the stack of every one of its threads.
+
+The others wait for it in a collective, which ends with an error at the same time-out; Ray Train then starts all of them
+again, so the stacks are what is left to see why.
+"""
+
+import faulthandler
+import os
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+STACKS = "stacks"  # folder in a run's
+SHARE = 0.9  # of the time-out: before the others give up and this process is ended with them
+
+
+class Watchdog:
+    """A context manager; beat it at every step."""
+
+    def __init__(self, folder: Path, rank: int, timeout_seconds: float) -> None:
+        self._path = folder / STACKS / f"rank-{rank}.txt"
+        self._rank = rank
+        self._patience = SHARE * timeout_seconds
+        self._beat = time.monotonic()
+        self._over = Event()
+        self._thread = Thread(target=self._watch, name="rayox-watchdog", daemon=True)
+
+    def __enter__(self) -> "Watchdog":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def beat(self) -> None:
+        self._beat = time.monotonic()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._patience / 20):
+            if time.monotonic() - self._beat > self._patience:
+                self._write()
+                return
+
+    def _write(self) -> None:
+        self._path.parent.mkdir(exist_ok=True)
+        with self._path.open("a") as file:
+            file.write(
+                f"rank {self._rank}, process {os.getpid()} on {os.uname().nodename}: no step for "
+                f"{self._patience:.0f} s at {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
+            )
+            file.flush()
+            faulthandler.dump_traceback(file, all_threads=True)
+            file.write("\n")
