@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.optim import Optimizer
 
 from rayox_model.engine import TrainState
 from rayox_model.errors import ModelError
@@ -144,11 +145,20 @@ def restore(folder: Path, state: TrainState) -> Facts:
     state.ema.module.load_state_dict(ema)
     state.ema.n_averaged.copy_(training["ema_updates"])
     state.optimizer.load_state_dict(training["optimizer"])
+    _lay_out_like_parameters(state.optimizer)
     state.scaler.load_state_dict(training["scaler"])
     state.step = facts.step
     if rng:
         set_rng_states(rng)
     return facts
+
+
+def _lay_out_like_parameters(optimizer: Optimizer) -> None:
+    """Moments in the parameters' memory format: the fused kernels walk through both by address, not by index."""
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def averaged_weights(folder: Path) -> dict[str, Tensor]:

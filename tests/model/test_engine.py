@@ -47,9 +47,9 @@ def toy_batch(seed=0, epoch=0, num_images=4):
     return Batch(images, Targets(boxes, labels, torch.arange(num_images - 1)), epoch)
 
 
-def toy_state(settings, seed=0):
+def toy_state(settings, seed=0, layout=torch.contiguous_format):
     torch.manual_seed(seed)
-    return new_state(YOLOX("nano", len(CLASSES)), settings, CPU)
+    return new_state(YOLOX("nano", len(CLASSES)).to(memory_format=layout), settings, CPU)
 
 
 def facts(step):
@@ -87,17 +87,20 @@ def test_a_batch_without_boxes_trains_objectness():
     assert float(reports[2].losses.objectness) < float(reports[0].losses.objectness)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, precision):
+@pytest.mark.parametrize(
+    ("precision", "layout"),
+    [("fp32", torch.contiguous_format), ("fp32", torch.channels_last), ("fp16", torch.channels_last)],
+)
+def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, precision, layout):
     settings = toy_settings(6, precision, multi_scale=(1, 1))
     batches = [toy_batch(seed) for seed in range(6)]
-    whole = toy_state(settings)
+    whole = toy_state(settings, layout=layout)
     list(train(whole, batches, settings, CPU))
 
-    part = toy_state(settings)
+    part = toy_state(settings, layout=layout)
     list(train(part, batches[:2], settings, CPU))
     folder = save_checkpoint(tmp_path, part, facts(2))
-    resumed = toy_state(settings, seed=99)
+    resumed = toy_state(settings, seed=99, layout=layout)
     assert restore(folder, resumed).step == 2
     list(train(resumed, batches[2:], settings, CPU))
     for name, value in whole.model.state_dict().items():

@@ -7,7 +7,8 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from rayox_model.checkpoint import averaged_weights, newest_checkpoint, read_facts
+from rayox_model.checkpoint import averaged_weights, read_facts
+from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.errors import ConfigError, DataError, ModelError
 from rayox_platform.claim import claimed
 from rayox_platform.config import Config
