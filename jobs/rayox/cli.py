@@ -27,6 +27,7 @@ VERBS = {
     "predict": "Find objects in images.",
     "models": "List and show registered models.",
     "data": "Check, convert, measure and shard data sets.",
+    "gc": "List or remove what nothing refers to in old runs.",
     "config": "Show, check and explain settings.",
 }
 INTERRUPTED = 130

@@ -45,3 +45,17 @@ def claimed(folder: Path) -> Iterator[None]:
         finally:
             if fresh and not any(folder.glob("checkpoints/step-*")):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether a process holds a run's folder just now."""
+    try:
+        file = (folder / LOCK).open("r")
+    except OSError:
+        return False  # never claimed
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

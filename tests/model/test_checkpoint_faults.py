@@ -10,22 +10,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from make_checkpoint import FACTS, golden_state, settings
 
 from rayox_model.checkpoint import FILES, MANIFEST, restore, save_checkpoint, take_snapshot, verify, write_checkpoint
 from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.checkpoint_writer import CheckpointWriter
-from rayox_model.errors import ModelError
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "golden"))
-from dataclasses import replace
-
-from make_checkpoint import FACTS, golden_state, settings
-
 from rayox_model.engine import new_state
+from rayox_model.errors import ModelError
 from rayox_model.yolox import YOLOX
 
 # Saves step 2 beside step 1, drops what is old, and dies by SIGKILL right before its system call number K.

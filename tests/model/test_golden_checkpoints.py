@@ -1,21 +1,18 @@
 """Checkpoints of every released format are read for ever, to the last number."""
 
-import sys
 import tarfile
 from pathlib import Path
 
+import make_checkpoint
 import pytest
 import torch
+from make_checkpoint import FACTS, golden_state, settings
 
 from rayox_model.checkpoint import FORMAT, averaged_weights, read_facts, restore
 from rayox_model.engine import new_state
 from rayox_model.yolox import YOLOX
 
-FOLDER = Path(__file__).parents[1] / "golden"
-sys.path.insert(0, str(FOLDER))
-from make_checkpoint import FACTS, golden_state, settings  # noqa: E402  # the maker's own numbers
-
-ARCHIVES = sorted((FOLDER / "checkpoints").glob("format-*.tar.xz"))
+ARCHIVES = sorted((Path(make_checkpoint.__file__).parent / "checkpoints").glob("format-*.tar.xz"))
 
 
 def test_every_format_up_to_the_present_one_is_kept():

@@ -2,12 +2,12 @@
 
 import json
 import pickle
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from object_store import Door, make_bucket, moto_store, point_to, store
 
 from rayox_model.errors import ConfigError, DataError
 from rayox_platform.data import retry
@@ -15,9 +15,6 @@ from rayox_platform.data.fingerprint import fingerprint
 from rayox_platform.data.folders import LocalFolder, Stamp, open_folder
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.data.retry import ATTEMPTS, retried
-
-sys.path.insert(0, str(Path(__file__).parent))
-from object_store import Door, make_bucket, moto_store, point_to, store
 
 ANNOTATIONS = "s3://bucket/coco/val.json"
 IMAGES = "s3://bucket/coco/images"

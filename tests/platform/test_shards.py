@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from object_store import make_bucket, moto_store, point_to
 
 from rayox_model.augment.sample import make_sample
 from rayox_model.augment.settings import Augment
@@ -24,9 +24,6 @@ from rayox_platform.data.shard_check import verify_shards
 from rayox_platform.data.shard_writer import GROUP_IMAGES, write_shards
 from rayox_platform.data.shards import read_manifest
 from rayox_platform.data.source import ImageSource
-
-sys.path.insert(0, str(Path(__file__).parent))
-from object_store import make_bucket, moto_store, point_to
 
 SHARD_BYTES = 2_000_000  # small, for several of them
 

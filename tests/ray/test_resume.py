@@ -12,13 +12,15 @@ import pytest
 import torch
 
 from rayox_model.checkpoint import averaged_weights
+from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_platform.config import Config, load_config
+from rayox_platform.events import read_events
 from rayox_platform.prepare import prepare
 from rayox_platform.record import recorded
 from rayox_platform.run import check_capacity, run_training
 from rayox_platform.tracking import connect
 
-pytestmark = [pytest.mark.ray, pytest.mark.faults]
+pytestmark = pytest.mark.ray
 
 RECIPE = """
 image_size: 64
@@ -78,6 +80,7 @@ def alive_below(pid: int) -> list[int]:
     return sorted(below - {pid})
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_a_killed_driver_leaves_no_process_and_resume_auto_ends_with_the_same_weights(cluster, toy_data, tmp_path):
     (tmp_path / "toy.yaml").write_text(RECIPE.format(data=toy_data, epochs=EPOCHS))
@@ -102,6 +105,32 @@ def test_a_killed_driver_leaves_no_process_and_resume_auto_ends_with_the_same_we
     assert not [pid for pid in started if (Path("/proc") / str(pid)).exists()]
 
     assert_equal_to_uninterrupted(tmp_path, Path(result["checkpoint"]))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.faults)])
+def test_asked_to_stop_it_saves_says_how_to_go_on_and_leaves_no_process(toy_data, tmp_path, number):
+    (tmp_path / "toy.yaml").write_text(
+        RECIPE.format(data=toy_data, epochs=400).replace("every_steps: 2", "every_steps: 0")
+    )
+    process = start(tmp_path, "--name", "stopped", "--json")
+    run = tmp_path / ".rayox" / "runs" / "stopped"
+
+    def events(kind):
+        return [event for event in read_events(run) if event["kind"] == kind]
+
+    wait_for(lambda: [event for event in events("progress") if event["step"] % 3], process)
+    started = alive_below(process.pid)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 130, err
+    assert json.loads(out.splitlines()[-1])["error"]["code"] == "interrupted"
+    assert "saving a checkpoint first" in err
+    assert "--resume stopped" in err
+    (urgent,) = events("urgent")
+    assert newest_checkpoint(run / "checkpoints").name == f"step-{urgent['step']:08d}"
+    assert not (run / "stop").exists()
+    assert not [pid for pid in started if (Path("/proc") / str(pid)).exists()]
 
 
 def assert_equal_to_uninterrupted(folder: Path, checkpoint: Path) -> None:

@@ -4,66 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from mlflow import MlflowClient
+from toy_runs import assert_same_weights, toy_config, train
 
-from rayox_model.checkpoint import averaged_weights, read_facts
+from rayox_model.checkpoint import read_facts
 from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.errors import ConfigError, DataError, ModelError
-from rayox_platform.claim import claimed
-from rayox_platform.config import Config
-from rayox_platform.drill import Fault, Kill
+from rayox_platform.drill import Kill
 from rayox_platform.models import local_model, open_detector
 from rayox_platform.prepare import prepare
-from rayox_platform.record import recorded
 from rayox_platform.registry import versions
-from rayox_platform.run import Finished, check_capacity, run_training
-from rayox_platform.state import state_folder
 from rayox_platform.tracking import connect
 
 pytestmark = pytest.mark.ray
-
-
-def toy_config(toy_data: Path, storage: Path, name: str, images: Path | None = None) -> Config:
-    split = {"images": str(images or toy_data / "images")}
-    return Config.model_validate(
-        {
-            "name": name,
-            "storage": str(storage),
-            "image_size": 64,
-            "data": {
-                "train": split | {"annotations": str(toy_data / "train.json")},
-                "val": split | {"annotations": str(toy_data / "val.json")},
-                "lanes": 4,
-            },
-            "model": {"size": "nano"},
-            "augment": {"mosaic_scale": [0.5, 1.5], "mixup_prob": 0.0},
-            "train": {
-                "epochs": 3,
-                "batch_size": 8,
-                "workers": 2,
-                "closing_epochs": 1,
-                "warmup_epochs": 1,
-                "multi_scale": 0,
-                "optimizer": "adamw",
-                "learning_rate": 1e-4,
-                "precision": "fp32",
-            },
-        }
-    )
-
-
-def train(config: Config, show, faults: tuple[Fault, ...] = (), resume: bool = False) -> Finished:
-    prepared = prepare(config, resume=resume)
-    store = connect(None, state_folder(), config.tracking.experiment)
-    with claimed(prepared.folder), recorded(prepared, store, show) as record:
-        return run_training(prepared, check_capacity(prepared), record, faults)
-
-
-def assert_same_weights(one: Finished, other: Finished) -> None:
-    mine, others = (averaged_weights(Path(run.checkpoint)) for run in (one, other))
-    assert mine.keys() == others.keys()
-    assert all(torch.equal(mine[name], others[name]) for name in mine)
 
 
 @pytest.fixture(scope="module")

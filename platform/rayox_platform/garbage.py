@@ -1,0 +1,72 @@
+"""What lies in the runs folder and nothing refers to any more: found first, removed only when asked for."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rayox_model.checkpoint import DRAFT, verify
+from rayox_model.checkpoint_folder import best_checkpoint, newest_checkpoint
+from rayox_model.errors import ModelError
+from rayox_platform.claim import is_claimed
+from rayox_platform.prepare import RESULT
+
+RAY_FOLDER = "ray"  # Ray Train's own notes of a run, of which rayox reads none
+
+
+@dataclass(frozen=True)
+class Garbage:
+    path: Path
+    why: str
+    num_bytes: int
+
+
+def find_garbage(runs: Path) -> list[Garbage]:
+    """Of every run that no process is training just now."""
+    found = []
+    for run in sorted(path for path in runs.glob("*") if path.is_dir()):
+        if not is_claimed(run):
+            found += [Garbage(path, why, size_of(path)) for path, why in _of_run(run)]
+    return found
+
+
+def remove(found: list[Garbage]) -> None:
+    for one in found:
+        shutil.rmtree(one.path)
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _of_run(run: Path) -> Iterator[tuple[Path, str]]:
+    checkpoints = run / "checkpoints"
+    newest = newest_checkpoint(checkpoints)
+    result = run / RESULT
+    if newest is None and not result.exists():
+        yield run, "a run without a checkpoint: it ended before its first step"
+        return
+    for draft in checkpoints.glob(f"{DRAFT}*"):
+        yield draft, "a checkpoint that a crash cut off"
+    kept = {newest, best_checkpoint(checkpoints)} | (_named_by(result) if result.exists() else set())
+    for folder in sorted(checkpoints.glob("step-*")):
+        if not _is_whole(folder):
+            yield folder, "a damaged checkpoint, which nothing would load"
+        elif result.exists() and folder not in kept:
+            yield folder, "a checkpoint of a finished run, neither its last nor its best"
+    if result.exists() and (run / RAY_FOLDER).exists():
+        yield run / RAY_FOLDER, "Ray's notes of a finished run"
+
+
+def _named_by(result: Path) -> set[Path | None]:
+    content = json.loads(result.read_text())
+    return {Path(content["checkpoint"]), Path(content["best_checkpoint"])}
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify(folder)
+    except ModelError:
+        return False
+    return True

@@ -1,0 +1,109 @@
+"""An elastic run on a local cluster of three nodes: one is killed in the middle of an epoch, later one joins."""
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from toy_runs import starts, toy_config, train
+
+from rayox_platform.events import read_events
+
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
+NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
+SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S": "30",
+    "RAY_worker_niceness": "0",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "OMP_NUM_THREADS": "1",
+}
+EVERY_STEPS = 5
+
+
+@contextmanager
+def three_nodes() -> Iterator[Cluster]:
+    """Three raylets on this machine; ended, and the note of them removed, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
+    head = NODE | {"include_dashboard": False, "_temp_dir": str(folder)}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(2):
+            cluster.add_node(**NODE)
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+        (folder / "ray_current_cluster").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.2)
+
+
+@pytest.mark.timeout(900)
+def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path, monkeypatch):
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+    config = toy_config(
+        toy_data,
+        tmp_path,
+        "elastic",
+        every_steps=EVERY_STEPS,
+        workers=[1, 3],
+        lanes=6,
+        batch_size=6,
+        epochs=int(os.environ.get("RAYOX_TEST_EPOCHS", "700")),
+        evaluate_every=1000,
+        resize_seconds=15,
+    )
+    run = tmp_path / "elastic"
+    killed_at = 0.0
+
+    def steps() -> int:
+        done = [event["step"] for event in read_events(run) if event["kind"] in ("progress", "epoch")]
+        return max(done, default=0)
+
+    def disturb(cluster: Cluster) -> None:
+        nonlocal killed_at
+        wait_for(lambda: steps() >= 20, 200)
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        killed_at = time.time()
+        wait_for(lambda: len(starts(run)) > 1, 200)
+        before = steps()
+        wait_for(lambda: steps() >= before + 20, 200)
+        cluster.add_node(**NODE)
+        wait_for(lambda: starts(run)[-1]["workers"] == 3, 300)
+
+    with three_nodes() as cluster:
+        disturber = threading.Thread(target=disturb, args=(cluster,), daemon=True)
+        disturber.start()
+        finished = train(config, lambda event: None)
+        disturber.join()
+    began = starts(run)
+    events = read_events(run)
+    last = max(e["step"] for e in events if e["kind"] in ("progress", "epoch") and e["time"] < killed_at)
+    first = next(e for e in events if e["kind"] == "progress" and e["time"] > began[1]["time"])
+    print(f"workers {[event['workers'] for event in began]}, started at steps {[event['step'] for event in began]}")
+    repeated, seconds = last - began[1]["step"], first["time"] - killed_at
+    print(f"node killed after step {last}: {repeated} steps repeated, the next step {seconds:.1f} s later")
+    assert [event["workers"] for event in began][:2] == [3, 2]
+    assert began[-1]["workers"] == 3
+    assert repeated <= EVERY_STEPS
+    assert finished.steps == 4 * config.train.epochs

@@ -1,0 +1,145 @@
+"""A run survives any single fault and ends as if there had been none: killed, hung, stopped, its disk refused.
+
+Two seeded points of each are part of every test run; all of them are swept by `make faults`.
+"""
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from toy_runs import assert_same_weights, starts, toy_config, train
+
+from rayox_platform.drill import Hang, Kill
+
+pytestmark = pytest.mark.ray
+STEPS = 9
+
+
+@pytest.fixture(scope="module")
+def whole(cluster, toy_data, tmp_path_factory):
+    """The undisturbed run, with a checkpoint every second step."""
+    folder = tmp_path_factory.mktemp("faults")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAYOX_STATE", str(folder / "state"))
+        yield folder, train(toy_config(toy_data, folder, "whole", every_steps=2), lambda event: None)
+
+
+def faulty(whole, toy_data, name, faults=(), show=lambda event: None, **settings):
+    folder, undisturbed = whole
+    config = toy_config(toy_data, folder, name, every_steps=2, **settings)
+    finished = train(config, show, faults)
+    assert finished.steps == STEPS
+    assert_same_weights(finished, undisturbed)
+    assert finished.metrics == undisturbed.metrics
+    return folder / name
+
+
+def test_a_killed_and_a_hung_worker_change_nothing(whole, toy_data):
+    """One run: a rank dies at a seeded step, later another one stops moving; every rank's stack is kept."""
+    draw = random.Random(2)
+    kill, hang = Kill(draw.randrange(2), draw.randrange(1, 5)), Hang(draw.randrange(2), draw.randrange(6, STEPS), 900)
+    run = faulty(whole, toy_data, "killed-and-hung", (kill, hang), timeout_seconds=20)
+    assert len(starts(run)) == 3
+    stacks = sorted((run / "stacks").iterdir())
+    assert [path.name for path in stacks] == ["rank-0.txt", "rank-1.txt"]
+    assert f"rank {hang.rank}" in stacks[hang.rank].read_text()
+    assert "in strike" in stacks[hang.rank].read_text(), "where it hung"
+    assert "in backward" in stacks[1 - hang.rank].read_text() or "allreduce" in stacks[1 - hang.rank].read_text()
+
+
+class KilledWhileWriting(threading.Thread):
+    """SIGKILL of rank 0 as soon as a checkpoint of its is half on the disk: files there, no manifest yet."""
+
+    def __init__(self, run: Path, after_step: int) -> None:
+        super().__init__(daemon=True)
+        self.run_folder, self.after_step = run, after_step
+        self.struck: list[str] = []
+
+    def run(self) -> None:
+        while True:
+            for draft in self.run_folder.glob("checkpoints/.draft-*"):
+                if (draft / "ema.safetensors").exists() and not (draft / "manifest.json").exists():
+                    last = starts(self.run_folder)
+                    if last and self._past(self.after_step):
+                        os.kill(last[-1]["pid"], signal.SIGKILL)
+                        self.struck = sorted(path.name for path in draft.iterdir())
+                        return
+            time.sleep(0.0002)
+
+    def _past(self, step: int) -> bool:
+        names = [path.name for path in self.run_folder.glob("checkpoints/step-*")]
+        return bool(names) and int(max(names)[5:]) >= step
+
+
+def test_killed_between_the_files_and_the_manifest_of_a_checkpoint(whole, toy_data):
+    folder, _ = whole
+    killer = KilledWhileWriting(folder / "half", random.Random(3).randrange(2, 5))
+    killer.start()
+    run = faulty(whole, toy_data, "half")
+    assert killer.struck, "no checkpoint was ever half written"
+    assert len(starts(run)) == 2
+    assert not list(run.glob("checkpoints/.draft-*"))
+
+
+def test_a_disk_that_refuses_is_named_and_training_goes_on(whole, toy_data):
+    """The run's checkpoints lie on a file system of 24 MB, which one of them fills up to the last half."""
+    folder, _ = whole
+    run = folder / "full"
+    (run / "checkpoints").mkdir(parents=True)
+    if os.system(f"mount -t tmpfs -o size=24m tmpfs '{run / 'checkpoints'}' 2>/dev/null"):
+        pytest.skip("needs the right to mount a small file system")
+    events = []
+    try:
+        finished = train(toy_config(toy_data, folder, "full", every_steps=2), events.append)
+        failed = [event["text"] for event in events if event["kind"] == "checkpoint_failed"]
+        assert failed
+        assert "No space left on device" in failed[0]
+        assert str(run / "checkpoints") in failed[0]
+        assert finished.steps == STEPS
+    finally:
+        os.system(f"umount '{run / 'checkpoints'}'")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+def test_killed_after_every_single_step(whole, toy_data):
+    """One run in which each step is the last of one rank once: nine deaths, one after the other."""
+    deaths = tuple(Kill(step % 2, step) for step in range(1, STEPS + 1))
+    run = faulty(whole, toy_data, "every-step", deaths, max_failures=len(deaths))
+    print(f"started at steps {[event['step'] for event in starts(run)]}")
+    assert len(starts(run)) == 1 + len(deaths)
+
+
+class KilledAtRandom(threading.Thread):
+    """SIGKILL of rank 0 a random time after each of its starts, to the microsecond."""
+
+    def __init__(self, run: Path, deaths: int, longest_seconds: float) -> None:
+        super().__init__(daemon=True)
+        self.run_folder, self.deaths = run, deaths
+        draw = random.Random(7)
+        self.delays = [draw.uniform(0, longest_seconds) for _ in range(deaths)]
+
+    def run(self) -> None:
+        for number, delay in enumerate(self.delays):
+            while len(found := starts(self.run_folder)) <= number:
+                time.sleep(0.01)
+            time.sleep(delay)
+            try:
+                os.kill(found[number]["pid"], signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+def test_killed_at_random_microseconds(whole, toy_data):
+    folder, _ = whole
+    killer = KilledAtRandom(folder / "random", deaths=8, longest_seconds=6.0)
+    killer.start()
+    run = faulty(whole, toy_data, "random", max_failures=killer.deaths)
+    print(f"killed after {[round(delay, 6) for delay in killer.delays]} s; {[e['step'] for e in starts(run)]}")
+    assert len(starts(run)) > 2

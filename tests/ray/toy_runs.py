@@ -1,0 +1,81 @@
+"""Trainings of the toy data set by two workers, as the tests here start and compare them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rayox_model.checkpoint import averaged_weights
+from rayox_platform.claim import claimed
+from rayox_platform.config import Config
+from rayox_platform.drill import Fault
+from rayox_platform.events import read_events
+from rayox_platform.prepare import prepare
+from rayox_platform.record import recorded
+from rayox_platform.run import Finished, check_capacity, run_training
+from rayox_platform.state import state_folder
+from rayox_platform.tracking import connect
+
+
+def toy_config(
+    toy_data: Path,
+    storage: Path,
+    name: str,
+    images: Path | None = None,
+    every_steps: int = 0,
+    lanes: int = 4,
+    **train: Any,
+) -> Config:
+    """Nine steps of nano at 64 pixels; train is laid over the section of that name."""
+    split = {"images": str(images or toy_data / "images")}
+    section = {
+        "epochs": 3,
+        "batch_size": 8,
+        "workers": 2,
+        "closing_epochs": 1,
+        "warmup_epochs": 1,
+        "multi_scale": 0,
+        "optimizer": "adamw",
+        "learning_rate": 1e-4,
+        "precision": "fp32",
+    }
+    return Config.model_validate(
+        {
+            "name": name,
+            "storage": str(storage),
+            "image_size": 64,
+            "data": {
+                "train": split | {"annotations": str(toy_data / "train.json")},
+                "val": split | {"annotations": str(toy_data / "val.json")},
+                "lanes": lanes,
+            },
+            "model": {"size": "nano"},
+            "augment": {"mosaic_scale": [0.5, 1.5], "mixup_prob": 0.0},
+            "train": section | train,
+            "checkpoint": {"every_steps": every_steps},
+        }
+    )
+
+
+def train(
+    config: Config,
+    show: Callable[[Mapping[str, Any]], None],
+    faults: tuple[Fault, ...] = (),
+    resume: bool = False,
+) -> Finished:
+    prepared = prepare(config, resume=resume)
+    store = connect(None, state_folder(), config.tracking.experiment)
+    with claimed(prepared.folder), recorded(prepared, store, show) as record:
+        return run_training(prepared, check_capacity(prepared), record, faults)
+
+
+def starts(run: Path) -> list[dict[str, Any]]:
+    """The events of a run that tell of its workers' starts."""
+    return [event for event in read_events(run) if event["kind"] == "start"]
+
+
+def assert_same_weights(one: Finished, other: Finished) -> None:
+    mine, others = (averaged_weights(Path(run.checkpoint)) for run in (one, other))
+    assert mine.keys() == others.keys()
+    assert all(torch.equal(mine[name], others[name]) for name in mine)
