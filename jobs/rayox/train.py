@@ -52,6 +52,12 @@ class TrainResult:
     metavar="auto|RUN",
     help="Go on with a run (auto: the recipe's last) from its newest checkpoint, with the settings it began with.",
 )
+@click.option(
+    "--extend",
+    type=click.IntRange(min=1),
+    metavar="EPOCHS",
+    help="Train a finished or stopped run for so many epochs more than it was to have; without --resume, the last one.",
+)
 @click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
 @click.option("--dry-run", is_flag=True, help="Check settings, model and data, and stop before anything starts.")
 @json_option
@@ -60,6 +66,7 @@ def command(
     overrides: tuple[str, ...],
     name: str | None,
     resume: str | None,
+    extend: int | None,
     address: str | None,
     dry_run: bool,
     as_json: bool,
@@ -70,7 +77,8 @@ def command(
     """
     console = Console(as_json)
     loaded = load_recipe(recipe, [*overrides, *([f"name={name}"] if name else [])])
-    result = train(loaded, console, resume=resume, address=address, dry_run=dry_run)
+    resume = resume or ("auto" if extend else None)
+    result = train(loaded, console, resume=resume, extend=extend or 0, address=address, dry_run=dry_run)
     if result is None:
         console.text("settings, model and data are in order; nothing was started (--dry-run)")
         console.result({"ok": True})
@@ -83,6 +91,7 @@ def train(
     console: Console,
     *,
     resume: str | None = None,
+    extend: int = 0,
     address: str | None = None,
     dry_run: bool = False,
 ) -> TrainResult | None:
@@ -92,10 +101,10 @@ def train(
         loaded.require("data.train.annotations", "data.val.annotations")
     from rayox_platform.prepare import prepare
 
-    config = _run_config(loaded, resume)
+    config = _run_config(loaded, resume, extend)
     imported = time.perf_counter()
     with progress_of("drawing the data set") as drawing:
-        prepared = prepare(config, resume=resume is not None, drawing=drawing)
+        prepared = prepare(config, resume=resume is not None, extend=extend > 0, drawing=drawing)
     if dry_run:
         return None
     _say_what_starts(prepared, console)
@@ -138,7 +147,7 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
                 return finished
 
 
-def _run_config(loaded: LoadedConfig, resume: str | None) -> Config:
+def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config:
     """The run's settings: as given, under a name of its own; or of a resumed run, those it began with."""
     from rayox_platform.prepare import runs_folder
     from rayox_platform.resume import last_run, resumed_config
@@ -149,10 +158,12 @@ def _run_config(loaded: LoadedConfig, resume: str | None) -> Config:
         return Config.model_validate(config.model_dump() | {"name": name})
     folder = runs_folder(config)
     last = resume == "auto" and not named
-    run = last_run(folder, config.name) if last else config.name if resume == "auto" else resume
+    run = (
+        last_run(folder, config.name, finished_too=extend > 0) if last else config.name if resume == "auto" else resume
+    )
     values = leaves(config.model_dump(mode="json"), settings())
     given = {key: value for key, value in values if loaded.origins[key].rank == Rank.COMMAND_LINE}
-    return resumed_config(folder / run, given)
+    return resumed_config(folder / run, given, extend)
 
 
 def _say_what_starts(prepared: "Prepared", console: Console) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from rayox_model.checkpoint import read_facts
 from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.errors import ConfigError, DataError
 from rayox_model.plan import StreamPlan
@@ -33,21 +34,26 @@ class Prepared:
     network: YOLOX
     transferred: Transfer | None
     resumed: bool
+    extended: bool = False  # resumed for more epochs than it began with
 
 
 def runs_folder(config: Config) -> Path:
     return Path(config.storage).expanduser().absolute() if config.storage else state_folder() / "runs"
 
 
-def prepare(config: Config, *, resume: bool, drawing: Callable[[int, int], None] | None = None) -> Prepared:
+def prepare(
+    config: Config, *, resume: bool, extend: bool = False, drawing: Callable[[int, int], None] | None = None
+) -> Prepared:
     """Check a training in the order settings, model, data. Raises a RayoxError of what is wrong.
+
+    A run that is finished is taken again only to be extended.
 
     drawing is told (done, total) while the embedded data set is drawn.
     """
     _check_text("name", config.name, "/\0'\"`")
     _check_text("tracking.model", config.tracking.model, "/:'\"`")
     folder = runs_folder(config) / config.name
-    _check_name(folder, resume)
+    _check_name(folder, resume, extend)
     init = None if resume else config.model.init  # a resumed run has its weights in its checkpoints
     if init:
         new_model(config.model.size, ("any",), init, config.train.seed)
@@ -62,7 +68,9 @@ def prepare(config: Config, *, resume: bool, drawing: Callable[[int, int], None]
         )
     network, transferred = new_model(config.model.size, train.classes, init, config.train.seed)
     plan = stream_plan(config, len(train))
-    return Prepared(config, folder, plan, train_images, val_images, network, transferred, resume)
+    if resume:
+        _check_same_stream(folder / "checkpoints", plan)
+    return Prepared(config, folder, plan, train_images, val_images, network, transferred, resume, extend)
 
 
 def _check_text(key: str, text: str, forbidden: str) -> None:
@@ -72,7 +80,7 @@ def _check_text(key: str, text: str, forbidden: str) -> None:
         raise ConfigError(f"{key}: {text!r} cannot be a name{f' ({found!r} in it)' if found else ''}", HINT)
 
 
-def _check_name(folder: Path, resume: bool) -> None:
+def _check_name(folder: Path, resume: bool, extend: bool) -> None:
     exists = newest_checkpoint(folder / "checkpoints") is not None
     if exists and not resume:
         raise ConfigError(
@@ -81,5 +89,20 @@ def _check_name(folder: Path, resume: bool) -> None:
         )
     if resume and not exists:
         raise ConfigError(f"--resume {folder.name}: no checkpoint of such a run in {folder.parent}", "check the name")
-    if (folder / RESULT).exists():
+    if (folder / RESULT).exists() and not extend:
         raise ConfigError(f"--resume {folder.name}: this run is finished", "start a new one under another --name")
+
+
+def _check_same_stream(checkpoints: Path, plan: StreamPlan) -> None:
+    """Raises DataError when the stream of a run would not go on as it began: other images, or another rayox."""
+    checkpoint = newest_checkpoint(checkpoints)
+    facts = read_facts(checkpoint) if checkpoint else None
+    if facts is None or not facts.stream:  # a checkpoint of format 1 does not say
+        return
+    now = plan.position(facts.step)
+    other = [f"{key} was {value} and is {now.get(key)}" for key, value in facts.stream.items() if now.get(key) != value]
+    if other:
+        raise DataError(
+            f"the training stream of {checkpoints.parent.name} cannot go on where it stopped: {', '.join(other)}",
+            "bring back the annotations it began with and the same rayox, or start a new run under another --name",
+        )

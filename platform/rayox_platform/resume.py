@@ -29,27 +29,30 @@ CHANGEABLE = frozenset(
 )
 
 
-def last_run(folder: Path, recipe: str) -> str:
-    """The youngest unfinished run of a recipe. Raises ConfigError when there is none."""
-    runs = [run for run in folder.glob(f"{recipe}-*") if not (run / RESULT).exists()]
+def last_run(folder: Path, recipe: str, finished_too: bool = False) -> str:
+    """The youngest unfinished run of a recipe, or the youngest at all. Raises ConfigError when there is none."""
+    runs = [run for run in folder.glob(f"{recipe}-*") if finished_too or not (run / RESULT).exists()]
     runs = [run for run in runs if newest_checkpoint(run / "checkpoints")]
     if not runs:
-        raise ConfigError(
-            f"--resume auto: no unfinished run of {recipe} in {folder}", "leave --resume out to start one"
-        )
+        kind = "run" if finished_too else "unfinished run"
+        raise ConfigError(f"--resume auto: no {kind} of {recipe} in {folder}", "leave --resume out to start one")
     return max(runs, key=lambda run: run.stat().st_mtime).name
 
 
-def resumed_config(folder: Path, given: Mapping[str, Any]) -> Config:
+def resumed_config(folder: Path, given: Mapping[str, Any], extend: int = 0) -> Config:
     """The settings a run began with, with those of `given` (by dotted key) that may change laid over them.
 
-    Raises ConfigError for a run that is not there, and for settings that would make it another run.
+    extend is added to its epochs. Raises ConfigError for a run that is not there, or is finished and not extended, and
+    for settings that would make it another run.
     """
     checkpoint = newest_checkpoint(folder / "checkpoints")
     if checkpoint is None:
         raise ConfigError(f"--resume {folder.name}: no checkpoint of such a run in {folder.parent}", "check the name")
-    if (folder / RESULT).exists():
-        raise ConfigError(f"--resume {folder.name}: this run is finished", "start a new one under another --name")
+    if (folder / RESULT).exists() and not extend:
+        raise ConfigError(
+            f"--resume {folder.name}: this run is finished",
+            "train it further with --extend EPOCHS, or start a new one under another --name",
+        )
     began = Config.model_validate(read_facts(checkpoint).config)
     values = dict(leaves(began.model_dump(mode="json"), settings()))
     other = [key for key, value in given.items() if key not in CHANGEABLE and values[key] != value]
@@ -66,4 +69,5 @@ def resumed_config(folder: Path, given: Mapping[str, Any]) -> Config:
         for name in sections:
             section = section[name]
         section[last] = given[key]
+    tree["train"]["epochs"] += extend
     return Config.model_validate(tree | {"name": folder.name})

@@ -18,7 +18,7 @@ from rayox_platform.prepare import RESULT, Prepared
 from rayox_platform.record import Record
 from rayox_platform.registry import register
 from rayox_platform.settings import block_bytes, engine_settings, evaluation_settings
-from rayox_platform.train_job import TrainJob, start_run
+from rayox_platform.train_job import TrainJob, extend_run, newest, start_run
 from rayox_platform.training import fit
 
 PICTURES = "predictions"
@@ -62,9 +62,14 @@ def run_training(prepared: Prepared, given: Capacity, record: Record, faults: tu
     job = _job(prepared, "cuda" if given.gpu else "cpu", faults)
     if not prepared.resumed:
         start_run(job, prepared.network)
+    if prepared.extended:
+        extend_run(job, prepared.network)
+        (prepared.folder / RESULT).unlink(missing_ok=True)
     record.handle({"kind": "stage", "text": f"starting {given}"})
-    with Follower(prepared.folder, record.handle):
-        checkpoint = fit(job, given, lambda text: record.handle({"kind": "note", "text": text}))
+    checkpoint, step = newest(job)
+    if step < job.plan.num_steps:  # else an earlier driver died after the last step
+        with Follower(prepared.folder, record.handle):
+            checkpoint = fit(job, given, lambda text: record.handle({"kind": "note", "text": text}))
     return _finish(prepared, record, checkpoint, called)
 
 

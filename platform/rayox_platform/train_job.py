@@ -5,14 +5,14 @@ worker loads it, whether the run is new (step 0 is a checkpoint too), restarted 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rayox_model.augment.settings import Augment
-from rayox_model.checkpoint import Facts, save_checkpoint
+from rayox_model.checkpoint import Facts, restore, save_checkpoint
 from rayox_model.checkpoint_folder import newest_checkpoint, step_of
 from rayox_model.engine import EngineSettings, TrainState, new_state
 from rayox_model.errors import ModelError
@@ -56,6 +56,18 @@ def start_run(job: TrainJob, model: YOLOX) -> Path:
     job.checkpoints.mkdir(parents=True, exist_ok=True)
     state = new_state(model, job.engine, torch.device("cpu"))
     return save_checkpoint(job.checkpoints, state, facts_of(job, state, epoch=0, metrics={}))
+
+
+def extend_run(job: TrainJob, network: YOLOX) -> None:
+    """Write the settings of a longer run into the newest checkpoint, which is then that of an unfinished run.
+
+    All that is derived from the number of epochs is the longer run's from here on: learning rate, closing epochs, the
+    ramp of the average. network is only a place for the weights.
+    """
+    folder, _ = newest(job)
+    state = new_state(network, job.engine, torch.device("cpu"))
+    facts = restore(folder, state)
+    save_checkpoint(job.checkpoints, state, replace(facts, config=job.config, stream=job.plan.position(facts.step)))
 
 
 def newest(job: TrainJob, tell: Callable[[str], None] = lambda reason: None) -> tuple[Path, int]:

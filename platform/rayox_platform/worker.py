@@ -41,6 +41,8 @@ def run_worker(setup: dict[str, Any]) -> None:
     log = EventLog(job.folder) if rank == 0 else None
     folder = _agreed_checkpoint(job, log)
     start = step_of(folder)
+    if start >= job.plan.num_steps:  # a rank died after the last checkpoint was there
+        return
     model = YOLOX(job.model_size, len(job.classes)).to(device)
     model.to(memory_format=torch.channels_last)  # 1.3 to 1.5 times the speed of rows of channels on a CPU
     state = new_state(model, job.engine, device)
