@@ -26,7 +26,7 @@ def three_nodes() -> Iterator[None]:
     """Three raylets on this machine, each of one CPU; ended, and the note of them removed, whatever happens."""
     folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
     node = {"num_cpus": 1, "object_store_memory": 300 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node | {"_temp_dir": str(folder)})
+    cluster = Cluster(initialize_head=True, head_node_args=node | {"temp_dir": str(folder)})
     try:
         for _ in range(2):
             cluster.add_node(num_cpus=1, object_store_memory=300 * 2**20)

@@ -35,7 +35,7 @@ EVERY_STEPS = 5
 def three_nodes() -> Iterator[Cluster]:
     """Three raylets on this machine; ended, and the note of them removed, whatever happens."""
     folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
-    head = NODE | {"include_dashboard": False, "_temp_dir": str(folder)}
+    head = NODE | {"include_dashboard": False, "temp_dir": str(folder)}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(2):
