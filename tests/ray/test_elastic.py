@@ -1,17 +1,12 @@
 """An elastic run on a local cluster of three nodes: one is killed in the middle of an epoch, later one joins."""
 
 import os
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-import ray
 from ray.cluster_utils import Cluster
+from small_cluster import three_nodes
 from toy_runs import starts, toy_config, train
 
 from rayox_platform.events import read_events
@@ -29,24 +24,6 @@ SETTINGS = {
     "OMP_NUM_THREADS": "1",
 }
 EVERY_STEPS = 5
-
-
-@contextmanager
-def three_nodes() -> Iterator[Cluster]:
-    """Three raylets on this machine; ended, and the note of them removed, whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
-    head = NODE | {"include_dashboard": False, "temp_dir": str(folder)}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for _ in range(2):
-            cluster.add_node(**NODE)
-        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-        (folder / "ray_current_cluster").unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_for(condition, seconds):
@@ -91,7 +68,7 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
         cluster.add_node(**NODE)
         wait_for(lambda: starts(run)[-1]["workers"] == 3, 300)
 
-    with three_nodes() as cluster:
+    with three_nodes(**NODE) as cluster:
         disturber = threading.Thread(target=disturb, args=(cluster,), daemon=True)
         disturber.start()
         finished = train(config, lambda event: None)
