@@ -8,7 +8,7 @@ from rayox_model.checkpoint import newest_checkpoint, read_facts
 from rayox_model.errors import ConfigError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
-from rayox_platform.prepare import RESULT
+from rayox_platform.state import RESULT
 
 # What may differ from the settings a run began with: nothing that decides its weights.
 CHANGEABLE = frozenset(
@@ -21,6 +21,10 @@ CHANGEABLE = frozenset(
         "checkpoint.every_steps",
         "checkpoint.keep",
         "eval.batch_size",
+        "tracking.flush_seconds",
+        "tracking.step_seconds",
+        "notify.url",
+        "notify.command",
     )
 )
 

@@ -18,6 +18,7 @@ from rayox_model.quarantine import Replacement, check_broken
 from rayox_model.yolox import YOLOX
 from rayox_platform.distributed import check_equal_weights, evaluate_together, gathered
 from rayox_platform.events import EventLog
+from rayox_platform.gauges import RunGauges
 from rayox_platform.meter import Meter
 from rayox_platform.stream import rank_batches
 from rayox_platform.train_job import TrainJob, facts_of, newest
@@ -41,12 +42,13 @@ def run_worker(setup: dict[str, Any]) -> None:
     replica = _replica(state.model, world_size, device)
 
     shard = ray.train.get_dataset_shard("train")
-    log = EventLog(job.folder) if rank == 0 else None
+    log = EventLog(job.folder, RunGauges(job.folder).take) if rank == 0 else None
     broken = BrokenImages(job)
     plan = replace(job.plan, start_step=start)
     batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)
     if log:
-        log.write("start", _start(start, world_size, began, folder.stat().st_mtime))
+        length = {"num_steps": job.plan.num_steps, "epochs": job.plan.epochs}
+        log.write("start", _start(start, world_size, began, folder.stat().st_mtime) | length)
     meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
     first = True
     for report in train(state, batches, job.engine, device, replica):

@@ -1,0 +1,281 @@
+"""A tracking server that dies: training goes on at its pace, and afterwards nothing is missing or double."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from mlflow_server import MlflowServer
+
+from rayox_model.errors import TrackingError
+from rayox_platform.config.tree import Tracking as TrackingSettings
+from rayox_platform.entries import DatasetUse, Pictures, Points, Status, Tags, TextFile
+from rayox_platform.record import Record
+from rayox_platform.sender import POINTS_AT_ONCE, _batch, sending
+from rayox_platform.spool import Line, num_unsent
+from rayox_platform.sync import sync_run
+from rayox_platform.tracking import connect, open_run
+
+CURVES = ("loss_total", "loss_iou", "images_per_second", "AP")
+EVERY = 1.0  # seconds of the events' clock between two points by step
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = MlflowServer(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def run(server, tmp_path, request):
+    """A run on the server, and a folder for it."""
+    store = connect(server.uri, tmp_path / "state", "rayox")
+    folder = tmp_path / "runs" / request.node.name.replace("[", "-").replace("]", "")
+    return open_run(store, folder.name, {"a": "1"}, {}), folder
+
+
+def progress(step: int) -> dict[str, object]:
+    values = {name: step + place / 10 for place, name in enumerate(CURVES[:3])}
+    return {"kind": "progress", "time": 1000.0 + step * EVERY, "step": step, "epoch": step // 10} | values
+
+
+def epoch(number: int) -> dict[str, object]:
+    metrics = {name: number + place / 10 for place, name in enumerate(CURVES)}
+    return {
+        "kind": "epoch",
+        "time": 1000.5 + number * 10 * EVERY,
+        "epoch": number,
+        "step": number * 10,
+        "metrics": metrics,
+    }
+
+
+def settings(**given: float) -> TrackingSettings:
+    return TrackingSettings.model_validate({"step_seconds": EVERY, "flush_seconds": 60.0} | given)
+
+
+def assert_whole(tracking, steps: int, epochs: int) -> None:
+    """Every point once, by key and step, with its own value and time."""
+    for place, name in enumerate(CURVES):
+        if place < 3:
+            points = tracking.client.get_metric_history(tracking.run_id, f"step/{name}")
+            expected = [(step, step + place / 10, 1000000 + int(step * EVERY * 1000)) for step in range(1, steps + 1)]
+            assert sorted((one.step, one.value, one.timestamp) for one in points) == expected, name
+        points = tracking.client.get_metric_history(tracking.run_id, name)
+        assert sorted((one.step, one.value) for one in points) == [
+            (number, number + place / 10) for number in range(1, epochs + 1)
+        ], name
+
+
+def train_through_an_outage(server, run, seconds_away: float, pace: float) -> None:
+    """Feed a record with events at a steady pace; the server dies in the middle and is back after a while."""
+    tracking, folder = run
+    slowest, notices = 0.0, []
+    away, steps = threading.Event(), 0
+    with sending(folder, tracking) as sender:
+        record = Record(folder, sender, notices.append, settings())
+        began, restart = time.monotonic(), None
+        while not away.is_set() or steps % 10:
+            steps += 1
+            events = [progress(steps)] + ([epoch(steps // 10)] if steps % 10 == 0 else [])
+            for event in events:
+                at = time.perf_counter()
+                record.handle(event)
+                slowest = max(slowest, time.perf_counter() - at)
+            if steps == 20:
+                server.kill()
+                restart = threading.Timer(seconds_away, lambda: (server.start(), away.set()))
+                restart.start()
+            time.sleep(max(0.0, began + steps * pace - time.monotonic()))
+        restart.join()
+        record.close("FINISHED")
+        assert num_unsent(folder) == 0
+        assert sender.refused == []
+    assert slowest < 0.05, f"an event took {slowest:.3f} s"
+    assert not [event for event in notices if event["kind"] == "notice"]
+    assert_whole(tracking, steps, steps // 10)
+    assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
+    runs = tracking.client.search_runs([tracking.store.experiment_id], f"tags.`rayox.run` = '{folder.name}'")
+    assert [one.info.run_id for one in runs] == [tracking.run_id]
+
+
+def test_a_server_that_is_killed_and_comes_back_misses_nothing(server, run):
+    train_through_an_outage(server, run, seconds_away=4.0, pace=0.02)
+
+
+@pytest.mark.faults
+def test_a_server_that_is_away_for_a_minute_misses_nothing(server, run):
+    train_through_an_outage(server, run, seconds_away=60.0, pace=0.1)
+
+
+def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends_the_rest(server, run):
+    tracking, folder = run
+    said = []
+    with sending(folder, tracking) as sender:
+        record = Record(folder, sender, said.append, settings(flush_seconds=2.0))
+        record.add(Status("RUNNING", time.time()))
+        record.handle(progress(1))
+        assert sender.drain(30)
+        server.kill()
+        for step in range(2, 11):
+            record.handle(progress(step))
+        record.handle(epoch(1))
+        began = time.monotonic()
+        assert record.registered() == ""
+        record.close("FINISHED")
+        assert time.monotonic() - began < 8.0
+    (stage, *_) = [event["text"] for event in said if event["kind"] == "stage"]
+    assert stage.startswith("sending the rest to MLflow")
+    (line,) = [event["text"] for event in said if event["kind"] == "notice"]
+    assert line.startswith("11 entries of the run are not in MLflow yet: ")
+    assert f"`rayox runs sync {folder.name}`" in line
+    with pytest.raises(TrackingError, match="11 of 11 entries"):
+        sync_run(folder, 1.0)
+    server.start()
+    assert sync_run(folder, 30.0).sent == 11
+    assert_whole(tracking, 10, 1)
+    assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from test_sender import Record, connect, epoch, open_run, progress, sending, settings, Status
+uri, state, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+tracking = open_run(connect(uri, state, "rayox"), folder.name, {}, {})
+with sending(folder, tracking) as sender:
+    record = Record(folder, sender, lambda event: None, settings())
+    record.add(Status("RUNNING", time.time()))
+    for step in range(1, 6):
+        record.handle(progress(step))
+    assert sender.drain(30)
+    print("half", flush=True)
+    sys.stdin.readline()
+    for step in range(6, 41):
+        record.handle(progress(step))
+        if step % 10 == 0:
+            record.handle(epoch(step // 10))
+    print("all", flush=True)
+    time.sleep(600)
+"""
+
+
+def killed_driver(server, folder: Path, state: Path) -> None:
+    """A driver that had sent a part, lost its server, wrote the rest and is killed; the server is up again."""
+    command = [sys.executable, "-c", KILLED, server.uri, str(state), str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    driver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert driver.stdout.readline() == "half\n"
+        server.kill()
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        assert driver.stdout.readline() == "all\n"
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.communicate()
+    with (folder / "tracking.jsonl").open("a") as file:
+        file.write('{"kind": "Points", "metr')  # as the crash of a machine leaves it
+    server.start()
+
+
+def test_what_a_killed_driver_left_is_sent_by_another_process_and_the_run_is_no_longer_running(server, tmp_path):
+    folder = tmp_path / "runs" / "killed"
+    killed_driver(server, folder, tmp_path / "state")
+    assert num_unsent(folder) == 39
+    done = sync_run(folder, 30.0)
+    tracking = open_run_again(server, tmp_path, done.run_id)
+    assert_whole(tracking, 40, 4)
+    assert tracking.client.get_run(done.run_id).info.status == "KILLED"
+    (folder / "tracking.sent").write_text("0")  # everything once more
+    sync_run(folder, 30.0)
+    assert_whole(tracking, 40, 4)
+
+
+def test_a_resumed_run_first_sends_what_was_left_and_trains_over_it_without_doubles(server, tmp_path):
+    folder = tmp_path / "runs" / "resumed"
+    killed_driver(server, folder, tmp_path / "state")
+    # What the workers wrote after the driver's death, and what the driver had seen.
+    events = [*map(progress, range(1, 44)), *map(epoch, range(1, 5))]
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    tracking = open_run(connect(server.uri, tmp_path / "state", "rayox"), "resumed", {}, {})
+    with sending(folder, tracking) as sender:
+        record = Record(folder, sender, lambda event: None, settings())
+        for step in range(41, 51):  # the checkpoint was at step 40
+            record.handle(progress(step) | {"time": 5000.0 + step} if step < 44 else progress(step))
+        record.handle(epoch(5))
+        record.close("FINISHED")
+        assert num_unsent(folder) == 0
+    assert_whole(tracking, 50, 5)
+    assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
+    assert len(tracking.client.search_runs([tracking.store.experiment_id], "tags.`rayox.run` = 'resumed'")) == 1
+
+
+def open_run_again(server, tmp_path: Path, run_id: str):
+    tracking = open_run(connect(server.uri, tmp_path / "other", "rayox"), "killed", {}, {})
+    assert tracking.run_id == run_id
+    tracking.set_status("KILLED", time.time())
+    return tracking
+
+
+def test_everything_else_sent_twice_is_there_once(run, tmp_path):
+    tracking, folder = run
+    (folder / "predictions").mkdir(parents=True)
+    (folder / "predictions" / "sheet.jpg").write_bytes(b"a picture")
+    with sending(folder, tracking) as sender:
+        for _ in range(2):
+            sender.spool.add(Tags({"bad_images": "2"}))
+            sender.spool.add(TextFile("bad_images.txt", "one\ntwo\n"))
+            sender.spool.add(Pictures("predictions", "predictions"))
+            sender.spool.add(DatasetUse("train (train)", "abc", "train.json", "training", "{}"))
+        assert sender.drain(30)
+        assert sender.refused == []
+    run = tracking.client.get_run(tracking.run_id)
+    assert run.data.tags["bad_images"] == "2"
+    assert [one.dataset.digest for one in run.inputs.dataset_inputs] == ["abc"]
+    names = {item.path for item in tracking.client.list_artifacts(tracking.run_id)}
+    assert names == {"bad_images.txt", "predictions"}
+
+
+def test_what_mlflow_never_takes_is_counted_and_holds_nothing_up(run):
+    tracking, folder = run
+    said = []
+    with sending(folder, tracking) as sender:
+        record = Record(folder, sender, said.append, settings())
+        record.add(Points({"good": 1.0}, 1, 1.0))
+        record.add(Points({"bad#?name": 1.0}, 2, 2.0))
+        record.add(Points({"good": 3.0}, 3, 3.0))
+        record.add(Pictures("nowhere", "nowhere"))
+        record.close("FINISHED")
+    assert len(sender.refused) == 2
+    (line,) = [event["text"] for event in said if event["kind"] == "notice"]
+    assert line.startswith("MLflow has refused 2 entries of the run; the first: ")
+    assert {one.step for one in tracking.client.get_metric_history(tracking.run_id, "good")} == {1, 3}
+    assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
+
+
+def test_a_batch_is_as_many_points_as_one_request_takes():
+    lines = [Line(Points(dict.fromkeys(map(str, range(300)), 1.0), step, 1.0), step) for step in range(5)]
+    status = Line(Status("FINISHED", 1.0), 9)
+    assert len(_batch(lines)) == POINTS_AT_ONCE // 300
+    assert _batch([lines[0], status, lines[1]]) == [lines[0]]
+    assert _batch([status, lines[0]]) == [status]
+    assert _batch([Line(None, 3), lines[0]]) == [Line(None, 3)]
+
+
+def test_points_by_step_are_thinned_to_the_chosen_seconds(run):
+    tracking, folder = run
+    with sending(folder, tracking) as sender:
+        record = Record(folder, sender, lambda event: None, settings(step_seconds=5.0))
+        for step in range(1, 31):
+            record.handle(progress(step))
+        assert sender.drain(30)
+    points = tracking.client.get_metric_history(tracking.run_id, "step/loss_total")
+    assert sorted(one.step for one in points) == [1, 6, 11, 16, 21, 26]
