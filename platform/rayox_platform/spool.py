@@ -40,10 +40,9 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._path, self._sent_path = folder / FILE, folder / SENT
         self._lock = Lock()
-        self._file = self._path.open("ab")
+        self._file = self._path.open("ab", buffering=0)  # nothing waits in this process
         if _cut_off(self._path):
             self._file.write(b"\n")
-            self._file.flush()
         self._synced = 0
         self.sent = min(_read_offset(self._sent_path), self._path.stat().st_size)
         self.lost = 0  # entries that the disk did not take
@@ -56,10 +55,10 @@ class Spool:
         line = to_line(entry).encode()
         with self._lock:
             try:
-                self._file.write(line)
-                self._file.flush()
+                written = self._file.write(line)
             except OSError:
-                self.lost += 1
+                written = 0
+            self.lost += written != len(line)
 
     def sync(self) -> None:
         """Let the disk have what was added, if anything was."""

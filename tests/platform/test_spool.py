@@ -28,6 +28,20 @@ ENTRIES = [
 ]
 
 
+@pytest.fixture
+def opened(tmp_path):
+    """Opens the spool of tmp_path, or what it is given, and closes it at the end."""
+    spools = []
+
+    def open_one(make=lambda: Spool(tmp_path)) -> Spool:
+        spools.append(make())
+        return spools[-1]
+
+    yield open_one
+    for spool in spools:
+        spool.close()
+
+
 def point(step: int) -> Points:
     return Points({"loss": 1.0 / (1 + step)}, step, 1000.0 + step)
 
@@ -50,25 +64,25 @@ def test_what_is_no_entry_is_none(line):
     assert from_line(line) is None
 
 
-def test_what_was_added_is_unsent_until_it_is_acknowledged_also_for_another_process(tmp_path):
-    spool = Spool(tmp_path)
+def test_what_was_added_is_unsent_until_it_is_acknowledged_also_for_another_process(opened, tmp_path):
+    spool = opened()
     for step in range(5):
         spool.add(point(step))
     lines = spool.unsent()
     spool.acknowledge(lines[2].end)
-    again = Spool(tmp_path)
+    again = opened()
     assert [line.entry for line in again.unsent()] == [point(3), point(4)]
     assert num_unsent(tmp_path) == 2
     assert list(spooled(tmp_path)) == [point(step) for step in range(5)]
 
 
-def test_a_line_cut_off_by_a_crash_is_passed_over_and_the_next_is_whole(tmp_path):
-    spool = Spool(tmp_path)
+def test_a_line_cut_off_by_a_crash_is_passed_over_and_the_next_is_whole(opened, tmp_path):
+    spool = opened()
     spool.add(point(0))
     with (tmp_path / "tracking.jsonl").open("a") as file:
         file.write(to_line(point(1))[:20])
     assert [line.entry for line in spool.unsent()] == [point(0)]  # half a line waits for its end
-    again = Spool(tmp_path)
+    again = opened()
     again.add(point(2))
     assert [line.entry for line in again.unsent()] == [point(0), None, point(2)]
     again.acknowledge(again.unsent()[-1].end)
@@ -76,29 +90,29 @@ def test_a_line_cut_off_by_a_crash_is_passed_over_and_the_next_is_whole(tmp_path
 
 
 @pytest.mark.parametrize("offset", ["", "12x", "99999999"])
-def test_a_broken_offset_loses_nothing_that_is_there(tmp_path, offset):
-    Spool(tmp_path).add(point(0))
+def test_a_broken_offset_loses_nothing_that_is_there(opened, tmp_path, offset):
+    opened().add(point(0))
     (tmp_path / SENT).write_text(offset)
-    spool = Spool(tmp_path)
+    spool = opened()
     spool.add(point(1))
     assert spool.unsent()[-1].entry == point(1)
 
 
-def test_a_spool_that_went_to_another_run_is_sent_again_as_a_whole(tmp_path):
+def test_a_spool_that_went_to_another_run_is_sent_again_as_a_whole(opened, tmp_path):
     first, second = Target("http://a", "1", "one"), Target("http://b", "1", "two")
-    spool = open_spool(tmp_path, first)
+    spool = opened(lambda: open_spool(tmp_path, first))
     spool.add(point(0))
     spool.acknowledge(spool.unsent()[-1].end)
-    assert open_spool(tmp_path, first).unsent() == []
-    assert len(open_spool(tmp_path, second).unsent()) == 1
+    assert opened(lambda: open_spool(tmp_path, first)).unsent() == []
+    assert len(opened(lambda: open_spool(tmp_path, second)).unsent()) == 1
     assert read_target(tmp_path) == second
 
 
-def test_a_full_disk_is_counted_and_raises_nothing(tmp_path):
-    """/dev/full takes nothing; Python keeps what it could not write, and says so again at the next line."""
-    spool = Spool(tmp_path)
+def test_a_full_disk_is_counted_and_raises_nothing(opened):
+    """/dev/full takes nothing."""
+    spool = opened()
+    spool._file.close()
     spool._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
     spool.add(point(0))
     spool.add(point(1))
     assert spool.lost == 2
-    spool.close()
