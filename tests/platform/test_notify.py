@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -136,6 +137,12 @@ def test_a_program_that_hangs_is_ended_with_what_it_has_started(tmp_path, monkey
     (line,) = told(command=f"sh -c 'sleep 30 & echo $! > {tmp_path}/pid; wait'")
     assert time.monotonic() - began < 10
     assert line == "notify.command: sh was ended after 0.5 s"
+    status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    for _ in range(100):  # its end takes a moment to be seen
+        if not status.exists() or status.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.1)
+    raise AssertionError("sleep still runs")
 
 
 def test_nobody_to_tell_is_nothing():
