@@ -17,6 +17,7 @@ from rayox_platform.tracking import STORE_ERRORS, Tracking
 
 POINTS_AT_ONCE = 1000  # MLflow's limit of a request
 POLL_SECONDS = 1.0  # in which points gather to a batch
+SYNC_SECONDS = 5.0  # what a power cut may cost of what MLflow has not got; the disk slows writers down meanwhile
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between two tries at a store that fails
 LONGEST_DRAINS = 10  # times the seconds without progress: what a wait may take in all
 # The store has understood the request and will never take it.
@@ -29,6 +30,7 @@ class Sender:
     def __init__(self, spool: Spool, tracking: Tracking, folder: Path) -> None:
         self.spool, self.tracking, self._folder = spool, tracking, folder
         self._wake, self._stop = Event(), Event()
+        self._synced = 0.0
         self._progress = 0  # sends that went through
         self._gave_up = False
         self.problem = ""  # why the store did not take the last try
@@ -89,7 +91,9 @@ class Sender:
 
     def _send_next(self) -> bool:
         """Send the first lines of the spool that go together; False when there are none."""
-        self.spool.sync()
+        if time.monotonic() - self._synced > SYNC_SECONDS:
+            self.spool.sync()
+            self._synced = time.monotonic()
         lines = self.spool.unsent()
         if not lines:
             return False

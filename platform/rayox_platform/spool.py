@@ -48,7 +48,7 @@ class Spool:
         self.lost = 0  # entries that the disk did not take
 
     def add(self, entry: Entry) -> None:
-        """Keep one entry; it outlives this process at once, and a power cut once the sender has seen it.
+        """Keep one entry; it outlives this process at once, and a power cut after the next sync.
 
         A full disk must not end a training: what it does not take is counted.
         """
@@ -85,6 +85,7 @@ class Spool:
         return num_unsent(self._path.parent)
 
     def close(self) -> None:
+        self.sync()
         with self._lock:
             self._file.close()
 

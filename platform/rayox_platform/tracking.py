@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # which has the result alone
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # a user's uv.lock says nothing about a detector
 # An unreachable server must not hold a command for minutes; and a retried request to make a run would make two.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
