@@ -1,10 +1,6 @@
 """A tracking server that dies: training goes on at its pace, and afterwards nothing is missing or double."""
 
 import gc
-import json
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -13,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from rayox_model.errors import TrackingError
-from rayox_platform.config.tree import Tracking as TrackingSettings
 from rayox_platform.entries import DatasetUse, Pictures, Points, Status, Tags, TextFile
 from rayox_platform.record import Record
 from rayox_platform.sender import POINTS_AT_ONCE, _batch, sending
@@ -23,9 +18,7 @@ from rayox_platform.tracking import connect, open_run
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mlflow_server import MlflowServer
-
-CURVES = ("loss_total", "loss_iou", "images_per_second", "AP")
-EVERY = 1.0  # seconds of the events' clock between two points by step
+from record_events import assert_whole, epoch, progress, settings
 
 
 @pytest.fixture(scope="module")
@@ -42,39 +35,6 @@ def run(server, tmp_path, request):
     store = connect(server.uri, tmp_path / "state", "rayox")
     folder = tmp_path / "runs" / request.node.name.replace("[", "-").replace("]", "")
     return open_run(store, folder.name, {"a": "1"}, {}), folder
-
-
-def progress(step: int) -> dict[str, object]:
-    values = {name: step + place / 10 for place, name in enumerate(CURVES[:3])}
-    return {"kind": "progress", "time": 1000.0 + step * EVERY, "step": step, "epoch": step // 10} | values
-
-
-def epoch(number: int) -> dict[str, object]:
-    metrics = {name: number + place / 10 for place, name in enumerate(CURVES)}
-    return {
-        "kind": "epoch",
-        "time": 1000.5 + number * 10 * EVERY,
-        "epoch": number,
-        "step": number * 10,
-        "metrics": metrics,
-    }
-
-
-def settings(**given: float) -> TrackingSettings:
-    return TrackingSettings.model_validate({"step_seconds": EVERY, "flush_seconds": 60.0} | given)
-
-
-def assert_whole(tracking, steps: int, epochs: int) -> None:
-    """Every point once, by key and step, with its own value and time."""
-    for place, name in enumerate(CURVES):
-        if place < 3:
-            points = tracking.client.get_metric_history(tracking.run_id, f"step/{name}")
-            expected = [(step, step + place / 10, 1000000 + int(step * EVERY * 1000)) for step in range(1, steps + 1)]
-            assert sorted((one.step, one.value, one.timestamp) for one in points) == expected, name
-        points = tracking.client.get_metric_history(tracking.run_id, name)
-        assert sorted((one.step, one.value) for one in points) == [
-            (number, number + place / 10) for number in range(1, epochs + 1)
-        ], name
 
 
 def train_through_an_outage(server, run, seconds_away: float, pace: float) -> None:
@@ -157,81 +117,6 @@ def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends
     assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from test_sender import Record, connect, epoch, open_run, progress, sending, settings, Status
-uri, state, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-tracking = open_run(connect(uri, state, "rayox"), folder.name, {}, {})
-with sending(folder, tracking) as sender:
-    record = Record(folder, sender, lambda event: None, settings())
-    record.add(Status("RUNNING", time.time()))
-    for step in range(1, 6):
-        record.handle(progress(step))
-    assert sender.drain(30)
-    sender.stop()  # as if it hung in a request
-    for step in range(6, 41):
-        record.handle(progress(step))
-        if step % 10 == 0:
-            record.handle(epoch(step // 10))
-    print("all", flush=True)
-    time.sleep(600)
-"""
-
-
-def killed_driver(server, folder: Path, state: Path) -> None:
-    """A driver that had sent a part, came no further with that, wrote the rest and is killed."""
-    command = [sys.executable, "-c", KILLED, server.uri, str(state), str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert driver.stdout.readline() == "all\n"
-    finally:
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.communicate()
-    with (folder / "tracking.jsonl").open("a") as file:
-        file.write('{"kind": "Points", "metr')  # as the crash of a machine leaves it
-
-
-def test_what_a_killed_driver_left_is_sent_by_another_process_and_the_run_is_no_longer_running(server, tmp_path):
-    folder = tmp_path / "runs" / "killed"
-    killed_driver(server, folder, tmp_path / "state")
-    assert num_unsent(folder) == 39
-    done = sync_run(folder, 30.0)
-    tracking = open_run_again(server, tmp_path, done.run_id)
-    assert_whole(tracking, 40, 4)
-    assert tracking.client.get_run(done.run_id).info.status == "KILLED"
-    (folder / "tracking.sent").write_text("0")  # everything once more
-    sync_run(folder, 30.0)
-    assert_whole(tracking, 40, 4)
-
-
-def test_a_resumed_run_first_sends_what_was_left_and_trains_over_it_without_doubles(server, tmp_path):
-    folder = tmp_path / "runs" / "resumed"
-    killed_driver(server, folder, tmp_path / "state")
-    # What the workers wrote after the driver's death, and what the driver had seen.
-    events = [*map(progress, range(1, 44)), *map(epoch, range(1, 5))]
-    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-    tracking = open_run(connect(server.uri, tmp_path / "state", "rayox"), "resumed", {}, {})
-    with sending(folder, tracking) as sender:
-        record = Record(folder, sender, lambda event: None, settings())
-        for step in range(41, 51):  # the checkpoint was at step 40
-            record.handle(progress(step) | {"time": 5000.0 + step} if step < 44 else progress(step))
-        record.handle(epoch(5))
-        record.close("FINISHED")
-        assert num_unsent(folder) == 0
-    assert_whole(tracking, 50, 5)
-    assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
-    assert len(tracking.client.search_runs([tracking.store.experiment_id], "tags.`rayox.run` = 'resumed'")) == 1
-
-
-def open_run_again(server, tmp_path: Path, run_id: str):
-    tracking = open_run(connect(server.uri, tmp_path / "other", "rayox"), "killed", {}, {})
-    assert tracking.run_id == run_id
-    tracking.set_status("KILLED", time.time())
-    return tracking
-
-
 def test_everything_else_sent_twice_is_there_once(run, tmp_path):
     tracking, folder = run
     (folder / "predictions").mkdir(parents=True)
@@ -277,8 +162,8 @@ def test_a_batch_is_as_many_points_as_one_request_takes():
     assert _batch([Line(None, 3), lines[0]]) == [Line(None, 3)]
 
 
-def test_points_by_step_are_thinned_to_the_chosen_seconds(run):
-    tracking, folder = run
+def test_points_by_step_are_thinned_to_the_chosen_seconds(tmp_path):
+    tracking, folder = open_run(connect(None, tmp_path / "state", "rayox"), "thin", {}, {}), tmp_path / "thin"
     with sending(folder, tracking) as sender:
         record = Record(folder, sender, lambda event: None, settings(step_seconds=5.0))
         for step in range(1, 31):
