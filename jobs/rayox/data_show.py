@@ -110,7 +110,7 @@ def _config(recipe: str | None, overrides: tuple[str, ...], run: str | None) -> 
         loaded = load_recipe(recipe, overrides)
         loaded.require("data.train.annotations")
         return loaded.config
-    from rayox_platform.prepare import runs_folder
     from rayox_platform.resume import resumed_config
+    from rayox_platform.state import runs_folder
 
-    return resumed_config(runs_folder(load_recipe(None, overrides).config) / run, {})
+    return resumed_config(runs_folder(load_recipe(None, overrides).config.storage) / run, {})

@@ -54,6 +54,8 @@ class TrainingStatus:
                 self._progress(event)
             case "checkpoint":
                 self.checkpoint_time = event["time"]
+            case "notice":
+                return str(event["text"])
             case "stall":
                 return f"the stream stands still: {event['text']}"
             case "note" | "checkpoint_failed" | "checkpoint_skipped":
@@ -71,6 +73,7 @@ class TrainingStatus:
         again = self.step > 0
         self.enter("waiting for the first batch")
         self.step = event["step"]
+        self.num_steps, self.epochs = event.get("num_steps", self.num_steps), event.get("epochs", self.epochs)
         self.checkpoint_time = event.get("checkpoint_time", self.checkpoint_time)
         workers = f"{event['workers']} worker{'s' if event['workers'] > 1 else ''}"
         return f"restarted at step {event['step']} with {workers}" if again else None

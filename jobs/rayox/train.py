@@ -10,6 +10,7 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
+from rayox.ending import told_of_end
 from rayox.panel import TrainingPanel
 from rayox.progress import progress_of
 from rayox_platform.config import LoadedConfig
@@ -110,8 +111,11 @@ def train(
     _say_what_starts(prepared, console)
     parts = {"imports": imported - started, "checks": time.perf_counter() - imported}
     try:
-        with TrainingPanel(config.name, prepared.plan.num_steps, config.train.epochs, console) as panel:
-            finished = _run(prepared, address, panel, parts)
+        with (
+            told_of_end(config, prepared.folder, console) as end,
+            TrainingPanel(config.name, prepared.plan.num_steps, config.train.epochs, console) as panel,
+        ):
+            finished = end.finished = _run(prepared, address, panel, parts)
     except KeyboardInterrupt:
         console.note(f"stopped; the same command with --resume {config.name} goes on from the newest checkpoint")
         raise
@@ -149,21 +153,22 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
 
 def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config:
     """The run's settings: as given, under a name of its own; or of a resumed run, those it began with."""
-    from rayox_platform.prepare import runs_folder
     from rayox_platform.resume import last_run, resumed_config
+    from rayox_platform.state import runs_folder
 
     config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
     if resume is None:
         name = config.name if named else f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         return Config.model_validate(config.model_dump() | {"name": name})
-    folder = runs_folder(config)
+    folder = runs_folder(config.storage)
     last = resume == "auto" and not named
     run = (
         last_run(folder, config.name, finished_too=extend > 0) if last else config.name if resume == "auto" else resume
     )
     values = leaves(config.model_dump(mode="json"), settings())
     given = {key: value for key, value in values if loaded.origins[key].rank == Rank.COMMAND_LINE}
-    return resumed_config(folder / run, given, extend)
+    began = resumed_config(folder / run, given, extend)
+    return Config.model_validate(began.model_dump() | {"notify": config.notify.model_dump()})
 
 
 def _say_what_starts(prepared: "Prepared", console: Console) -> None:
@@ -185,7 +190,8 @@ def show_result(console: Console, result: TrainResult) -> None:
     console.text(f"checkpoint  {result.checkpoint}")
     if result.best_checkpoint != result.checkpoint:
         console.text(f"best AP     {result.best_checkpoint}")
-    console.text(f"model       {result.registered}")
+    later = f"not registered yet: `rayox runs sync {result.name}` does it when MLflow answers again"
+    console.text(f"model       {result.registered or later}")
     console.text(f"pictures    {result.pictures}")
     console.text(
         f"speed       {result.images_per_second:.1f} images/s, {result.data_wait_fraction:.0%} waiting for data"

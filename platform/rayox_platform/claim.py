@@ -4,13 +4,16 @@ import fcntl
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rayox_model.errors import ConfigError
 
 LOCK = ".lock"
+TRIES = 5  # somebody who only looks holds it for an instant
 
 
 @contextmanager
@@ -29,14 +32,12 @@ def claimed(folder: Path) -> Iterator[None]:
             f"storage: {folder} cannot be written ({error.strerror})", "name another folder by storage=…"
         ) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             file.seek(0)
             raise ConfigError(
                 f"name: run {folder.name} is being trained by {file.read().strip() or 'another process'}",
                 "wait for it, or give another --name",
-            ) from None
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")
         file.flush()
@@ -47,15 +48,25 @@ def claimed(folder: Path) -> Iterator[None]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_claimed(folder: Path) -> bool:
-    """Whether a process holds a run's folder just now."""
+def holder(folder: Path) -> str | None:
+    """Who holds a run's folder, as "process 12 on host"; None when nobody does."""
     try:
-        file = (folder / LOCK).open("r")
+        with (folder / LOCK).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read().strip() or "another process"
     except OSError:
-        return False  # never claimed
-    with file:
+        pass
+    return None
+
+
+def _locked(file: TextIO) -> bool:
+    for left in reversed(range(TRIES)):
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
+        except BlockingIOError:
+            if left:
+                time.sleep(0.02)
     return False

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -16,9 +16,11 @@ class EventLog:
     """Appends events, from any thread; a line is written whole, so a reader never sees half of one.
 
     What cannot be written (the disk is full) is kept and written before the next event: training goes on meanwhile.
+    watch is told of each.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, watch: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+        self._watch = watch
         path = folder / FILE
         cut_off = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -26,14 +28,19 @@ class EventLog:
         self._lock = Lock()
 
     def write(self, kind: str, fields: dict[str, Any]) -> None:
-        line = json.dumps({"kind": kind, "time": time.time()} | fields) + "\n"
+        event = {"kind": kind, "time": time.time()} | fields
         with self._lock:
-            self._unwritten += line.encode()
-            try:
-                while self._unwritten:
-                    self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
-            except OSError:
-                return  # the next event tries again
+            self._unwritten += (json.dumps(event) + "\n").encode()
+            self._flush()
+            if self._watch:
+                self._watch(event)
+
+    def _flush(self) -> None:
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
+        except OSError:
+            return  # the next event tries again
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
@@ -77,20 +84,32 @@ class Follower:
 
     def _run(self) -> None:
         try:
-            for event in self._events():
+            for event in follow_events(self._path.parent, self._done.is_set, self._start, self._done.wait):
                 self._handle(event)
         except Exception as failure:  # noqa: BLE001  # handed to the thread that waits
             self._failure = failure
 
-    def _events(self) -> Iterator[dict[str, Any]]:
-        with self._path.open() as file:
-            file.seek(self._start)
-            rest = ""
-            while True:
-                last_look = self._done.is_set()
-                rest += file.read()
-                *lines, rest = rest.split("\n")
-                yield from (json.loads(line) for line in lines if line.endswith("}"))
-                if last_look:
-                    return
-                self._done.wait(POLL_SECONDS)
+
+def follow_events(
+    folder: Path,
+    is_over: Callable[[], bool],
+    start: int = 0,
+    wait: Callable[[float], object] = time.sleep,
+) -> Iterator[dict[str, Any]]:
+    """The events of a run from an offset on, as they are written, and those left once it is over."""
+    path = folder / FILE
+    while not path.exists():
+        if is_over():
+            return
+        wait(POLL_SECONDS)
+    with path.open(errors="replace") as file:
+        file.seek(start)
+        rest = ""
+        while True:
+            last_look = is_over()
+            rest += file.read()
+            *lines, rest = rest.split("\n")
+            yield from (json.loads(line) for line in lines if line.endswith("}"))
+            if last_look:
+                return
+            wait(POLL_SECONDS)

@@ -9,8 +9,8 @@ from pathlib import Path
 from rayox_model.checkpoint import DRAFT, verify
 from rayox_model.checkpoint_folder import best_checkpoint, newest_checkpoint
 from rayox_model.errors import ModelError
-from rayox_platform.claim import is_claimed
-from rayox_platform.prepare import RESULT
+from rayox_platform.claim import holder
+from rayox_platform.state import RESULT
 
 RAY_FOLDER = "ray"  # Ray Train's own notes of a run, of which rayox reads none
 
@@ -26,7 +26,7 @@ def find_garbage(runs: Path) -> list[Garbage]:
     """Of every run that no process is training just now."""
     found = []
     for run in sorted(path for path in runs.glob("*") if path.is_dir()):
-        if not is_claimed(run):
+        if holder(run) is None:
             found += [Garbage(path, why, size_of(path)) for path, why in _of_run(run)]
     return found
 

@@ -16,10 +16,9 @@ from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.models import new_model
 from rayox_platform.settings import stream_plan
-from rayox_platform.state import state_folder
+from rayox_platform.state import RESULT, runs_folder, state_folder
 
 HINT = "use letters, digits and dashes"
-RESULT = "result.json"  # in a finished run's folder
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,6 @@ class Prepared:
     extended: bool = False  # resumed for more epochs than it began with
 
 
-def runs_folder(config: Config) -> Path:
-    return Path(config.storage).expanduser().absolute() if config.storage else state_folder() / "runs"
-
-
 def prepare(
     config: Config, *, resume: bool, extend: bool = False, drawing: Callable[[int, int], None] | None = None
 ) -> Prepared:
@@ -52,7 +47,7 @@ def prepare(
     """
     _check_text("name", config.name, "/\0'\"`")
     _check_text("tracking.model", config.tracking.model, "/:'\"`")
-    folder = runs_folder(config) / config.name
+    folder = runs_folder(config.storage) / config.name
     _check_name(folder, resume, extend)
     init = None if resume else config.model.init  # a resumed run has its weights in its checkpoints
     if init:

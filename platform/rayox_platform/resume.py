@@ -9,7 +9,7 @@ from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.errors import ConfigError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
-from rayox_platform.prepare import RESULT
+from rayox_platform.state import RESULT
 
 # What may differ from the settings a run began with: nothing that decides its weights.
 CHANGEABLE = frozenset(
@@ -25,6 +25,10 @@ CHANGEABLE = frozenset(
         "checkpoint.every_minutes",
         "checkpoint.keep",
         "eval.batch_size",
+        "tracking.flush_seconds",
+        "tracking.step_seconds",
+        "notify.url",
+        "notify.command",
     )
 )
 

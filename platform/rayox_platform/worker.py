@@ -21,6 +21,7 @@ from rayox_model.quarantine import Replacement, check_broken
 from rayox_model.yolox import YOLOX
 from rayox_platform.distributed import broadcast, check_equal_weights, evaluate_together, gathered
 from rayox_platform.events import EventLog
+from rayox_platform.gauges import RunGauges
 from rayox_platform.meter import Meter
 from rayox_platform.saving import Saver
 from rayox_platform.stream import rank_batches
@@ -38,7 +39,7 @@ def run_worker(setup: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    log = EventLog(job.folder) if rank == 0 else None
+    log = EventLog(job.folder, RunGauges(job.folder).take) if rank == 0 else None
     folder = _agreed_checkpoint(job, log)
     start = step_of(folder)
     if start >= job.plan.num_steps:  # a rank died after the last checkpoint was there
@@ -54,7 +55,8 @@ def run_worker(setup: dict[str, Any]) -> None:
     plan = replace(job.plan, start_step=start)
     batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)
     if log:
-        log.write("start", _start(start, world_size, began, folder.stat().st_mtime))
+        length = {"num_steps": job.plan.num_steps, "epochs": job.plan.epochs}
+        log.write("start", _start(start, world_size, began, folder.stat().st_mtime) | length)
     with Saver(job, log) if log else nullcontext() as saver, Watchdog(job.folder, rank, job.timeout_seconds) as dog:
         meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
         first = True

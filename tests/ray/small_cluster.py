@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._common.utils import get_user_temp_dir
+from ray._private.utils import get_ray_address_file
 from ray.cluster_utils import Cluster
 
 
@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 def three_nodes(**node: Any) -> Iterator[Cluster]:
     """Three raylets, each with these resources; ended, and the note of them removed, whatever happens."""
     folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
-    note = Path(get_user_temp_dir()) / "ray" / "ray_current_cluster"  # Ray writes it there whatever temp_dir says
+    note = Path(get_ray_address_file(None))  # Ray writes it there whatever temp_dir says
     note.parent.mkdir(exist_ok=True)
     cluster = Cluster()
     try:

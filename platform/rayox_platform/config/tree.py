@@ -3,10 +3,12 @@
 Paths of data are relative to the working directory. Sizes are (height, width) in pixels.
 """
 
+import shlex
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from rayox_model.assign.settings import SimOTA
 from rayox_model.augment.settings import Augment
@@ -30,10 +32,38 @@ def _whole_strides(side: int) -> int:
     return side
 
 
+def _web_address(text: str) -> str:
+    """The message leaves the value out: it may hold a token."""
+    wrong = "this is no web address; give http://… or https://…"
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and text.isprintable()
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not right or " " in text:
+        raise ValueError(wrong)
+    return text
+
+
+def masked(url: str) -> str:
+    """A web address without what may be secret in it: user, path, query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
+
+
+def _words(command: str) -> str:
+    if not shlex.split(command):  # a quotation without end raises the like
+        raise ValueError("it names no program")
+    return command
+
+
 Count = Annotated[int, Ge(1)]
 Size = Annotated[int, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 Text = Annotated[str, MinLen(1)]
+SecretUrl = Annotated[
+    str, MinLen(1), AfterValidator(_web_address), PlainSerializer(masked, return_type=str, when_used="json")
+]
 Side = Annotated[int, Ge(STRIDE), AfterValidator(_whole_strides), Field(json_schema_extra={"multipleOf": STRIDE})]
 ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_pair, json_schema_input_type=Side | tuple[Side, Side])]
 Workers = Annotated[tuple[Count, Count], BeforeValidator(_pair, json_schema_input_type=Count | tuple[Count, Count])]
@@ -137,6 +167,15 @@ class Eval(Section):
     """Images detected in one go by each process."""
 
 
+class Notify(Section):
+    """Not kept with a run, as an address may hold a token: a resumed run takes what is given with --resume."""
+
+    url: SecretUrl | None = None
+    """Web address that a run's end is posted to as JSON; saved and shown in part only (RAYOX_NOTIFY__URL sets it)."""
+    command: Annotated[Text, AfterValidator(_words)] | None = None
+    """Program, with arguments but without a shell, that is run at a run's end with the same JSON on standard input."""
+
+
 class Tracking(Section):
     uri: Text | None = None
     """MLflow tracking server or database; unset is mlflow.db in the state folder (RAYOX_STATE)."""
@@ -144,6 +183,10 @@ class Tracking(Section):
     """MLflow experiment that runs are filed under."""
     model: Text = "rayox"
     """Registered model whose next version a finished run's detector becomes; by default the recipe's name."""
+    flush_seconds: Annotated[float, Ge(0)] = 60.0
+    """Longest wait at a run's end for a tracking server that does not answer; what is left is sent later."""
+    step_seconds: Annotated[float, Ge(0)] = 5.0
+    """Seconds between two points of the curves by step, at least 1; 0 keeps the curves by epoch alone."""
 
 
 class Config(Section):
@@ -171,6 +214,8 @@ class Config(Section):
     """How detections are made for evaluation."""
     tracking: Tracking = Tracking()
     """Where runs are recorded."""
+    notify: Notify = Notify()
+    """Who is told that a run has finished, failed or was stopped."""
     storage: Text | None = None
     """Folder or URI for checkpoints and run files; unset is the state folder (RAYOX_STATE)."""
 

@@ -1,0 +1,153 @@
+"""`rayox runs`: the runs of this state folder, whoever trains them: listed, shown, watched, and sent on to MLflow."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rayox.config import load_recipe
+from rayox.console import Console, json_option
+from rayox.panel import TrainingPanel
+from rayox.progress import duration
+
+if TYPE_CHECKING:
+    from rayox_platform.runs import Run
+
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+@click.group("runs")
+def command() -> None:
+    """List, show and watch runs, and send on what MLflow has not got (storage=… names another folder of runs)."""
+
+
+@command.command("list")
+@OVERRIDES
+@json_option
+def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
+    """All runs, the one that spoke last first."""
+    from rayox_platform.runs import list_runs
+
+    console, now = Console(as_json), time.time()
+    runs = list_runs(_folder(overrides))
+    if runs:
+        rows = [
+            (
+                run.name,
+                run.state,
+                _of(run.step, run.num_steps),
+                _of(run.epoch, run.epochs),
+                run.metrics.get("AP"),
+                _ago(run, now),
+            )
+            for run in runs
+        ]
+        console.table(("run", "state", "step", "epoch", "AP", "last event"), rows)
+    else:
+        console.text(f"no run in {_folder(overrides)}; `rayox train` makes one")
+    console.result({"runs": [asdict(run) for run in runs]})
+
+
+@command.command("show")
+@click.argument("name")
+@OVERRIDES
+@json_option
+def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Where the run NAME stands."""
+    from rayox_platform.runs import find_run, read_run
+
+    console, run = Console(as_json), read_run(find_run(_folder(overrides), name))
+    rows = [
+        ("state", run.state + (f" ({run.holder})" if run.holder else "")),
+        ("step", _of(run.step, run.num_steps)),
+        ("epoch", _of(run.epoch, run.epochs)),
+        ("metrics", "  ".join(f"{key} {value:.3f}" for key, value in run.metrics.items() if value >= 0) or "–"),
+        ("restarts", str(run.restarts)),
+        ("last event", _ago(run, time.time())),
+        ("checkpoint", run.checkpoint or "–"),
+        ("model", run.result.get("registered") or "–"),
+        ("MLflow", f"{run.unsent} entries unsent: `rayox runs sync {run.name}`" if run.unsent else "up to date"),
+        ("folder", run.folder),
+    ]
+    console.text(run.name)
+    for key, text in rows:
+        console.text(f"  {key:11} {text}")
+    console.result(asdict(run))
+
+
+@command.command("logs")
+@click.argument("name")
+@OVERRIDES
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
+@json_option
+def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: bool) -> None:
+    """The events of the run NAME as lines."""
+    from rayox_platform.runs import event_line, find_run
+
+    console, path, count = Console(as_json), find_run(_folder(overrides), name), 0
+    for event in _events(path, follow):
+        console.text(event_line(event))
+        count += 1
+    console.result({"run": name, "events": count})
+
+
+@command.command("watch")
+@click.argument("name")
+@OVERRIDES
+@json_option
+def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """The live panel of the run NAME, which another process trains, until that ends."""
+    from rayox_platform.runs import find_run, read_run
+
+    console, path = Console(as_json), find_run(_folder(overrides), name)
+    run = read_run(path)
+    with TrainingPanel(name, run.num_steps or 0, run.epochs or 0, console) as panel:
+        for event in _events(path, follow=True):
+            panel.show(event)
+    run = read_run(path)
+    console.text(f"{name} is {run.state} at step {_of(run.step, run.num_steps)}")
+    console.result(asdict(run))
+
+
+@command.command("sync")
+@click.argument("name")
+@OVERRIDES
+@json_option
+def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Send what MLflow has not got of the run NAME: after an outage, or after its driver was killed."""
+    from rayox_platform.runs import find_run
+    from rayox_platform.sync import sync_run
+
+    console, config = Console(as_json), load_recipe(None, overrides).config
+    path = find_run(_folder(overrides), name)
+    done = sync_run(path, config.tracking.flush_seconds, lambda: console.note(f"sending {name} to MLflow"))
+    console.text(f"{done.sent} entries of {name} are in MLflow now (run {done.run_id})")
+    if done.registered:
+        console.text(f"model       {done.registered}")
+    if done.refused:
+        console.note(f"MLflow has refused {len(done.refused)} entries; the first: {done.refused[0]}")
+    console.result(asdict(done))
+
+
+def _folder(overrides: tuple[str, ...]) -> Path:
+    from rayox_platform.state import runs_folder
+
+    return runs_folder(load_recipe(None, overrides).config.storage)
+
+
+def _events(path: Path, follow: bool) -> Iterator[dict[str, Any]]:
+    from rayox_platform.events import follow_events, read_events
+    from rayox_platform.runs import is_over
+
+    return follow_events(path, lambda: is_over(path)) if follow else iter(read_events(path))
+
+
+def _of(done: int, of: int | None) -> str:
+    return f"{done}/{of}" if of else str(done)
+
+
+def _ago(run: "Run", now: float) -> str:
+    return f"{duration(max(0.0, now - run.last))} ago"
