@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from rayox_model.engine import TrainState
+from rayox_model.engine import TrainState, settle
 from rayox_model.errors import ModelError
 
 FORMAT = 1
@@ -44,7 +44,11 @@ class Facts:
 
 
 def save_checkpoint(parent: Path, state: TrainState, facts: Facts) -> Path:
-    """Write parent/step-N whole or not at all; an older one of the same step is replaced. Returns its path."""
+    """Write parent/step-N whole or not at all; an older one of the same step is replaced. Returns its path.
+
+    Raises NonFiniteError instead of keeping what follows a step whose loss was no number.
+    """
+    settle(state)
     final = parent / f"step-{facts.step:08d}"
     draft = parent / f".draft-{uuid.uuid4().hex[:8]}"
     draft.mkdir(parents=True)

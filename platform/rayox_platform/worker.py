@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -13,12 +14,14 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rayox_model.checkpoint import prune, restore, save_checkpoint
-from rayox_model.engine import StepReport, TrainState, averaged_model, new_state, train
+from rayox_model.engine import NonFiniteError, StepReport, TrainState, averaged_model, new_state, settle, train
 from rayox_model.quarantine import Replacement, check_broken
 from rayox_model.yolox import YOLOX
 from rayox_platform.distributed import check_equal_weights, evaluate_together, gathered
 from rayox_platform.events import EventLog
 from rayox_platform.meter import Meter
+from rayox_platform.non_finite import explained, step_images
+from rayox_platform.settings import for_workers
 from rayox_platform.stream import rank_batches
 from rayox_platform.train_job import TrainJob, facts_of, newest
 
@@ -30,13 +33,14 @@ def run_worker(setup: dict[str, Any]) -> None:
     began = time.time()
     job: TrainJob = setup["job"]
     torch.set_num_threads(setup["threads"])
+    torch.manual_seed(job.engine.seed)
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     folder, start = newest(job)
     model = YOLOX(job.model_size, len(job.classes)).to(device)
-    model.to(memory_format=torch.channels_last)  # 1.3 to 1.5 times the speed of rows of channels on a CPU
-    state = new_state(model, job.engine, device)
+    engine = for_workers(job.engine, job.plan, world_size)
+    state = new_state(model, engine, device)
     restore(folder, state)
     replica = _replica(state.model, world_size, device)
 
@@ -47,9 +51,27 @@ def run_worker(setup: dict[str, Any]) -> None:
     batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)
     if log:
         log.write("start", _start(start, world_size, began, folder.stat().st_mtime))
+    try:
+        _train(job, state, train(state, batches, engine, device, replica), device, rank, broken, log)
+    except NonFiniteError as failure:
+        step = failure.report.step
+        images = step_images(job.train_images, plan, step, rank, world_size, job.augment, engine.image_size)
+        raise explained(failure, state, engine, images, rank, job.folder) from None
+
+
+def _train(
+    job: TrainJob,
+    state: TrainState,
+    reports: Iterator[StepReport],
+    device: torch.device,
+    rank: int,
+    broken: "BrokenImages",
+    log: EventLog | None,
+) -> None:
+    """Follow the steps: measure, tell, evaluate and save."""
     meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
     first = True
-    for report in train(state, batches, job.engine, device, replica):
+    for report in reports:
         meter.add(report)
         epoch_meter.add(report)
         for kill in job.kills:
@@ -60,10 +82,13 @@ def run_worker(setup: dict[str, Any]) -> None:
         first = False
         if state.step % job.plan.steps_per_epoch == 0:
             broken.tell(log)
+            settle(state)
             _end_epoch(job, state, device, report.epoch + 1, epoch_meter, log)
             meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
-        elif log and job.checkpoint_every and state.step % job.checkpoint_every == 0:
-            _save(job, state, report.epoch, {}, log)
+        elif job.checkpoint_every and state.step % job.checkpoint_every == 0:
+            settle(state)  # on every worker: all of them fail together
+            if log:
+                _save(job, state, report.epoch, {}, log)
 
 
 class BrokenImages:
@@ -96,8 +121,8 @@ def _report_stall(log: EventLog | None, cause: str) -> None:
         log.write("stall", {"text": cause})
 
 
-def _replica(model: nn.Module, world_size: int, device: torch.device) -> nn.Module | None:
-    """Batch-norm statistics are not broadcast: training does not read them, and rank 0's are the ones kept."""
+def _replica(model: nn.Module, world_size: int, device: torch.device) -> DistributedDataParallel | None:
+    """Batch-norm statistics are not broadcast: training does not read those that move, and rank 0's are kept."""
     if world_size == 1:
         return None
     return DistributedDataParallel(
