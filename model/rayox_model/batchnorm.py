@@ -70,7 +70,7 @@ def _statistics(
     shares = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(shares, own)
     table = torch.stack(shares)  # [W, 2C + 1]
-    means, variances, counts = table.split((len(mean), len(mean), 1), dim=1)
+    means, variances, counts = table[:, : len(mean)], table[:, len(mean) : -1], table[:, -1:]
     count = counts.sum()
     whole = (means * counts).sum(0) / count
     return whole, ((variances + (means - whole).square()) * counts).sum(0) / count, count
@@ -80,7 +80,7 @@ class _Normalise(torch.autograd.Function):
     """(x − mean)·inverse·weight + bias, with the mean and the variance as functions of all workers' x."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: FunctionCtx,
         features: Tensor,
         weight: Tensor,
@@ -95,9 +95,7 @@ class _Normalise(torch.autograd.Function):
         return out.to(features.dtype)
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         """Ioffe and Szegedy's Sec. 3, with both sums over all workers; weight and bias get this worker's part."""
         features, weight, mean, inverse, count = ctx.saved_tensors  # type: ignore[attr-defined]
         outer = _exact(gradient)

@@ -78,7 +78,7 @@ class StepReport(NamedTuple):
     epoch: int
     num_images: int  # of this process
     losses: LossTerms  # of this process, whose mean over the workers is the loss; the counts are of all workers
-    gradient_norm: Float32[Tensor, ""]  # of the whole step, before clipping; not finite if the step was skipped
+    gradient_norm: Float[Tensor, ""]  # of the whole step, before clipping; not finite if the step was skipped
     skipped: Bool[Tensor, ""]  # by the GradScaler: the gradient was beyond fp16's range
     failed: Bool[Tensor, ""]  # some worker's loss, or without a GradScaler the gradient, is not finite
     learning_rate: float
@@ -98,6 +98,9 @@ class NonFiniteError(TrainingError):
             f"the {what} of step {report.step} (epoch {report.epoch}) is not finite: {terms}",
             "lower train.learning_rate, or look at that step's images",
         )
+
+    def __reduce__(self) -> tuple[type[TrainingError], tuple[str, str]]:
+        return TrainingError, (self.message, self.hint)
 
 
 @dataclass

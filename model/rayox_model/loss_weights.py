@@ -1,4 +1,4 @@
-"""How the loss is put together from its terms; by default as published (arXiv:2107.08430, Sec. 2.1). Imports no torch."""
+"""How the loss is put together; by default as published (arXiv:2107.08430, Sec. 2.1). Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -41,7 +41,8 @@ def detection_loss(
 ) -> LossTerms:
     """The loss of a batch per positive of this process, as the official code has it.
 
-    The engine calls `assign`, `loss_sums` and `normalise` itself, as a step may have several parts and workers. A batch without positives still sends (zero) gradients through every output.
+    The engine calls `assign`, `loss_sums` and `normalise` itself, as a step may have several parts
+    and workers. A batch without positives still sends (zero) gradients through every output.
     """
     assignment = assign(predictions, anchors, targets, assigner)
     sums = loss_sums(predictions, anchors, targets, assignment, weights, with_l1)

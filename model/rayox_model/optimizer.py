@@ -1,4 +1,4 @@
-"""The two optimisers: SGD with Nesterov momentum as published, AdamW for runs too short for it; and the gradient's norm.
+"""The two optimisers, SGD with Nesterov momentum as published and AdamW for runs too short for it; the gradient's norm.
 
 YOLOX (arXiv:2107.08430) Sec. 2.1. Weight decay is for convolution weights alone, never for batch norm or biases.
 """
@@ -6,7 +6,7 @@ YOLOX (arXiv:2107.08430) Sec. 2.1. Weight decay is for convolution weights alone
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
@@ -38,12 +38,12 @@ def trained_parameters(optimizer: Optimizer) -> list[Tensor]:
 
 
 def scale_gradients(optimizer: Optimizer, factor: Float32[Tensor, ""]) -> None:
-    gradients = [p.grad for p in trained_parameters(optimizer)]
+    gradients = [p.grad for p in trained_parameters(optimizer) if p.grad is not None]
     if gradients:
         torch._foreach_mul_(gradients, factor)
 
 
-def clip_gradients(optimizer: Optimizer, limit: float | None) -> Float32[Tensor, ""]:
+def clip_gradients(optimizer: Optimizer, limit: float | None) -> Float[Tensor, ""]:
     """The L2 norm of the whole gradient, which is scaled down to the limit if there is one and it is above."""
     parameters = trained_parameters(optimizer)
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])

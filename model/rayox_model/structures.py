@@ -56,12 +56,12 @@ def split_batch(batch: Batch, parts: int) -> list[Batch]:
     """Cut a batch into so many parts whose sizes differ by one at most; views, in order. Needs an image for each."""
     bounds = [len(batch.images) * part // parts for part in range(parts + 1)]
     assert all(start < end for start, end in pairwise(bounds)), f"{parts} parts of {len(batch.images)} images"
-    image_index = batch.targets.image_index.contiguous()
-    rows = torch.searchsorted(image_index, image_index.new_tensor(bounds)).tolist()
+    boxes, labels, image_index = batch.targets
+    rows = torch.searchsorted(image_index.contiguous(), image_index.new_tensor(bounds)).tolist()
     return [
         Batch(
             batch.images[start:end],
-            Targets(*(part[first:last] for part in batch.targets[:2]), image_index[first:last] - start),
+            Targets(boxes[first:last], labels[first:last], image_index[first:last] - start),
             batch.epoch,
         )
         for (start, end), (first, last) in zip(pairwise(bounds), pairwise(rows), strict=True)

@@ -17,7 +17,9 @@ from rayox_model.checkpoint import prune, restore, save_checkpoint
 from rayox_model.engine import NonFiniteError, StepReport, TrainState, averaged_model, new_state, settle, train
 from rayox_model.quarantine import Replacement, check_broken
 from rayox_model.yolox import YOLOX
-from rayox_platform.distributed import check_equal_weights, evaluate_together, gathered
+from rayox_platform.diagnosis import Progress, diagnose
+from rayox_platform.distributed import Evaluated, check_equal_weights, evaluate_together, gathered
+from rayox_platform.evaluation import highest_score
 from rayox_platform.events import EventLog
 from rayox_platform.meter import Meter
 from rayox_platform.non_finite import explained, step_images
@@ -142,13 +144,21 @@ def _end_epoch(
     if epoch % job.evaluate_every == 0 or epoch == job.plan.epochs:
         if log:
             log.write("stage", {"text": f"evaluating after epoch {epoch}"})
-        scores = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
-        metrics = asdict(scores.metrics) if scores else {}
+        found = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
+        metrics = asdict(found.scores.metrics) if found else {}
+        if log and found and found.scores.metrics.AP == 0:
+            log.write("diagnosis", {"epoch": epoch, "text": _why_zero(job, state, found)})
     if log:
         summary = meter.summary() | metrics
         log.write("epoch", {"epoch": epoch, "step": state.step, "metrics": summary, "weights": digest})
         _save(job, state, epoch, metrics, log)
     ray.train.report(metrics)
+
+
+def _why_zero(job: TrainJob, state: TrainState, found: Evaluated) -> str:
+    threshold, progress = job.evaluation.score_threshold, Progress(state.step, job.engine.schedule.warmup_steps)
+    best = partial(highest_score, found.detector, job.val_images, job.evaluation)
+    return diagnose(job.val_images.dataset, found.detections, threshold, best, progress)
 
 
 def _save(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, float], log: EventLog) -> None:

@@ -111,7 +111,7 @@ class Train(Section):
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Momentum of SGD; the first-moment coefficient of AdamW."""
     clip_grad_norm: Annotated[float, Gt(0)] | None = None
-    """Longest gradient (L2 norm over all weights) that a step takes; a longer one is scaled down to it. Unset is off."""
+    """Longest gradient (L2 norm over all weights) that a step takes: a longer one is scaled down; unset is off."""
     warmup_epochs: Annotated[float, Ge(0)] = 5.0
     """Epochs over which the learning rate rises quadratically from zero."""
     closing_epochs: Size = 15
