@@ -19,6 +19,7 @@ from rayox_platform.dealing import deal
 from rayox_platform.distributed import gathered
 
 FOLDER = "non_finite"
+LISTED = 16  # images in a message, at most
 
 
 def explained(
@@ -38,8 +39,11 @@ def explained(
     if failure.of_loss or not somebodys:
         path = folder / FOLDER / f"step-{step:08d}-rank-{rank}.safetensors"
         keep_step(path, KeptStep(step, state.model, failure.batch, settings, images))
-        listed = "\n".join(f"  {one}" for one in images)
-        mine = f"{failure.message}\nworker {rank} had these images:\n{listed}\nthe batch and the weights are in {path}"
+        listed = [f"  {one}" for one in images[:LISTED]]
+        if len(images) > LISTED:
+            listed.append(f"  … and {len(images) - LISTED} more, all named in the file")
+        had = "\n".join(listed)
+        mine = f"{failure.message}\nworker {rank} had these images:\n{had}\nthe batch and the weights are in {path}"
     return TrainingError(
         "\n".join(one for one in gathered(mine) if one),
         "`python -m rayox_model.replay FILE` computes the loss again, image by image; `rayox data show --run "

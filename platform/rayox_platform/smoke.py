@@ -19,9 +19,9 @@ from rayox_platform.prepare import Prepared
 from rayox_platform.settings import engine_settings
 
 IMAGES = 8  # of the batch, at most: enough to learn by heart, few enough for a large network on a CPU
-STEPS = 30
+STEPS = 40
 WARMUP_STEPS = 3
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 4e-3
 WANTED = 0.7  # of the loss before, at most; what learns at all comes to half of it and less
 
 

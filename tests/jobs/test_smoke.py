@@ -29,10 +29,10 @@ def test_a_batch_of_the_run_is_learnt_and_no_run_is_made(smoke):
     assert said.exit_code == 0, said.err
     assert said.result["ok"] is True
     assert said.result["loss_after"] <= said.result["wanted"] < said.result["loss_before"]
-    assert (said.result["steps"], said.result["images"]) == (30, 8)
+    assert (said.result["steps"], said.result["images"]) == (40, 8)
     assert said.result["boxes"] > 0
     assert said.result["positives_per_box"] >= 1
-    assert "smoke test 30/30 steps" in said.err
+    assert "smoke test 40/40 steps" in said.err
     assert "it learns" in said.err
 
 
