@@ -196,6 +196,12 @@ def _say_what_starts(prepared: "Prepared", console: Console) -> None:
         fresh = f", new: {', '.join(moved.fresh)}" if moved.fresh else ""
         kept = f"classes kept by {moved.matched_by}: {', '.join(moved.matched) or 'none'}"
         console.note(f"weights from {config.model.init}; {kept}{fresh}")
+    workers, lanes = config.train.workers[1], config.data.lanes
+    if lanes % workers and config.loss.divide_by == "worker_positives":
+        console.note(
+            f"train.workers {workers} does not divide data.lanes {lanes}: shares of a batch are unequal, so the loss "
+            "is divided by the positives of all workers (loss.divide_by=all_positives)"
+        )
     doing = "going on with" if prepared.resumed else "training"
     console.note(
         f"{doing} {config.name}: yolox-{config.model.size} at {config.image_size[0]}×{config.image_size[1]}, "

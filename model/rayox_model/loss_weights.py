@@ -22,5 +22,4 @@ class LossWeights:
     l1: Annotated[float, Ge(0)] = 1.0
     """Of the L1 distance of a positive's raw regression, in the closing epochs."""
     divide_by: Literal["worker_positives", "all_positives"] = "worker_positives"
-    """Each worker's own positives, as published, or those of all workers: then shares of any size add up to the loss
-    of one process. Taken by itself when train.workers does not divide data.lanes, as shares are unequal then."""
+    """Each worker's positives, as published, or all workers', always so if train.workers does not divide data.lanes."""

@@ -82,11 +82,9 @@ class Train(Section):
     batch_size: Count = 64
     """Images per optimiser step over all workers together; a multiple of data.lanes."""
     workers: Workers = (1, 1)
-    """Training processes, or the fewest and the most of an elastic run; each needs a lane of its own. A number that
-    does not divide data.lanes gives unequal shares, with loss.divide_by all_positives."""
+    """Training processes, or [fewest, most], each with a lane. If they do not divide data.lanes, see loss.divide_by."""
     accumulate: Count = 1
-    """Parts that a worker's share of a batch is computed in, one after the other, for memory; still one step of
-    train.batch_size images. Gradients are those of the whole; only batch norm sees the parts."""
+    """Parts that a worker's share of a step is computed in, for memory: the gradient is one, batch norm sees parts."""
     cpus_per_worker: Annotated[float, Gt(0)] | Literal["auto"] = "auto"
     """Processor cores set aside for each training process; auto leaves the loaders enough of the machine."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -98,8 +96,7 @@ class Train(Section):
     freeze: Literal["none", "backbone", "backbone_and_neck"] = "none"
     """Parts that keep the weights, and the batch-norm statistics, of model.init."""
     batch_norm: Literal["local", "synchronised", "frozen"] = "local"
-    """Statistics of each worker's own part of a batch, as published, of all workers' together, or those of model.init
-    for good. Local ones differ with the number of workers, and so do the weights."""
+    """Statistics of each worker's own images, as published; of all workers' (synchronised); of model.init (frozen)."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with Nesterov momentum as published, or AdamW for runs of a few thousand steps."""
     learning_rate: Annotated[float, Gt(0)] = 0.01 / 64
