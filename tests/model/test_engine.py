@@ -291,11 +291,13 @@ def test_the_error_crosses_processes_as_a_training_error():
     assert (type(there), there.message, there.hint) == (TrainingError, caught.value.message, caught.value.hint)
 
 
+@pytest.mark.faults  # by how long it takes: two to four minutes of compiling
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_it_learns_the_same_and_keys_stay_those_of_the_plain_module(tmp_path):
     """In a process of its own, as the tests' check of shapes cannot be compiled."""
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     script = Path(__file__).with_name("compiled.py")
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "same" in done.stdout

@@ -189,6 +189,9 @@ def test_three_workers_share_four_lanes_and_divide_by_the_positives_of_all(clust
     assert [event["workers"] for event in events if event["kind"] == "start"] == [3]
     epochs = [event["metrics"] for event in events if event["kind"] == "epoch"]
     assert all(metrics["gradient_norm"] > 0 and metrics["positives_per_box"] >= 1 for metrics in epochs)
+    zero = [number for number, metrics in enumerate(epochs, start=1) if metrics["AP"] == 0]
+    assert zero, "after a few steps nothing is found yet"
+    assert [event["epoch"] for event in events if event["kind"] == "diagnosis"] == zero
     history = MlflowClient(finished.tracking_uri).get_metric_history(finished.run_id, "positives_per_box")
     assert {point.step for point in history} == {1, 2, 3}
 
