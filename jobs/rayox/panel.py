@@ -36,6 +36,7 @@ class TrainingStatus:
     seconds_per_step: float = 0.0
     data_wait: float = 0.0
     losses: Mapping[str, float] = field(default_factory=dict)
+    skipped_steps: int = 0  # since the start; by the GradScaler
     learning_rate: float = 0.0
     checkpoint_time: float | None = None
     bad_images: int = 0
@@ -67,6 +68,8 @@ class TrainingStatus:
                 return f"{self.bad_images} broken images are replaced by others; the last: {event['images'][-1]}"
             case "epoch":
                 return self._epoch(event)
+            case "diagnosis":
+                return str(event["text"])
         return None
 
     def _start(self, event: Mapping[str, Any]) -> str | None:
@@ -84,6 +87,7 @@ class TrainingStatus:
         self.speed, self.data_wait = event["images_per_second"], event["data_wait_fraction"]
         self.seconds_per_step = event["seconds_per_step"]
         self.learning_rate = event["learning_rate"]
+        self.skipped_steps += round(event.get("skipped_steps", 0))
         self.losses = {name.removeprefix("loss_"): event[name] for name in event if name.startswith("loss_")}
 
     def _epoch(self, event: Mapping[str, Any]) -> str | None:
@@ -112,9 +116,10 @@ class TrainingStatus:
             return ""
         terms = "  ".join(f"{name} {value:.2f}" for name, value in self.losses.items() if name != "total" and value)
         age = "none yet" if self.checkpoint_time is None else f"{duration(time.time() - self.checkpoint_time)} ago"
+        skipped = f"{self.skipped_steps} skipped  " if self.skipped_steps else ""
         return (
             f"loss {self.losses.get('total', 0):.2f} ({terms})  rate {self.learning_rate:.2g}  "
-            f"data-wait {self.data_wait:.0%}  checkpoint {age}"
+            f"data-wait {self.data_wait:.0%}  {skipped}checkpoint {age}"
         )
 
 

@@ -58,7 +58,14 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
         trainer.fit_interruptibly()
     except (RayError, ray.train.TrainingFailedError) as error:
         raise _as_user_error(error, job) from error
-    return newest(job)[0]
+    folder, step = newest(job)
+    if step < job.plan.num_steps:
+        raise TrainingError(
+            f"run {job.folder.name}: training is done, but its last checkpoint could not be written to "
+            f"{job.checkpoints}: the newest one is of step {step} of {job.plan.num_steps}",
+            f"make room there, then train the rest again with --resume {job.folder.name}",
+        )
+    return folder
 
 
 class _NoRetryOfUserErrors(ray.train.UserCallback):  # type: ignore[misc]

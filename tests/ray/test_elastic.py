@@ -44,8 +44,6 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
         "elastic",
         every_steps=EVERY_STEPS,
         workers=[1, 3],
-        lanes=6,
-        batch_size=6,
         epochs=int(os.environ.get("RAYOX_TEST_EPOCHS", "700")),
         evaluate_every=1000,
         resize_seconds=15,
@@ -83,4 +81,4 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
     assert [event["workers"] for event in began][:2] == [3, 2]
     assert began[-1]["workers"] == 3
     assert repeated <= EVERY_STEPS
-    assert finished.steps == 4 * config.train.epochs
+    assert finished.steps == 3 * config.train.epochs

@@ -112,11 +112,21 @@ class Train(Section):
     batch_size: Count = 64
     """Images per optimiser step over all workers together; a multiple of data.lanes."""
     workers: Workers = (1, 1)
-    """Training processes, or the fewest and the most of an elastic run; each needs a lane of its own."""
+    """Training processes, or [fewest, most], each with a lane. If they do not divide data.lanes, see loss.divide_by."""
+    accumulate: Count = 1
+    """Parts that a worker's share of a step is computed in, for memory: the gradient is one, batch norm sees parts."""
     cpus_per_worker: Annotated[float, Gt(0)] | Literal["auto"] = "auto"
     """Processor cores set aside for each training process; auto leaves the loaders enough of the machine."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the forward pass; auto picks what the device is fast at."""
+    channels_last: bool = True
+    """Keep a pixel's channels side by side in memory: 1.3 to 1.5 times the speed on a CPU."""
+    compile: bool = False
+    """Compile the forward pass with torch.compile: minutes at the start, and a C++ compiler on CPU workers."""
+    freeze: Literal["none", "backbone", "backbone_and_neck"] = "none"
+    """Parts that keep the weights, and the batch-norm statistics, of model.init."""
+    batch_norm: Literal["local", "synchronised", "frozen"] = "local"
+    """Statistics of each worker's own images, as published; of all workers' (synchronised); of model.init (frozen)."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with Nesterov momentum as published, or AdamW for runs of a few thousand steps."""
     learning_rate: Annotated[float, Gt(0)] = 0.01 / 64
@@ -127,6 +137,8 @@ class Train(Section):
     """Weight decay of the convolution weights; batch norm and biases have none."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Momentum of SGD; the first-moment coefficient of AdamW."""
+    clip_grad_norm: Annotated[float, Gt(0)] | None = None
+    """Longest gradient (L2 norm over all weights) that a step takes: a longer one is scaled down; unset is off."""
     warmup_epochs: Annotated[float, Ge(0)] = 5.0
     """Epochs over which the learning rate rises quadratically from zero."""
     closing_epochs: Size = 15
