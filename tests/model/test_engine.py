@@ -13,7 +13,8 @@ import torch
 
 from rayox_model.assign.assigner import assign
 from rayox_model.assign.settings import SimOTA
-from rayox_model.checkpoint import Facts, newest_checkpoint, restore, save_checkpoint
+from rayox_model.checkpoint import Facts, restore, save_checkpoint
+from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.engine import EngineSettings, NonFiniteError, new_state, predict, sums_of, train
 from rayox_model.errors import ConfigError, TrainingError
 from rayox_model.losses import LossWeights
