@@ -61,6 +61,9 @@ class TrainingStatus:
                 return f"the stream stands still: {event['text']}"
             case "note" | "checkpoint_failed" | "checkpoint_skipped":
                 return str(event["text"])
+            case "failure":
+                self.enter("starting the workers again")
+                return f"{event['text']}: going back to the last checkpoint"
             case "urgent":
                 return f"{event['text']}: saved at step {event['step']}"
             case "bad_images" if len(event["images"]) > self.bad_images:

@@ -14,6 +14,7 @@ from ray.train.torch import TorchConfig
 from rayox_model.errors import RayoxError, TrainingError
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.capacity import Capacity
+from rayox_platform.events import EventLog
 from rayox_platform.interruption import InterruptibleTrainer
 from rayox_platform.stream import LaneSplit, stream_dataset
 from rayox_platform.train_job import TrainJob, newest
@@ -49,7 +50,7 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             name=job.folder.name,
             storage_path=str(job.folder / "ray"),
             failure_config=FailureConfig(max_failures=job.max_failures),
-            callbacks=[_NoRetryOfUserErrors()],
+            callbacks=[_Failures(job.folder)],
         ),
         datasets={"train": stream},
         dataset_config=LaneSplit(),
@@ -68,14 +69,28 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
     return folder
 
 
-class _NoRetryOfUserErrors(ray.train.UserCallback):  # type: ignore[misc]
-    """A damaged image or a loss that is no number is there again after a restart: what this raises ends the run."""
+class _Failures(ray.train.UserCallback):  # type: ignore[misc]
+    """Tells of every failure of workers as soon as Ray Train has seen it, and ends the run where a restart cannot help.
+
+    A damaged image or a loss that is no number is there again after a restart: what this raises ends the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def after_exception(self, run_context: object, worker_exceptions: Mapping[int, BaseException]) -> None:
         for failure in worker_exceptions.values():
             error = find_user_error(failure)
             if error is not None:
                 raise error
+        reasons = {rank: _last_line(failure) for rank, failure in worker_exceptions.items()}
+        text = "; ".join(f"worker {rank}: {reason}" for rank, reason in reasons.items())
+        EventLog(self._folder).write("failure", {"ranks": sorted(reasons), "text": text})
+
+
+def _last_line(failure: BaseException) -> str:
+    lines = str(failure).strip().splitlines() or [type(failure).__name__]
+    return lines[-1][:200] if find_user_error(failure) is None else str(find_user_error(failure))
 
 
 def find_user_error(failure: BaseException | None) -> RayoxError | None:

@@ -50,16 +50,15 @@ def run_worker(setup: dict[str, Any]) -> None:
     start = step_of(folder)
     if start >= job.plan.num_steps:  # a rank died after the last checkpoint was there
         return
+    shard = ray.train.get_dataset_shard("train")
+    broken = BrokenImages(job)
+    plan = replace(job.plan, start_step=start)
+    batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)  # begins meanwhile
     model = YOLOX(job.model_size, len(job.classes)).to(device)
     engine = for_workers(job.engine, job.plan, world_size)
     state = new_state(model, engine, device)
     restore(folder, state)
     replica = _replica(state.model, world_size, device)
-
-    shard = ray.train.get_dataset_shard("train")
-    broken = BrokenImages(job)
-    plan = replace(job.plan, start_step=start)
-    batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)
     if log:
         length = {"num_steps": job.plan.num_steps, "epochs": job.plan.epochs}
         log.write("start", _start(start, world_size, began, folder.stat().st_mtime) | length)
@@ -191,9 +190,17 @@ def _start(step: int, world_size: int, began: float, checkpoint_time: float) -> 
         "workers": world_size,
         "node": os.uname().nodename,
         "pid": os.getpid(),
+        "born": _process_start(),
         "began": began,
         "checkpoint_time": checkpoint_time,
     }
+
+
+def _process_start() -> float:
+    """When the system started this process, in seconds since 1970, to a hundredth."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _progress(report: StepReport, meter: Meter, state: TrainState) -> dict[str, Any]:
