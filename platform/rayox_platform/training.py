@@ -16,6 +16,7 @@ from rayox_platform.blocks import SampleBlocks
 from rayox_platform.capacity import Capacity
 from rayox_platform.events import EventLog
 from rayox_platform.interruption import InterruptibleTrainer
+from rayox_platform.reservations import refresh_for_a_while
 from rayox_platform.stream import LaneSplit, stream_dataset
 from rayox_platform.train_job import TrainJob, newest
 from rayox_platform.worker import run_worker
@@ -86,6 +87,7 @@ class _Failures(ray.train.UserCallback):  # type: ignore[misc]
         reasons = {rank: _last_line(failure) for rank, failure in worker_exceptions.items()}
         text = "; ".join(f"worker {rank}: {reason}" for rank, reason in reasons.items())
         EventLog(self._folder).write("failure", {"ranks": sorted(reasons), "text": text})
+        refresh_for_a_while()
 
 
 def _last_line(failure: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""From a fault to the next step: rayox against Ray Train's defaults, a killed worker and a lost node, in one session."""
+"""From a fault to the next step: rayox against Ray Train's defaults; a killed worker, a lost node, in one session."""
 
 import itertools
 import json
@@ -21,7 +21,8 @@ from rayox_platform.events import read_events
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
 OURS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8",
+    "RAY_health_check_period_ms": "1000",
     "RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S": "30",
     "RAY_worker_niceness": "0",
 }

@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.faults]
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
 SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8",
+    "RAY_health_check_period_ms": "1000",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S": "30",
     "RAY_worker_niceness": "0",
@@ -66,9 +67,9 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
         wait_for(lambda: starts(run)[-1]["workers"] == 3, 300)
 
     with three_nodes(**NODE) as cluster, ThreadPoolExecutor(1) as pool:
-        disturbed = pool.submit(disturb, cluster)
-        finished = train(config, lambda event: None)
-        disturbed.result()
+        training = pool.submit(train, config, lambda event: None)
+        disturb(cluster)  # in the main thread: a node that is added sets signal handlers
+        finished = training.result()
     began = starts(run)
     events = read_events(run)
     last = max(e["step"] for e in events if e["kind"] in ("progress", "epoch") and e["time"] < killed_at)
