@@ -58,8 +58,8 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
     def disturb(cluster: Cluster) -> None:
         nonlocal killed_at
         wait_for(lambda: steps() >= 20, 200)
-        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
         killed_at = time.time()
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
         wait_for(lambda: len(starts(run)) > 1, 200)
         before = steps()
         wait_for(lambda: steps() >= before + 20, 200)
