@@ -99,7 +99,7 @@ class TrainingStatus:
         if "AP" not in metrics:
             return None
         return (
-            f"epoch {event['epoch']}/{self.epochs}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
+            f"epoch {event['epoch']}{f'/{self.epochs}' if self.epochs else ''}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
             f"loss {metrics['loss_total']:.2f}  {metrics['images_per_second']:.1f} images/s"
         )
 
