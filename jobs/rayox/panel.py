@@ -98,8 +98,9 @@ class TrainingStatus:
         self.step, self.epoch = event["step"], event["epoch"] - 1
         if "AP" not in metrics:
             return None
+        of_all = f"/{self.epochs}" if self.epochs else ""  # which runs of before did not tell
         return (
-            f"epoch {event['epoch']}{f'/{self.epochs}' if self.epochs else ''}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
+            f"epoch {event['epoch']}{of_all}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
             f"loss {metrics['loss_total']:.2f}  {metrics['images_per_second']:.1f} images/s"
         )
 
