@@ -44,7 +44,7 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
         "elastic",
         every_steps=EVERY_STEPS,
         workers=[1, 3],
-        epochs=int(os.environ.get("RAYOX_TEST_EPOCHS", "450")),
+        epochs=int(os.environ.get("RAYOX_TEST_EPOCHS", "150")),
         evaluate_every=1000,
         resize_seconds=15,
     )
