@@ -1,6 +1,7 @@
 """One local Ray cluster for all tests here: starting one takes longer than most of them."""
 
 import pytest
+from toy_runs import toy_config, train
 
 from rayox_cluster.local import ray_session
 
@@ -9,3 +10,13 @@ from rayox_cluster.local import ray_session
 def cluster():
     with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}):
         yield
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster, toy_data, tmp_path_factory):
+    """(folder, result, events) of one toy run without a fault and with a checkpoint every second step."""
+    folder = tmp_path_factory.mktemp("runs")
+    events: list[dict[str, object]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAYOX_STATE", str(folder / "state"))
+        return folder, train(toy_config(toy_data, folder, "whole", every_steps=2), events.append), events

@@ -20,12 +20,11 @@ STEPS = 9
 
 
 @pytest.fixture(scope="module")
-def whole(cluster, toy_data, tmp_path_factory):
-    """The undisturbed run, with a checkpoint every second step."""
-    folder = tmp_path_factory.mktemp("faults")
+def whole(undisturbed):
+    """The undisturbed run, and its state folder as that of the tests here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAYOX_STATE", str(folder / "state"))
-        yield folder, train(toy_config(toy_data, folder, "whole", every_steps=2), lambda event: None)
+        patch.setenv("RAYOX_STATE", str(undisturbed[0] / "state"))
+        yield undisturbed[:2]
 
 
 def faulty(whole, toy_data, name, faults=(), show=lambda event: None, **settings):
@@ -36,19 +35,6 @@ def faulty(whole, toy_data, name, faults=(), show=lambda event: None, **settings
     assert_same_weights(finished, undisturbed)
     assert finished.metrics == undisturbed.metrics
     return folder / name
-
-
-def test_a_killed_and_a_hung_worker_change_nothing(whole, toy_data):
-    """One run: a rank dies at a seeded step, later another one stops moving; every rank's stack is kept."""
-    draw = random.Random(2)
-    kill, hang = Kill(draw.randrange(2), draw.randrange(1, 5)), Hang(draw.randrange(2), draw.randrange(6, STEPS), 900)
-    run = faulty(whole, toy_data, "killed-and-hung", (kill, hang), timeout_seconds=20)
-    assert len(starts(run)) == 3
-    stacks = sorted((run / "stacks").iterdir())
-    assert [path.name for path in stacks] == ["rank-0.txt", "rank-1.txt"]
-    assert f"rank {hang.rank}" in stacks[hang.rank].read_text()
-    assert "in strike" in stacks[hang.rank].read_text(), "where it hung"
-    assert "in backward" in stacks[1 - hang.rank].read_text() or "allreduce" in stacks[1 - hang.rank].read_text()
 
 
 class KilledWhileWriting(threading.Thread):
@@ -75,14 +61,22 @@ class KilledWhileWriting(threading.Thread):
         return bool(names) and int(max(names)[5:]) >= step
 
 
-def test_killed_between_the_files_and_the_manifest_of_a_checkpoint(whole, toy_data):
+def test_killed_hung_and_killed_in_the_middle_of_a_checkpoint_it_ends_the_same(whole, toy_data):
+    """One run, three faults at seeded points; every rank's stack is kept of the one that hung."""
     folder, _ = whole
-    killer = KilledWhileWriting(folder / "half", random.Random(3).randrange(2, 5))
+    draw = random.Random(2)
+    killer = KilledWhileWriting(folder / "three", draw.randrange(2, 4))
+    kill, hang = Kill(draw.randrange(2), draw.randrange(5, 7)), Hang(draw.randrange(2), draw.randrange(7, STEPS), 900)
     killer.start()
-    run = faulty(whole, toy_data, "half")
+    run = faulty(whole, toy_data, "three", (kill, hang), timeout_seconds=20)
     assert killer.struck, "no checkpoint was ever half written"
-    assert len(starts(run)) == 2
+    assert len(starts(run)) == 4
     assert not list(run.glob("checkpoints/.draft-*"))
+    stacks = sorted((run / "stacks").iterdir())
+    assert [path.name for path in stacks] == ["rank-0.txt", "rank-1.txt"]
+    assert f"rank {hang.rank}" in stacks[hang.rank].read_text()
+    assert "in strike" in stacks[hang.rank].read_text(), "where it hung"
+    assert "in backward" in stacks[1 - hang.rank].read_text() or "allreduce" in stacks[1 - hang.rank].read_text()
 
 
 def test_a_disk_that_refuses_is_named_and_training_goes_on(whole, toy_data):
