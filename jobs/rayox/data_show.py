@@ -110,7 +110,10 @@ def _config(recipe: str | None, overrides: tuple[str, ...], run: str | None) -> 
         loaded = load_recipe(recipe, overrides)
         loaded.require("data.train.annotations")
         return loaded.config
-    from rayox_platform.prepare import runs_folder
     from rayox_platform.resume import resumed_config
+    from rayox_platform.store.errors import storage_errors
+    from rayox_platform.store.runs import open_runs
 
-    return resumed_config(runs_folder(load_recipe(None, overrides).config) / run, {})
+    runs = open_runs(load_recipe(None, overrides).config.storage)
+    with storage_errors(str(runs), "read"):
+        return resumed_config(runs, run, {})

@@ -11,11 +11,12 @@ from pathlib import Path
 from rayox_model.errors import ConfigError
 
 LOCK = ".lock"
+RESULT = "result.json"  # in a finished run's folder
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Make the folder if need be and hold it; a folder made here that is left without a checkpoint is taken away.
+    """Make the folder if need be and hold it; a folder made here that is left without a checkpoint or result goes.
 
     The system frees the lock with the process, however that ends. Raises ConfigError when another process holds it,
     or nothing can be written there.
@@ -43,7 +44,7 @@ def claimed(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if fresh and not any(folder.glob("checkpoints/step-*")):
+            if fresh and not any(folder.glob("checkpoints/step-*")) and not (folder / RESULT).exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,18 +1,50 @@
-"""What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches."""
+"""What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches.
+
+Of a run in a bucket they lie there instead, see store/bucket_events.py.
+"""
 
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, Protocol
 
 POLL_SECONDS = 0.5
 FILE = "events.jsonl"
 
+RunEvent = dict[str, Any]
 
-class EventLog:
+
+class EventLog(Protocol):
+    """Takes events, from any thread."""
+
+    def write(self, kind: str, fields: dict[str, Any]) -> None: ...
+
+    def flush(self) -> None:
+        """Bring what was written to where others see it, if that can be done now."""
+        ...
+
+
+class Events(Protocol):
+    """Of one run, wherever it is kept."""
+
+    def log(self) -> EventLog:
+        """For rank 0."""
+        ...
+
+    def read(self) -> list[RunEvent]:
+        """All events so far; one cut off by a crash is left out. Raises OSError."""
+        ...
+
+    def tail(self) -> Callable[[], list[RunEvent]]:
+        """Gives those written since, and then those since its last call. Raises OSError."""
+        ...
+
+
+class FileLog:
     """Appends events, from any thread; a line is written whole, so a reader never sees half of one.
 
     What cannot be written (the disk is full) is kept and written before the next event: training goes on meanwhile.
@@ -35,14 +67,19 @@ class EventLog:
             except OSError:
                 return  # the next event tries again
 
+    def flush(self) -> None:
+        """Every event has been written at once."""
 
-def read_events(folder: Path) -> list[dict[str, Any]]:
-    """All events of a run so far; a line cut off by a crash is left out."""
+
+def read_events(folder: Path) -> list[RunEvent]:
+    """All events of a run in a folder so far; a line cut off by a crash is left out."""
     path = folder / FILE
-    if not path.exists():
-        return []
+    return parsed(path.read_text(errors="replace")) if path.exists() else []
+
+
+def parsed(lines: str) -> list[RunEvent]:
     events = []
-    for line in path.read_text(errors="replace").splitlines():
+    for line in lines.splitlines():
         try:
             events.append(json.loads(line))
         except ValueError:
@@ -50,16 +87,43 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
     return events
 
 
+@dataclass(frozen=True)
+class FileEvents:
+    folder: Path
+
+    def log(self) -> FileLog:
+        return FileLog(self.folder)
+
+    def read(self) -> list[RunEvent]:
+        return read_events(self.folder)
+
+    def tail(self) -> "FileTail":
+        return FileTail(self.folder / FILE)
+
+
+class FileTail:
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self._path, self._at = path, path.stat().st_size  # an earlier attempt's events were handled then
+
+    def __call__(self) -> list[RunEvent]:
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return parsed(whole.decode(errors="replace"))
+
+
 class Follower:
     """Calls handle with every event that is written while the with block runs, and with those left at its end.
 
-    An exception in handle ends the following; it is raised again when the block ends well.
+    Events that cannot be read just now come later. An exception in handle ends the following; it is raised again when
+    the block ends well.
     """
 
-    def __init__(self, folder: Path, handle: Callable[[dict[str, Any]], None]) -> None:
-        self._path = folder / FILE
-        self._path.touch()
-        self._start = self._path.stat().st_size  # an earlier attempt's events were handled then
+    def __init__(self, events: Events, handle: Callable[[RunEvent], None]) -> None:
+        self._tail = events.tail()
         self._handle = handle
         self._done = Event()
         self._failure: Exception | None = None
@@ -77,20 +141,19 @@ class Follower:
 
     def _run(self) -> None:
         try:
-            for event in self._events():
-                self._handle(event)
+            last_look = False
+            while not last_look:
+                last_look = self._done.is_set()
+                for event in self._new(last_look):
+                    self._handle(event)
+                self._done.wait(POLL_SECONDS)
         except Exception as failure:  # noqa: BLE001  # handed to the thread that waits
             self._failure = failure
 
-    def _events(self) -> Iterator[dict[str, Any]]:
-        with self._path.open() as file:
-            file.seek(self._start)
-            rest = ""
-            while True:
-                last_look = self._done.is_set()
-                rest += file.read()
-                *lines, rest = rest.split("\n")
-                yield from (json.loads(line) for line in lines if line.endswith("}"))
-                if last_look:
-                    return
-                self._done.wait(POLL_SECONDS)
+    def _new(self, last_look: bool) -> list[RunEvent]:
+        try:
+            return self._tail()
+        except OSError:
+            if last_look:
+                raise
+            return []

@@ -9,8 +9,7 @@ from pathlib import Path
 from rayox_model.checkpoint import DRAFT, verify
 from rayox_model.checkpoint_folder import best_checkpoint, newest_checkpoint
 from rayox_model.errors import ModelError
-from rayox_platform.claim import is_claimed
-from rayox_platform.prepare import RESULT
+from rayox_platform.claim import RESULT, is_claimed
 
 RAY_FOLDER = "ray"  # Ray Train's own notes of a run, of which rayox reads none
 

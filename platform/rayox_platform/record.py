@@ -11,7 +11,6 @@ from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.data.fingerprint import Fingerprint, fingerprint
 from rayox_platform.data.images import CocoImages
-from rayox_platform.events import read_events
 from rayox_platform.lineage import dataset_profile, lineage_tags
 from rayox_platform.prepare import Prepared
 from rayox_platform.tracking import Store, Tracking, open_run
@@ -27,7 +26,7 @@ class Record:
         self._show = show
         self._epochs: dict[int, Mapping[str, float]] = {}
         self.bad_images: list[str] = []
-        for event in read_events(prepared.folder):  # of an earlier driver, which may have died before telling MLflow
+        for event in prepared.home.events.read():  # of an earlier driver, which may have died before telling MLflow
             self._keep(event)
         self.first_events: dict[str, RunEvent] = {}
 

@@ -1,10 +1,8 @@
 """When rank 0 writes a checkpoint, and what happens to it: beside the training, told as events, the old ones pruned."""
 
 import time
-from pathlib import Path
 
-from rayox_model.checkpoint import Snapshot, take_snapshot, write_checkpoint
-from rayox_model.checkpoint_folder import prune
+from rayox_model.checkpoint import Snapshot, take_snapshot
 from rayox_model.checkpoint_writer import CheckpointWriter, Written
 from rayox_model.engine import TrainState
 from rayox_platform.events import EventLog
@@ -17,7 +15,7 @@ class Saver:
 
     def __init__(self, job: TrainJob, log: EventLog) -> None:
         self._job, self._log = job, log
-        self._urgency = Urgency(job.folder)
+        self._urgency = Urgency(job.home.shared)
         self._writer = CheckpointWriter(self._write, self._tell)
         self._saved_at = time.monotonic()
 
@@ -29,6 +27,7 @@ class Saver:
     def __exit__(self, *failure: object) -> None:
         self._urgency.stop()
         self._writer.__exit__(*failure)
+        self._log.flush()
 
     def after_step(self, state: TrainState, epoch: int) -> None:
         """Within an epoch: save if it is time, or if this machine or the whole run is about to go."""
@@ -38,6 +37,8 @@ class Saver:
         if reason:
             self._writer.wait()  # the machine may be gone after the next step
             self._log.write("urgent", {"text": reason, "step": state.step})
+            self._log.flush()
+            self._urgency.answer()
 
     def save(self, state: TrainState, epoch: int, metrics: dict[str, float]) -> None:
         """Copy the state now, write it meanwhile; epoch is the number of finished ones."""
@@ -49,14 +50,14 @@ class Saver:
         by_time = minutes and time.monotonic() - self._saved_at > 60 * minutes
         return bool((steps and step % steps == 0) or by_time)
 
-    def _write(self, snapshot: Snapshot) -> Path:
-        path = write_checkpoint(self._job.checkpoints, snapshot)
-        prune(self._job.checkpoints, self._job.keep)
-        return path
+    def _write(self, snapshot: Snapshot) -> str:
+        name = self._job.checkpoints.write(snapshot)
+        self._job.checkpoints.prune(self._job.keep)
+        return self._job.checkpoints.address(name)
 
     def _tell(self, written: Written) -> None:
         if written.error is None:
-            self._log.write("checkpoint", {"step": written.step, "path": str(written.path), "seconds": written.seconds})
+            self._log.write("checkpoint", {"step": written.step, "path": written.path, "seconds": written.seconds})
             return
         why = written.error.strerror or str(written.error)
         text = f"the checkpoint of step {written.step} could not be written to {self._job.checkpoints}: {why}"

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import ray
 import ray.train
@@ -11,31 +10,34 @@ from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig
 
+from rayox_model.checkpoint_folder import step_of
 from rayox_model.errors import RayoxError, TrainingError
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.capacity import Capacity
 from rayox_platform.interruption import InterruptibleTrainer
+from rayox_platform.store.errors import storage_errors
 from rayox_platform.stream import LaneSplit, stream_dataset
 from rayox_platform.train_job import TrainJob, newest
 from rayox_platform.worker import run_worker
 
 
-def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text: None) -> Path:
-    """Train on the connected cluster until the last epoch; returns the last checkpoint.
+def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text: None) -> str:
+    """Train on the connected cluster until the last epoch; returns the name of the last checkpoint.
 
     say is told what a user should know meanwhile. Raises TrainingError, and KeyboardInterrupt after a signal.
     """
     images = ray.put(job.train_images)
 
     def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
-        plan = replace(job.plan, start_step=newest(job)[1])
+        plan = replace(job.plan, start_step=step_of(newest(job)))
         blocks = SampleBlocks(images, plan, job.augment, job.engine.image_size)
         return stream_dataset(blocks, given.cpus_per_data_task)
 
     fewest = given.fewest_workers
+    ray_path, ray_filesystem = job.home.ray_storage
     trainer = InterruptibleTrainer(
         run_worker,
-        folder=job.folder,
+        marks=job.home.shared,
         say=say,
         train_loop_config={"job": job, "threads": given.threads_per_worker},
         torch_config=TorchConfig(timeout_s=math.ceil(job.timeout_seconds)),
@@ -46,8 +48,9 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             elastic_resize_monitor_interval_s=job.resize_seconds,
         ),
         run_config=RunConfig(
-            name=job.folder.name,
-            storage_path=str(job.folder / "ray"),
+            name=job.home.name,
+            storage_path=ray_path,
+            storage_filesystem=ray_filesystem,
             failure_config=FailureConfig(max_failures=job.max_failures),
             callbacks=[_NoRetryOfUserErrors()],
         ),
@@ -58,7 +61,8 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
         trainer.fit_interruptibly()
     except (RayError, ray.train.TrainingFailedError) as error:
         raise _as_user_error(error, job) from error
-    return newest(job)[0]
+    with storage_errors(str(job.home), "read"):
+        return newest(job)
 
 
 class _NoRetryOfUserErrors(ray.train.UserCallback):  # type: ignore[misc]
@@ -88,6 +92,6 @@ def _as_user_error(error: Exception, job: TrainJob) -> RayoxError:
         return own
     last = str(error).strip().splitlines()[-1]
     return TrainingError(
-        f"run {job.folder.name}: training stopped after {job.max_failures} restarts: {last}",
-        f"continue from its last checkpoint with --resume {job.folder.name}",
+        f"run {job.home.name}: training stopped after {job.max_failures} restarts: {last}",
+        f"continue from its last checkpoint with --resume {job.home.name}",
     )

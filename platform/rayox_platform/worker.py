@@ -5,7 +5,6 @@ import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -38,11 +37,12 @@ def run_worker(setup: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    log = EventLog(job.folder) if rank == 0 else None
-    folder = _agreed_checkpoint(job, log)
-    start = step_of(folder)
+    log = job.home.events.log() if rank == 0 else None
+    checkpoint = _agreed_checkpoint(job, log)
+    start = step_of(checkpoint)
     if start >= job.plan.num_steps:  # a rank died after the last checkpoint was there
         return
+    folder = job.checkpoints.fetch(checkpoint)
     model = YOLOX(job.model_size, len(job.classes)).to(device)
     model.to(memory_format=torch.channels_last)  # 1.3 to 1.5 times the speed of rows of channels on a CPU
     state = new_state(model, job.engine, device)
@@ -55,7 +55,10 @@ def run_worker(setup: dict[str, Any]) -> None:
     batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)
     if log:
         log.write("start", _start(start, world_size, began, folder.stat().st_mtime))
-    with Saver(job, log) if log else nullcontext() as saver, Watchdog(job.folder, rank, job.timeout_seconds) as dog:
+    with (
+        Saver(job, log) if log else nullcontext() as saver,
+        Watchdog(job.home.shared, rank, job.timeout_seconds) as dog,
+    ):
         meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
         first = True
         for report in train(state, batches, job.engine, device, replica):
@@ -63,7 +66,7 @@ def run_worker(setup: dict[str, Any]) -> None:
             meter.add(report)
             epoch_meter.add(report)
             for fault in job.faults:
-                fault.strike(job.folder, rank, state.step)
+                fault.strike(job.home.shared, rank, state.step)
             if log and (first or meter.age_seconds > REPORT_SECONDS):
                 log.write("progress", _progress(report, meter, state))
                 meter = Meter(job.plan.batch_size)
@@ -80,14 +83,14 @@ def run_worker(setup: dict[str, Any]) -> None:
                 saver.after_step(state, report.epoch)
 
 
-def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> Path:
-    """Rank 0 chooses, all take the same: another node's view of a shared folder may be a moment older."""
+def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> str:
+    """Rank 0 chooses, all take the same: another node's view of a shared folder may be a moment older. Its name."""
 
     def passed_over(reason: str) -> None:
         if log:
             log.write("checkpoint_skipped", {"text": reason})
 
-    return Path(broadcast(str(newest(job, passed_over)[0]) if log else ""))
+    return broadcast(newest(job, passed_over) if log else "")
 
 
 class BrokenImages:

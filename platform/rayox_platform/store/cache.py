@@ -1,0 +1,93 @@
+"""Checkpoints fetched from buckets, once a machine: in its folder for temporary files, whole, verified, a few at most.
+
+An entry counts as long as the listing of the bucket says of every object what it said when it was fetched; so all
+machines judge a checkpoint by what is in the bucket now.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rayox_model.checkpoint import verify
+from rayox_model.errors import ModelError
+from rayox_platform.data.bucket import Stamp
+
+KEEP = 2  # entries besides those in use
+IN_USE_SECONDS = 600.0  # for which an entry is left alone after it was fetched
+STAMPS = ".stamps.json"
+
+
+def cache_folder() -> Path:
+    """One a user and machine."""
+    return Path(tempfile.gettempdir()) / f"rayox-{os.getuid()}" / "checkpoints"
+
+
+def cached(address: str, objects: Mapping[str, Stamp], download: Callable[[Path], None], written_at: float) -> Path:
+    """The folder of the checkpoint at an address, downloaded unless it is here, with written_at as its time.
+
+    Raises ModelError, which names the address, when it is not what its manifest says.
+    """
+    parent = cache_folder()
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+    stamps = json.dumps({name: [stamp.num_bytes, stamp.modified_ns] for name, stamp in sorted(objects.items())})
+    with _alone(parent):
+        if not _is_here(folder, stamps):
+            _fill(folder, stamps, download)
+        try:
+            verify(folder)
+        except ModelError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise ModelError(error.message.replace(str(folder), address), error.hint) from error
+        (folder / STAMPS).touch()
+        os.utime(folder, (time.time(), written_at))
+        _clean(parent, folder)
+    return folder
+
+
+@contextmanager
+def _alone(parent: Path) -> Iterator[None]:
+    """One process at a time: the ranks of a machine fetch the same."""
+    with (parent / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_here(folder: Path, stamps: str) -> bool:
+    """As it was fetched: what has been damaged here since is fetched again."""
+    try:
+        if (folder / STAMPS).read_text() != stamps:
+            return False
+        verify(folder)
+    except (OSError, ModelError):
+        return False
+    return True
+
+
+def _fill(folder: Path, stamps: str, download: Callable[[Path], None]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    download(folder)
+    (folder / STAMPS).write_text(stamps)
+
+
+def _clean(parent: Path, used: Path) -> None:
+    """Remove what was not fetched lately, and what a crash left without stamps; the newest KEEP stay."""
+    entries = {folder: _fetched_at(folder) for folder in parent.iterdir() if folder.is_dir() and folder != used}
+    for folder in sorted(entries, key=lambda folder: entries[folder], reverse=True)[KEEP - 1 :]:
+        if time.time() - entries[folder] > IN_USE_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fetched_at(folder: Path) -> float:
+    try:
+        return (folder / STAMPS).stat().st_mtime
+    except OSError:
+        return 0.0
