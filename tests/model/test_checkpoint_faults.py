@@ -179,7 +179,7 @@ def test_what_cannot_be_written_is_told_and_the_next_one_is_tried(tmp_path, stat
         assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
         lift()
         writer.submit(take_snapshot(state, replace(FACTS, step=3)))
-    assert [(one.step, one.path and one.path.name) for one in told] == [(2, None), (3, "step-00000003")]
+    assert [(one.step, one.path and Path(one.path).name) for one in told] == [(2, None), (3, "step-00000003")]
     assert isinstance(told[0].error, OSError)
     assert newest_checkpoint(tmp_path).name == "step-00000003"
 

@@ -32,6 +32,7 @@ def _s3(endpoint: str | None, region: str | None, bucket: str | None, attempts: 
     return pyarrow.fs.S3FileSystem(
         endpoint_override=endpoint,
         region=region or pyarrow.fs.resolve_s3_region(bucket),
+        allow_delayed_open=True,  # a small file is one request, not three
         connect_timeout=CONNECT_SECONDS,
         request_timeout=REQUEST_SECONDS,
         retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts),  # 1: retry.py tries again

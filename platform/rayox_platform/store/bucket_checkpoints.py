@@ -14,11 +14,11 @@ from pathlib import Path
 from rayox_model.checkpoint import FACTS, FILES, MANIFEST, Snapshot, write_checkpoint
 from rayox_model.checkpoint_folder import ap_of, step_of
 from rayox_model.errors import ModelError
-from rayox_platform.data.bucket import Bucket, Stamp
+from rayox_platform.data.bucket import Bucket
 from rayox_platform.store.cache import cached
 from rayox_platform.store.checkpoints import say_nothing
 
-Objects = dict[str, Stamp]  # of one checkpoint, by file name
+Objects = set[str]  # the files there are of one checkpoint
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class BucketCheckpoints:
             return None  # damaged: it is not the best of anything
 
     def fetch(self, name: str) -> Path:
-        return self._fetch(name, self._listed().get(name, {}))
+        return self._fetch(name, self._listed().get(name, set()))
 
     def _fetch(self, name: str, objects: Objects) -> Path:
         missing = [file for file in (MANIFEST, *FILES) if file not in objects]
@@ -74,8 +74,9 @@ class BucketCheckpoints:
                 f"{self.address(name)}: no checkpoint, or one cut off while it was written ({missing[0]} is missing)",
                 "use an earlier checkpoint of the run",
             )
-        download = partial(_download, self.bucket.under(name))
-        return cached(self.address(name), objects, download, _written_at(name) / 1000)
+        bucket = self.bucket.under(name)
+        stamps = {file: bucket.stamp(file) for file in (*FILES, MANIFEST)}
+        return cached(self.address(name), stamps, partial(_download, bucket), _written_at(name) / 1000)
 
     def prune(self, keep: int) -> None:
         """What cannot be removed just now goes with the next one's."""
@@ -103,10 +104,10 @@ class BucketCheckpoints:
     def _listed(self) -> dict[str, Objects]:
         """What there is of every checkpoint, whole or not, by its name."""
         listed: dict[str, Objects] = {}
-        for path, stamp in self.bucket.stamps().items():
+        for path in self.bucket.files():
             name, _, file = path.partition("/")
             if name.startswith("step-") and name.count("-") == 2 and file:
-                listed.setdefault(name, {})[file] = stamp
+                listed.setdefault(name, set()).add(file)
         return listed
 
 

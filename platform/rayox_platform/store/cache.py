@@ -1,7 +1,7 @@
 """Checkpoints fetched from buckets, once a machine: in its folder for temporary files, whole, verified, a few at most.
 
-An entry counts as long as the listing of the bucket says of every object what it said when it was fetched; so all
-machines judge a checkpoint by what is in the bucket now.
+An entry counts as long as every object in the bucket has the ETag it was fetched with; so all machines judge a
+checkpoint by what is in the bucket now.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ def cache_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"rayox-{os.getuid()}" / "checkpoints"
 
 
-def cached(address: str, objects: Mapping[str, Stamp], download: Callable[[Path], None], written_at: float) -> Path:
+def cached(address: str, found: Mapping[str, Stamp], download: Callable[[Path], None], written_at: float) -> Path:
     """The folder of the checkpoint at an address, downloaded unless it is here, with written_at as its time.
 
     Raises ModelError, which names the address, when it is not what its manifest says.
@@ -37,7 +37,7 @@ def cached(address: str, objects: Mapping[str, Stamp], download: Callable[[Path]
     parent = cache_folder()
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-    stamps = json.dumps({name: [stamp.num_bytes, stamp.modified_ns] for name, stamp in sorted(objects.items())})
+    stamps = json.dumps({name: [stamp.num_bytes, stamp.version] for name, stamp in sorted(found.items())})
     with _alone(parent):
         if not _is_here(folder, stamps):
             _fill(folder, stamps, download)
