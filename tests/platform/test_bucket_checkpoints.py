@@ -12,6 +12,7 @@ from rayox_model.checkpoint import FILES, MANIFEST, averaged_weights, read_facts
 from rayox_model.checkpoint_folder import step_of
 from rayox_model.errors import ModelError
 from rayox_platform.data.bucket import Bucket
+from rayox_platform.models import checkpoint_facts
 from rayox_platform.store import cache
 from rayox_platform.store.bucket_checkpoints import BucketCheckpoints
 from rayox_platform.store.checkpoints import FolderCheckpoints
@@ -168,3 +169,11 @@ def test_no_scratch_is_left(checkpoints, tmp_path, bucket_door):
     with pytest.raises(OSError, match="503"):
         checkpoints.write(snapshot(2))
     assert list(Path(tmp_path / "tmp").iterdir()) == []
+
+
+def test_its_address_is_a_model_like_any_other(checkpoints):
+    name = checkpoints.write(snapshot(3))
+    assert checkpoint_facts(checkpoints.address(name)).step == 3
+    for wrong in ("s3://bucket/runs/mine/model.onnx", checkpoints.address("step-00000009-0000000000001")):
+        with pytest.raises(ModelError, match=f"{wrong}: no checkpoint"):
+            checkpoint_facts(wrong)

@@ -12,7 +12,7 @@ KINDS = (  # words of Arrow's messages: what to do
     ("SIGNATURE", "the secret key of this environment (AWS_SECRET_ACCESS_KEY) does not fit its access key"),
     ("redential", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or GOOGLE_APPLICATION_CREDENTIALS"),
 )
-OTHERWISE = "look at the network, at AWS_ENDPOINT_URL and at the credentials of this environment"
+OTHERWISE = "look at the network and at AWS_ENDPOINT_URL"
 
 
 @contextmanager
