@@ -1,8 +1,8 @@
 """Checkpoints in a bucket: whole or none whatever request is the last, judged by their bytes, pruned, cached."""
 
+import os
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -163,12 +163,21 @@ def test_the_cache_keeps_a_few_and_what_is_in_use(checkpoints, monkeypatch):
     shutil.rmtree(cache.cache_folder())
 
 
-def test_no_scratch_is_left(checkpoints, tmp_path, bucket_door):
+def test_no_scratch_is_left_not_even_by_a_killed_writer(checkpoints, bucket_door):
     checkpoints.write(snapshot(1))
+    writing = cache.cache_folder("writing")
+    assert list(writing.iterdir()) == []
     bucket_door.refused = lambda method, path: True
     with pytest.raises(OSError, match="503"):
         checkpoints.write(snapshot(2))
-    assert list(Path(tmp_path / "tmp").iterdir()) == []
+    assert list(writing.iterdir()) == []
+    bucket_door.refused = lambda method, path: False
+    mine = writing / cache._key(str(checkpoints))
+    for left in (mine, writing / "recent", writing / "old"):
+        (left / ".draft-1").mkdir(parents=True)
+    os.utime(writing / "old", (0, 0))
+    checkpoints.write(snapshot(2))
+    assert [left.name for left in writing.iterdir()] == ["recent"]
 
 
 def test_its_address_is_a_model_like_any_other(checkpoints):

@@ -1,7 +1,6 @@
 """A run kept in a bucket: killed, gone on with from another machine's state folder, it ends as one in a folder does."""
 
 import json
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -68,11 +67,10 @@ def test_a_run_in_a_bucket_ends_as_one_in_a_folder(bucket, toy_data, tmp_path, m
     assert result["model"] == f"{STORAGE}/mine/model.onnx"
     assert {"model.onnx", "result.json"} <= home.shared.files().keys()
     assert [name for name in home.shared.files() if name.startswith("predictions/")]
-    assert not list(Path(tempfile.gettempdir()).glob("rayox-checkpoint-*")), "no scratch is left"
 
 
 def test_a_stopped_run_is_gone_on_with_from_a_fresh_state_folder(bucket, toy_data, tmp_path, monkeypatch):
-    """Two epochs of three by one machine; the store's word is all that the other one has."""
+    """Most of a run by one machine; the store's word is all that the other one has."""
     from rayox_platform.resume import last_run, resumed_config
 
     whole = train(toy_config(toy_data, tmp_path / "runs", "whole", every_steps=2), lambda event: None)

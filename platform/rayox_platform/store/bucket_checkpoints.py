@@ -4,7 +4,6 @@ A name is step-N-MILLISECONDS, the time of the upload. Objects are never overwri
 is written again (by a restarted or an extended run) is another upload, and the later one counts.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from rayox_model.checkpoint import FACTS, FILES, MANIFEST, Snapshot, write_check
 from rayox_model.checkpoint_folder import ap_of, step_of
 from rayox_model.errors import ModelError
 from rayox_platform.data.bucket import Bucket
-from rayox_platform.store.cache import cached
+from rayox_platform.store.cache import cached, scratch
 from rayox_platform.store.checkpoints import say_nothing
 
 Objects = set[str]  # the files there are of one checkpoint
@@ -34,8 +33,8 @@ class BucketCheckpoints:
         step = snapshot.facts.step
         before = [_written_at(name) for name in self._listed() if step_of(name) == step]
         name = f"step-{step:08d}-{max([round(1000 * time.time()), *(time + 1 for time in before)]):013d}"
-        with tempfile.TemporaryDirectory(prefix="rayox-checkpoint-") as scratch:
-            folder = write_checkpoint(Path(scratch), snapshot)
+        with scratch(str(self)) as parent:
+            folder = write_checkpoint(parent, snapshot)
             for file in (*FILES, MANIFEST):
                 self.bucket.put(folder / file, f"{name}/{file}")
         return name

@@ -1,4 +1,4 @@
-"""Checkpoints fetched from buckets, once a machine: in its folder for temporary files, whole, verified, a few at most.
+"""This machine's copies of checkpoints in buckets: in its folder for temporary files, whole, verified, a few at most.
 
 An entry counts as long as every object in the bucket has the ETag it was fetched with; so all machines judge a
 checkpoint by what is in the bucket now.
@@ -21,12 +21,35 @@ from rayox_platform.data.bucket import Stamp
 
 KEEP = 2  # entries besides those in use
 IN_USE_SECONDS = 600.0  # for which an entry is left alone after it was fetched
+LEFT_SECONDS = 86400.0
 STAMPS = ".stamps.json"
 
 
-def cache_folder() -> Path:
+def cache_folder(kind: str = "checkpoints") -> Path:
     """One a user and machine."""
-    return Path(tempfile.gettempdir()) / f"rayox-{os.getuid()}" / "checkpoints"
+    return Path(tempfile.gettempdir()) / f"rayox-{os.getuid()}" / kind
+
+
+@contextmanager
+def scratch(address: str) -> Iterator[Path]:
+    """A folder to write in what goes to an address, which has one writer at a time.
+
+    What a killed writer left goes with the next one of its run on this machine, or with any other after a day.
+    """
+    parent = cache_folder("writing")
+    folder = parent / _key(address)
+    for left in parent.glob("*"):
+        if left == folder or left.stat().st_mtime < time.time() - LEFT_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _key(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()[:12]
 
 
 def cached(address: str, found: Mapping[str, Stamp], download: Callable[[Path], None], written_at: float) -> Path:
@@ -36,7 +59,7 @@ def cached(address: str, found: Mapping[str, Stamp], download: Callable[[Path], 
     """
     parent = cache_folder()
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder = parent / f"{address.rpartition('/')[2]}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+    folder = parent / f"{address.rpartition('/')[2]}-{_key(address)}"
     stamps = json.dumps({name: [stamp.num_bytes, stamp.version] for name, stamp in sorted(found.items())})
     with _alone(parent):
         if not _is_here(folder, stamps):
