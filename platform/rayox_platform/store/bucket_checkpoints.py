@@ -31,7 +31,7 @@ class BucketCheckpoints:
 
     def write(self, snapshot: Snapshot) -> str:
         step = snapshot.facts.step
-        before = [_written_at(name) for name in self._listed() if step_of(name) == step]
+        before = [_written_at(name) for name in self.listed() if step_of(name) == step]
         name = f"step-{step:08d}-{max([round(1000 * time.time()), *(time + 1 for time in before)]):013d}"
         with scratch(str(self)) as parent:
             folder = write_checkpoint(parent, snapshot)
@@ -40,7 +40,7 @@ class BucketCheckpoints:
         return name
 
     def newest(self, tell: Callable[[str], None] = say_nothing) -> str | None:
-        for name, objects in sorted(self._listed().items(), reverse=True):
+        for name, objects in sorted(self.listed().items(), reverse=True):
             try:
                 self._fetch(name, objects)
             except ModelError as error:
@@ -50,7 +50,7 @@ class BucketCheckpoints:
         return None
 
     def best(self) -> str | None:
-        return self._best(self._listed())
+        return self._best(self.listed())
 
     def _best(self, listed: dict[str, Objects]) -> str | None:
         ap = {name: self._ap(name) for name, objects in sorted(listed.items()) if MANIFEST in objects}
@@ -64,7 +64,7 @@ class BucketCheckpoints:
             return None  # damaged: it is not the best of anything
 
     def fetch(self, name: str) -> Path:
-        return self._fetch(name, self._listed().get(name, set()))
+        return self._fetch(name, self.listed().get(name, set()))
 
     def _fetch(self, name: str, objects: Objects) -> Path:
         missing = [file for file in (MANIFEST, *FILES) if file not in objects]
@@ -80,7 +80,7 @@ class BucketCheckpoints:
     def prune(self, keep: int) -> None:
         """What cannot be removed just now goes with the next one's."""
         try:
-            listed = self._listed()
+            listed = self.listed()
             whole = {step_of(name): name for name, objects in sorted(listed.items()) if MANIFEST in objects}
             kept = {*sorted(whole.values(), reverse=True)[:keep], self._best(listed)}
             for name in listed.keys() - kept:
@@ -98,9 +98,9 @@ class BucketCheckpoints:
 
     def written_at(self) -> float:
         """When the last one was begun to be written, in seconds since 1970; 0 when there is none."""
-        return max((_written_at(name) / 1000 for name in self._listed()), default=0.0)
+        return max((_written_at(name) / 1000 for name in self.listed()), default=0.0)
 
-    def _listed(self) -> dict[str, Objects]:
+    def listed(self) -> dict[str, Objects]:
         """What there is of every checkpoint, whole or not, by its name."""
         listed: dict[str, Objects] = {}
         for path in self.bucket.files():

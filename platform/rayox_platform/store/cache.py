@@ -39,7 +39,7 @@ def scratch(address: str) -> Iterator[Path]:
     parent = cache_folder("writing")
     folder = parent / _key(address)
     for left in parent.glob("*"):
-        if left == folder or left.stat().st_mtime < time.time() - LEFT_SECONDS:
+        if left == folder or _changed_at(left) < time.time() - LEFT_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     try:
@@ -103,14 +103,17 @@ def _fill(folder: Path, stamps: str, download: Callable[[Path], None]) -> None:
 
 def _clean(parent: Path, used: Path) -> None:
     """Remove what was not fetched lately, and what a crash left without stamps; the newest KEEP stay."""
-    entries = {folder: _fetched_at(folder) for folder in parent.iterdir() if folder.is_dir() and folder != used}
+    entries = {
+        folder: _changed_at(folder / STAMPS) for folder in parent.iterdir() if folder.is_dir() and folder != used
+    }
     for folder in sorted(entries, key=lambda folder: entries[folder], reverse=True)[KEEP - 1 :]:
         if time.time() - entries[folder] > IN_USE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fetched_at(folder: Path) -> float:
+def _changed_at(path: Path) -> float:
+    """0 of what is not there."""
     try:
-        return (folder / STAMPS).stat().st_mtime
+        return path.stat().st_mtime
     except OSError:
         return 0.0

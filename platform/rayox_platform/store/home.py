@@ -133,6 +133,10 @@ class BucketHome:
     def ray_storage(self) -> "tuple[str, FileSystem | None]":
         return f"{self.bucket.prefix}/ray", self.bucket.filesystem
 
+    @property
+    def claims(self) -> Bucket:
+        return self.bucket.under("claims")
+
     @contextmanager
     def claim(self) -> Iterator[None]:
         with claimed(self.folder), _claimed_for_all(self):
@@ -152,5 +156,5 @@ def _claimed_for_all(home: BucketHome) -> Iterator[None]:
     """As claimed_in_bucket; only the claiming is the setting's fault, not what happens while it is held."""
     with ExitStack() as stack:
         with storage_errors(str(home), "written"):
-            stack.enter_context(claimed_in_bucket(home.name, home.bucket.under("claims")))
+            stack.enter_context(claimed_in_bucket(home.name, home.claims))
         yield

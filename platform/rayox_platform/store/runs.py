@@ -43,7 +43,7 @@ class BucketRuns:
     def __str__(self) -> str:
         return str(self.bucket)
 
-    def home(self, name: str) -> RunHome:
+    def home(self, name: str) -> BucketHome:
         address = str(self.bucket)
         readable = re.sub(r"[^A-Za-z0-9.]+", "-", address)
         place = f"{readable}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
