@@ -33,7 +33,7 @@ def ray_session(
     os.environ.setdefault("RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S", "30")
     # A dead worker is noticed at the next look; machines that are gone are not waited for any longer than this.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "8")
     # Ray's own 15 gives a training a tenth of the machine beside any other busy program.
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray

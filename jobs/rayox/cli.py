@@ -25,6 +25,7 @@ VERBS = {
     "train": "Train a detector by a recipe.",
     "evaluate": "Measure a model's COCO metrics on a data set.",
     "predict": "Find objects in images.",
+    "runs": "List, show and watch runs, and send them on to MLflow.",
     "models": "List and show registered models.",
     "data": "Check, convert, measure and shard data sets.",
     "gc": "List or remove what nothing refers to in old runs.",

@@ -18,6 +18,9 @@ def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> N
     console = Console(as_json)
     result = train(load_recipe("shapes", overrides), console, address=address)
     assert result is not None
+    if not result.registered:  # MLflow has gone away in between; the result says what to do
+        show_result(console, result)
+        return
     _crown(result)
     show_result(console, result)
     console.note(f"next        rayox predict models:/{_name(result)}@{ALIAS} PHOTOS -o found; rayox models list")

@@ -36,6 +36,7 @@ class TrainingStatus:
     seconds_per_step: float = 0.0
     data_wait: float = 0.0
     losses: Mapping[str, float] = field(default_factory=dict)
+    skipped_steps: int = 0  # since the start; by the GradScaler
     learning_rate: float = 0.0
     checkpoint_time: float | None = None
     bad_images: int = 0
@@ -54,10 +55,15 @@ class TrainingStatus:
                 self._progress(event)
             case "checkpoint":
                 self.checkpoint_time = event["time"]
+            case "notice":
+                return str(event["text"])
             case "stall":
                 return f"the stream stands still: {event['text']}"
             case "note" | "checkpoint_failed" | "checkpoint_skipped":
                 return str(event["text"])
+            case "failure":
+                self.enter("starting the workers again")
+                return f"{event['text']}: going back to the last checkpoint"
             case "urgent":
                 return f"{event['text']}: saved at step {event['step']}"
             case "bad_images" if len(event["images"]) > self.bad_images:
@@ -65,12 +71,15 @@ class TrainingStatus:
                 return f"{self.bad_images} broken images are replaced by others; the last: {event['images'][-1]}"
             case "epoch":
                 return self._epoch(event)
+            case "diagnosis":
+                return str(event["text"])
         return None
 
     def _start(self, event: Mapping[str, Any]) -> str | None:
         again = self.step > 0
         self.enter("waiting for the first batch")
         self.step = event["step"]
+        self.num_steps, self.epochs = event.get("num_steps", self.num_steps), event.get("epochs", self.epochs)
         self.checkpoint_time = event.get("checkpoint_time", self.checkpoint_time)
         workers = f"{event['workers']} worker{'s' if event['workers'] > 1 else ''}"
         return f"restarted at step {event['step']} with {workers}" if again else None
@@ -81,6 +90,7 @@ class TrainingStatus:
         self.speed, self.data_wait = event["images_per_second"], event["data_wait_fraction"]
         self.seconds_per_step = event["seconds_per_step"]
         self.learning_rate = event["learning_rate"]
+        self.skipped_steps += round(event.get("skipped_steps", 0))
         self.losses = {name.removeprefix("loss_"): event[name] for name in event if name.startswith("loss_")}
 
     def _epoch(self, event: Mapping[str, Any]) -> str | None:
@@ -88,8 +98,9 @@ class TrainingStatus:
         self.step, self.epoch = event["step"], event["epoch"] - 1
         if "AP" not in metrics:
             return None
+        of_all = f"/{self.epochs}" if self.epochs else ""  # which runs of before did not tell
         return (
-            f"epoch {event['epoch']}/{self.epochs}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
+            f"epoch {event['epoch']}{of_all}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
             f"loss {metrics['loss_total']:.2f}  {metrics['images_per_second']:.1f} images/s"
         )
 
@@ -109,9 +120,10 @@ class TrainingStatus:
             return ""
         terms = "  ".join(f"{name} {value:.2f}" for name, value in self.losses.items() if name != "total" and value)
         age = "none yet" if self.checkpoint_time is None else f"{duration(time.time() - self.checkpoint_time)} ago"
+        skipped = f"{self.skipped_steps} skipped  " if self.skipped_steps else ""
         return (
             f"loss {self.losses.get('total', 0):.2f} ({terms})  rate {self.learning_rate:.2g}  "
-            f"data-wait {self.data_wait:.0%}  checkpoint {age}"
+            f"data-wait {self.data_wait:.0%}  {skipped}checkpoint {age}"
         )
 
 

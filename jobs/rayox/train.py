@@ -10,8 +10,9 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
+from rayox.ending import told_of_end
 from rayox.panel import TrainingPanel
-from rayox.progress import progress_of
+from rayox.progress import progress, progress_of
 from rayox_platform.config import LoadedConfig
 from rayox_platform.config.origin import Rank
 from rayox_platform.config.settings import leaves, settings
@@ -20,6 +21,7 @@ from rayox_platform.config.tree import Config
 if TYPE_CHECKING:
     from rayox_platform.prepare import Prepared
     from rayox_platform.run import Finished
+    from rayox_platform.smoke import SmokeResult
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class TrainResult:
 )
 @click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
 @click.option("--dry-run", is_flag=True, help="Check settings, model and data, and stop before anything starts.")
+@click.option(
+    "--smoke",
+    "smoke_test",
+    is_flag=True,
+    help="Overfit one batch here, in seconds and without Ray, and stop: exit code 8 if the loss does not fall.",
+)
 @json_option
 def command(
     recipe: str,
@@ -69,6 +77,7 @@ def command(
     extend: int | None,
     address: str | None,
     dry_run: bool,
+    smoke_test: bool,
     as_json: bool,
 ) -> None:
     """Train a detector by a RECIPE: a packaged one or a YAML file.
@@ -77,6 +86,13 @@ def command(
     """
     console = Console(as_json)
     loaded = load_recipe(recipe, [*overrides, *([f"name={name}"] if name else [])])
+    if smoke_test:
+        if resume is not None or extend is not None or address is not None:
+            raise click.UsageError(
+                "--smoke trains here and from the start: no --resume, --extend or --address goes with it"
+            )
+        show_smoke(console, smoke(loaded))
+        return
     resume = resume or ("auto" if extend else None)
     result = train(loaded, console, resume=resume, extend=extend or 0, address=address, dry_run=dry_run)
     if result is None:
@@ -110,14 +126,39 @@ def train(
     _say_what_starts(prepared, console)
     parts = {"imports": imported - started, "checks": time.perf_counter() - imported}
     try:
-        with TrainingPanel(config.name, prepared.plan.num_steps, config.train.epochs, console) as panel:
-            finished = _run(prepared, address, panel, parts)
+        with (
+            told_of_end(config, prepared.home, console) as end,
+            TrainingPanel(config.name, prepared.plan.num_steps, config.train.epochs, console) as panel,
+        ):
+            finished = end.finished = _run(prepared, address, panel, parts)
     except KeyboardInterrupt:
         console.note(f"stopped; the same command with --resume {config.name} goes on from the newest checkpoint")
         raise
     parts = {name: round(seconds, 2) for name, seconds in parts.items()} | dict(finished.start_seconds)
     seconds = round(time.perf_counter() - started, 1)
     return TrainResult(seconds=seconds, **asdict(finished) | {"start_seconds": parts})
+
+
+def smoke(loaded: LoadedConfig) -> "SmokeResult":
+    """Overfit the first batch of a run that is not started. Raises TrainingError when it cannot be learnt."""
+    loaded.require("data.train.annotations", "data.val.annotations")
+    from rayox_platform.prepare import prepare
+    from rayox_platform.smoke import STEPS, smoke
+
+    with progress_of("drawing the data set") as drawing:
+        prepared = prepare(_run_config(loaded, None, 0), resume=False, drawing=drawing)
+    with progress(STEPS, "smoke test", "steps") as bar:
+        return smoke(prepared, lambda report: bar.advance(note=f"loss {float(report.losses.total):.3g}"))
+
+
+def show_smoke(console: Console, result: "SmokeResult") -> None:
+    console.text(
+        f"it learns: {result.steps} steps on the same {result.images} images ({result.boxes} boxes, "
+        f"{result.positives_per_box:.1f} positives each) brought the loss from {result.loss_before:.3g} to "
+        f"{result.loss_after:.3g} ({result.wanted:.3g} or less was wanted) in {result.seconds:.0f} s"
+    )
+    console.text("no run was made (--smoke)")
+    console.result({"ok": True} | asdict(result))
 
 
 def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts: dict[str, float]) -> "Finished":
@@ -162,7 +203,8 @@ def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config
     with storage_errors(str(runs), "read"):
         if resume == "auto":
             resume = config.name if named else last_run(runs, config.name, finished_too=extend > 0)
-        return resumed_config(runs, resume, given, extend)
+        began = resumed_config(runs, resume, given, extend)
+    return Config.model_validate(began.model_dump() | {"notify": config.notify.model_dump()})
 
 
 def _say_what_starts(prepared: "Prepared", console: Console) -> None:
@@ -171,6 +213,12 @@ def _say_what_starts(prepared: "Prepared", console: Console) -> None:
         fresh = f", new: {', '.join(moved.fresh)}" if moved.fresh else ""
         kept = f"classes kept by {moved.matched_by}: {', '.join(moved.matched) or 'none'}"
         console.note(f"weights from {config.model.init}; {kept}{fresh}")
+    workers, lanes = config.train.workers[1], config.data.lanes
+    if lanes % workers and config.loss.divide_by == "worker_positives":
+        console.note(
+            f"train.workers {workers} does not divide data.lanes {lanes}: shares of a batch are unequal, so the loss "
+            "is divided by the positives of all workers (loss.divide_by=all_positives)"
+        )
     doing = "going on with" if prepared.resumed else "training"
     console.note(
         f"{doing} {config.name}: yolox-{config.model.size} at {config.image_size[0]}×{config.image_size[1]}, "
@@ -184,7 +232,8 @@ def show_result(console: Console, result: TrainResult) -> None:
     console.text(f"checkpoint  {result.checkpoint}")
     if result.best_checkpoint != result.checkpoint:
         console.text(f"best AP     {result.best_checkpoint}")
-    console.text(f"model       {result.registered}")
+    later = f"not registered yet: `rayox runs sync {result.name}` does it when MLflow answers again"
+    console.text(f"model       {result.registered or later}")
     console.text(f"pictures    {result.pictures}")
     console.text(
         f"speed       {result.images_per_second:.1f} images/s, {result.data_wait_fraction:.0%} waiting for data"

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rayox_model.engine import TrainState
+from rayox_model.engine import TrainState, settle
 from rayox_model.errors import ModelError
 from rayox_model.rng import rng_states, set_rng_states
 
@@ -63,6 +63,8 @@ class Snapshot:
 
 
 def take_snapshot(state: TrainState, facts: Facts) -> Snapshot:
+    """Copy the state. Raises NonFiniteError instead of keeping what follows a step whose loss was no number."""
+    settle(state)
     training = {
         "optimizer": state.optimizer.state_dict(),
         "scaler": state.scaler.state_dict(),
@@ -82,7 +84,7 @@ def _copied(value: Any) -> Any:
 
 
 def save_checkpoint(parent: Path, state: TrainState, facts: Facts) -> Path:
-    """Write parent/step-N at once; see write_checkpoint."""
+    """Write parent/step-N at once; see take_snapshot and write_checkpoint."""
     return write_checkpoint(parent, take_snapshot(state, facts))
 
 

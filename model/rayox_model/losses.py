@@ -3,6 +3,7 @@
 B images, K anchor points, C classes, P positives, N boxes of a whole batch.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,8 +41,8 @@ def detection_loss(
 ) -> LossTerms:
     """The loss of a batch per positive of this process, as the official code has it.
 
-    Workers that share a step may call `assign`, `loss_sums` and `normalise` themselves, to divide by the positives
-    of all of them. A batch without positives still sends (zero) gradients through every output.
+    The engine calls `assign`, `loss_sums` and `normalise` itself, as a step may have several parts
+    and workers. A batch without positives still sends (zero) gradients through every output.
     """
     assignment = assign(predictions, anchors, targets, assigner)
     sums = loss_sums(predictions, anchors, targets, assignment, weights, with_l1)
@@ -50,9 +51,18 @@ def detection_loss(
 
 def normalise(sums: LossTerms, num_positives: Float32[Tensor, ""]) -> LossTerms:
     """Divide every term by a number of positives, at least 1."""
-    count = num_positives.clamp(min=1)
-    total, iou, objectness, classification, l1 = (term / count for term in sums[:5])
+    return divided(sums, num_positives.clamp(min=1))
+
+
+def divided(sums: LossTerms, divisor: Float32[Tensor, ""]) -> LossTerms:
+    """Divide every term, not the counts."""
+    total, iou, objectness, classification, l1 = (term / divisor for term in sums[:5])
     return LossTerms(total, iou, objectness, classification, l1, sums.num_positives, sums.num_boxes)
+
+
+def added(parts: Sequence[LossTerms]) -> LossTerms:
+    """The sums, and the counts, of the parts of a batch together; without gradient."""
+    return LossTerms(*(torch.stack(terms).sum(0).detach() for terms in zip(*parts, strict=True)))
 
 
 def loss_sums(

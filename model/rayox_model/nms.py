@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from rayox_model.samples import Detections
 
@@ -51,6 +50,8 @@ def _one_image(
     nms_threshold: float,
     max_detections: int | None,
 ) -> Detections:
+    from torchvision.ops import batched_nms  # takes seconds, for which a training should not wait before its first step
+
     kept = torch.nonzero(scores >= score_threshold).squeeze(1)
     best_first = batched_nms(boxes[kept], scores[kept], labels[kept], nms_threshold)
     kept = kept[best_first[:max_detections]]

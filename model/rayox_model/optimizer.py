@@ -1,4 +1,4 @@
-"""The two optimisers: SGD with Nesterov momentum as published, AdamW for runs too short for it.
+"""The two optimisers, SGD with Nesterov momentum as published and AdamW for runs too short for it; the gradient's norm.
 
 YOLOX (arXiv:2107.08430) Sec. 2.1. Weight decay is for convolution weights alone, never for batch norm or biases.
 """
@@ -6,7 +6,9 @@ YOLOX (arXiv:2107.08430) Sec. 2.1. Weight decay is for convolution weights alone
 from typing import Literal
 
 import torch
-from torch import nn
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 OptimizerName = Literal["sgd", "adamw"]
@@ -28,3 +30,31 @@ def make_optimizer(model: nn.Module, name: OptimizerName, weight_decay: float, m
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def trained_parameters(optimizer: Optimizer) -> list[Tensor]:
+    """Those that have a gradient now."""
+    return [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def scale_gradients(optimizer: Optimizer, factor: Float32[Tensor, ""]) -> None:
+    gradients = [p.grad for p in trained_parameters(optimizer) if p.grad is not None]
+    if gradients:
+        torch._foreach_mul_(gradients, factor)
+
+
+def clip_gradients(optimizer: Optimizer, limit: float | None) -> Float[Tensor, ""]:
+    """The L2 norm of the whole gradient, which is scaled down to the limit if there is one and it is above."""
+    parameters = trained_parameters(optimizer)
+    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if limit is not None:
+        clip_grads_with_norm_(parameters, limit, norm)
+    return norm
+
+
+def skip_if(optimizer: Optimizer, condition: Bool[Tensor, ""]) -> None:
+    """Let the next step change nothing if the condition holds, decided on the device: nobody waits for it.
+
+    That is how GradScaler speaks to torch's fused optimisers; here it works in every precision.
+    """
+    optimizer.found_inf = condition.float()  # type: ignore[attr-defined]

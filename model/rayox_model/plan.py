@@ -1,7 +1,7 @@
 """Which image stands where in the training stream: a pure function of (seed, epoch, position).
 
 An epoch is a permutation of the n images, its last batch filled up from the permutation's start. Batches of B samples
-are cut into L lanes of B/L, so that any number of workers that divides L can share them and see the same batches.
+are cut into L lanes of B/L, so that any number of workers up to L can share them and see the same batches.
 R rows in a block of samples, P images in a partner window.
 """
 

@@ -4,8 +4,10 @@ B images in a batch, K anchor points, C classes, N boxes of a whole batch, H and
 Boxes are xyxy float32 pixels of the network's input; images are BGR.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
@@ -48,3 +50,19 @@ class Batch(NamedTuple):
     images: UInt8[Tensor, "B H W 3"]
     targets: Targets
     epoch: int
+
+
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
+    """Cut a batch into so many parts whose sizes differ by one at most; views, in order. Needs an image for each."""
+    bounds = [len(batch.images) * part // parts for part in range(parts + 1)]
+    assert all(start < end for start, end in pairwise(bounds)), f"{parts} parts of {len(batch.images)} images"
+    boxes, labels, image_index = batch.targets
+    rows = torch.searchsorted(image_index.contiguous(), image_index.new_tensor(bounds)).tolist()
+    return [
+        Batch(
+            batch.images[start:end],
+            Targets(boxes[first:last], labels[first:last], image_index[first:last] - start),
+            batch.epoch,
+        )
+        for (start, end), (first, last) in zip(pairwise(bounds), pairwise(rows), strict=True)
+    ]

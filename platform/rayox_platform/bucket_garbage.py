@@ -6,9 +6,9 @@ from functools import partial
 
 from rayox_model.checkpoint import FILES, MANIFEST
 from rayox_model.errors import ConfigError
-from rayox_platform.claim import RESULT
 from rayox_platform.data.bucket import Bucket
 from rayox_platform.garbage import CUT_OFF, DAMAGED, NOTES, RAY_FOLDER, STILLBORN, SUPERFLUOUS, Garbage
+from rayox_platform.state import RESULT
 from rayox_platform.store.bucket_claim import claimed_in_bucket
 from rayox_platform.store.home import BucketHome
 from rayox_platform.store.runs import BucketRuns

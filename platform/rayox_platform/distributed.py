@@ -1,7 +1,8 @@
 """What all ranks of a training do together: evaluate every image once, on one rank; agree on the weights."""
 
 import hashlib
-from typing import TypeVar, cast
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -19,14 +20,22 @@ from rayox_platform.metrics import CocoScores, coco_metrics
 T = TypeVar("T")
 
 
+class Evaluated(NamedTuple):
+    """What rank 0 has of an evaluation."""
+
+    scores: CocoScores
+    detections: Mapping[int, Detections]  # of all ranks, by image index
+    detector: TorchDetector
+
+
 def evaluate_together(
     averaged: YOLOX,
     images: CocoImages,
     settings: EvaluationSettings,
     engine: EngineSettings,
     device: torch.device,
-) -> CocoScores | None:
-    """The COCO metrics of rank 0's averaged model, computed on rank 0; None on the other ranks.
+) -> Evaluated | None:
+    """Detections and COCO metrics of rank 0's averaged model, computed on rank 0; None on the other ranks.
 
     Rank r takes every W-th image from r on.
     """
@@ -42,7 +51,8 @@ def evaluate_together(
         parts = [found]
     if rank != 0:
         return None
-    return coco_metrics(images.dataset, {index: one for part in parts if part for index, one in part.items()})
+    detections = {index: one for part in parts if part for index, one in part.items()}
+    return Evaluated(coco_metrics(images.dataset, detections), detections, detector)
 
 
 def check_equal_weights(model: nn.Module, step: int) -> str:

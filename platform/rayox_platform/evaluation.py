@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -74,6 +74,13 @@ def detect_images(
         if progress is not None:
             progress(len(detections), len(indices))
     return detections
+
+
+def highest_score(detector: Detector, images: CocoImages, settings: EvaluationSettings, most: int = 8) -> float:
+    """Of any detection in the first images, whatever the threshold."""
+    unlimited = replace(settings, score_threshold=0.0)
+    found = detect_images(detector, images, range(min(most, len(images))), unlimited)
+    return max((float(one.scores.max()) for one in found.values() if len(one.scores)), default=0.0)
 
 
 def match_classes(detector_classes: Sequence[str], data_classes: Sequence[str]) -> Int64[np.ndarray, "C"]:

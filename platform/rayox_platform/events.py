@@ -6,7 +6,7 @@ Of a run in a bucket they lie there instead, see store/bucket_events.py.
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -16,6 +16,8 @@ POLL_SECONDS = 0.5
 FILE = "events.jsonl"
 
 RunEvent = dict[str, Any]
+Tail = Callable[[], list[RunEvent]]
+Watch = Callable[[Mapping[str, Any]], None]
 
 
 class EventLog(Protocol):
@@ -31,16 +33,24 @@ class EventLog(Protocol):
 class Events(Protocol):
     """Of one run, wherever it is kept."""
 
-    def log(self) -> EventLog:
-        """For rank 0."""
+    def log(self, watch: Watch | None = None) -> EventLog:
+        """For rank 0, of which there is one at a time; watch is told of each event."""
+        ...
+
+    def tell(self, kind: str, fields: dict[str, Any]) -> None:
+        """Write one event at once, whoever else writes meanwhile. Raises OSError."""
+        ...
+
+    def num_starts(self) -> int:
+        """How often training has begun. Raises OSError."""
         ...
 
     def read(self) -> list[RunEvent]:
         """All events so far; one cut off by a crash is left out. Raises OSError."""
         ...
 
-    def tail(self) -> Callable[[], list[RunEvent]]:
-        """Gives those written since, and then those since its last call. Raises OSError."""
+    def tail(self, whole: bool = False) -> Tail:
+        """Gives those written since (whole: all there are), and then those since its last call. Raises OSError."""
         ...
 
 
@@ -48,9 +58,11 @@ class FileLog:
     """Appends events, from any thread; a line is written whole, so a reader never sees half of one.
 
     What cannot be written (the disk is full) is kept and written before the next event: training goes on meanwhile.
+    watch is told of each.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, watch: Watch | None = None) -> None:
+        self._watch = watch
         path = folder / FILE
         cut_off = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -58,17 +70,25 @@ class FileLog:
         self._lock = Lock()
 
     def write(self, kind: str, fields: dict[str, Any]) -> None:
-        line = json.dumps({"kind": kind, "time": time.time()} | fields) + "\n"
+        event = {"kind": kind, "time": time.time()} | fields
         with self._lock:
-            self._unwritten += line.encode()
-            try:
-                while self._unwritten:
-                    self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
-            except OSError:
-                return  # the next event tries again
+            self._unwritten += (json.dumps(event) + "\n").encode()
+            self._flush()
+            if self._watch:
+                self._watch(event)
+
+    def _flush(self) -> None:
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
+        except OSError:
+            return  # the next event tries again
 
     def flush(self) -> None:
         """Every event has been written at once."""
+
+    def close(self) -> None:
+        os.close(self._file)
 
 
 def read_events(folder: Path) -> list[RunEvent]:
@@ -91,22 +111,32 @@ def parsed(lines: str) -> list[RunEvent]:
 class FileEvents:
     folder: Path
 
-    def log(self) -> FileLog:
-        return FileLog(self.folder)
+    def log(self, watch: Watch | None = None) -> FileLog:
+        return FileLog(self.folder, watch)
+
+    def tell(self, kind: str, fields: dict[str, Any]) -> None:
+        log = FileLog(self.folder)
+        log.write(kind, fields)
+        log.close()
+
+    def num_starts(self) -> int:
+        return sum(event["kind"] == "start" for event in self.read())
 
     def read(self) -> list[RunEvent]:
         return read_events(self.folder)
 
-    def tail(self) -> "FileTail":
-        return FileTail(self.folder / FILE)
+    def tail(self, whole: bool = False) -> "FileTail":
+        return FileTail(self.folder / FILE, whole)
 
 
 class FileTail:
-    def __init__(self, path: Path) -> None:
-        path.touch()
-        self._path, self._at = path, path.stat().st_size  # an earlier attempt's events were handled then
+    def __init__(self, path: Path, whole: bool) -> None:
+        self._path = path
+        self._at = 0 if whole or not path.exists() else path.stat().st_size  # an earlier attempt's were handled then
 
     def __call__(self) -> list[RunEvent]:
+        if not self._path.exists():
+            return []
         with self._path.open("rb") as file:
             file.seek(self._at)
             content = file.read()
@@ -141,19 +171,21 @@ class Follower:
 
     def _run(self) -> None:
         try:
-            last_look = False
-            while not last_look:
-                last_look = self._done.is_set()
-                for event in self._new(last_look):
-                    self._handle(event)
-                self._done.wait(POLL_SECONDS)
+            for event in follow(self._tail, self._done.is_set, self._done.wait):
+                self._handle(event)
         except Exception as failure:  # noqa: BLE001  # handed to the thread that waits
             self._failure = failure
 
-    def _new(self, last_look: bool) -> list[RunEvent]:
+
+def follow(tail: Tail, is_over: Callable[[], bool], wait: Callable[[float], object] = time.sleep) -> Iterator[RunEvent]:
+    """What a tail gives, as it is written, and what is left once it is over. Raises OSError of the last look."""
+    while True:
+        last_look = is_over()
         try:
-            return self._tail()
+            yield from tail()
         except OSError:
             if last_look:
                 raise
-            return []
+        if last_look:
+            return
+        wait(POLL_SECONDS)

@@ -10,7 +10,8 @@ from pathlib import Path
 from rayox_model.checkpoint import DRAFT, verify
 from rayox_model.checkpoint_folder import best_checkpoint, newest_checkpoint
 from rayox_model.errors import ModelError
-from rayox_platform.claim import RESULT, is_claimed
+from rayox_platform.claim import holder
+from rayox_platform.state import RESULT
 
 STILLBORN = "a run without a checkpoint: it ended before its first step"
 CUT_OFF = "a checkpoint that a crash cut off"
@@ -32,7 +33,7 @@ def find_garbage(runs: Path) -> list[Garbage]:
     """Of every run that no process is training just now."""
     found = []
     for run in sorted(path for path in runs.glob("*") if path.is_dir()):
-        if not is_claimed(run):
+        if holder(run) is None:
             found += [
                 Garbage(str(path), why, size_of(path), partial(shutil.rmtree, path)) for path, why in _of_run(run)
             ]

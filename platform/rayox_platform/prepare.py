@@ -10,13 +10,12 @@ from rayox_model.errors import ConfigError, DataError
 from rayox_model.plan import StreamPlan
 from rayox_model.weights import Transfer
 from rayox_model.yolox import YOLOX
-from rayox_platform.claim import RESULT
 from rayox_platform.config.tree import Config
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.models import new_model
 from rayox_platform.settings import stream_plan
-from rayox_platform.state import state_folder
+from rayox_platform.state import RESULT, state_folder
 from rayox_platform.store.errors import storage_errors
 from rayox_platform.store.home import RunHome
 from rayox_platform.store.runs import open_runs

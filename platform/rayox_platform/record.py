@@ -1,5 +1,6 @@
 """The MLflow run of a training: what is written when it opens, while it runs, and the status it ends with."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,24 +10,40 @@ from typing import Any
 
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
+from rayox_platform.config.tree import Tracking as TrackingSettings
 from rayox_platform.data.fingerprint import Fingerprint, fingerprint
 from rayox_platform.data.images import CocoImages
+from rayox_platform.entries import DatasetUse, Entry, Points, Status, Tags, TextFile
 from rayox_platform.lineage import dataset_profile, lineage_tags
 from rayox_platform.prepare import Prepared
-from rayox_platform.tracking import Store, Tracking, open_run
+from rayox_platform.registry import versions
+from rayox_platform.sender import Sender, sending
+from rayox_platform.spool import spooled
+from rayox_platform.store.home import RunHome
+from rayox_platform.tracking import STORE_ERRORS, Store, open_run
 
 RunEvent = Mapping[str, Any]
+NO_CURVE = frozenset(("time", "step", "epoch", "data_seconds"))  # numbers of a progress event
+LEAST_STEP_SECONDS = 1.0
+LONGEST_AFTER_FAILURE = 10.0  # seconds that a failed or stopped run waits for MLflow
 
 
 class Record:
-    """Hands a run's events on to whoever shows them and, at the ends of epochs, to MLflow; remembers the epochs."""
+    """Hands a run's events on to whoever shows them and to MLflow, for which it only writes the spool.
 
-    def __init__(self, prepared: Prepared, tracking: Tracking, show: Callable[[RunEvent], None]) -> None:
-        self.tracking = tracking
-        self._show = show
+    The ends of epochs are curves by epoch; what is told in between are curves step/… by step, thinned out.
+    """
+
+    def __init__(
+        self, home: RunHome, sender: Sender, show: Callable[[RunEvent], None], settings: TrackingSettings
+    ) -> None:
+        self.sender = sender
+        self._name, self._show, self._settings = home.name, show, settings
         self._epochs: dict[int, Mapping[str, float]] = {}
+        self._step, self._step_time = 0, 0.0  # of the last point of the curves by step
         self.bad_images: list[str] = []
-        for event in prepared.home.events.read():  # of an earlier driver, which may have died before telling MLflow
+        self._spooled = {entry.time for entry in spooled(home.folder) if isinstance(entry, Points)}
+        for event in home.events.read():  # of an earlier driver, which may have died before it took note of them
             self._keep(event)
         self.first_events: dict[str, RunEvent] = {}
 
@@ -35,46 +52,108 @@ class Record:
         self._show(event)
         self._keep(event)
 
+    def add(self, entry: Entry) -> None:
+        """Tell MLflow, now or as soon as it answers."""
+        self.sender.spool.add(entry)
+
     def mean(self, name: str) -> float:
         return sum(metrics[name] for metrics in self._epochs.values()) / max(len(self._epochs), 1)
 
+    def registered(self) -> str:
+        """The model version that this run has become, once all is sent; empty when MLflow does not answer in time."""
+        if not self._drain(self._settings.flush_seconds):
+            return ""
+        tracking = self.sender.tracking
+        try:
+            found = versions(tracking.store, f"run_id = '{tracking.run_id}'")
+        except STORE_ERRORS:
+            return ""
+        return found[0].uri if found else ""
+
+    def close(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED, and say what MLflow has not got."""
+        self.add(Status(status, time.time()))
+        most = self._settings.flush_seconds
+        sent = self._drain(most if status == "FINISHED" else min(most, LONGEST_AFTER_FAILURE))
+        spool = self.sender.spool
+        if not sent:
+            why = f": {self.sender.problem}" if self.sender.problem else ""
+            self._notice(
+                f"{spool.num_unsent()} entries of the run are not in MLflow yet{why}; "
+                f"`rayox runs sync {self._name}` sends them when it answers again"
+            )
+        if self.sender.refused:
+            refused = self.sender.refused
+            self._notice(f"MLflow has refused {len(refused)} entries of the run; the first: {refused[0]}")
+        if spool.lost:
+            self._notice(f"{spool.lost} entries for MLflow could not be written: is the disk full?")
+
+    def _drain(self, seconds: float) -> bool:
+        text = f"sending the rest to MLflow (at most {seconds:g} s without an answer; Ctrl-C leaves it for later)"
+        return self.sender.drain(seconds, lambda: self._show({"kind": "stage", "text": text}))
+
+    def _notice(self, text: str) -> None:
+        self._show({"kind": "notice", "text": text})
+
     def _keep(self, event: RunEvent) -> None:
-        """An epoch that is trained again after a restart ends as it did the first time: the first time counts."""
+        """An epoch or step that is trained again after a restart ends as it did the first time: the first counts."""
         if event["kind"] == "epoch" and event["epoch"] not in self._epochs:
             self._epochs[event["epoch"]] = event["metrics"]
-            self.tracking.log_metrics(event["metrics"], step=event["epoch"], time_seconds=event["time"])
+            self._add_points(event["metrics"], event["epoch"], event["time"])
+        elif event["kind"] == "progress" and self._is_due(event):
+            self._step, self._step_time = event["step"], event["time"]
+            self._add_points(_curves(event), event["step"], event["time"])
         elif event["kind"] == "bad_images" and event["images"] != self.bad_images:
             self.bad_images = event["images"]
-            self.tracking.log_text("\n".join(self.bad_images) + "\n", "bad_images.txt")
-            self.tracking.set_tags({"bad_images": str(len(self.bad_images))})
+            self.add(TextFile("bad_images.txt", "\n".join(self.bad_images) + "\n"))
+            self.add(Tags({"bad_images": str(len(self.bad_images))}))
+
+    def _is_due(self, event: RunEvent) -> bool:
+        every = self._settings.step_seconds
+        since = event["time"] - self._step_time
+        return bool(every) and event["step"] > self._step and since >= max(every, LEAST_STEP_SECONDS)
+
+    def _add_points(self, metrics: Mapping[str, float], step: int, at: float) -> None:
+        if at not in self._spooled:
+            self.add(Points(dict(metrics), step, at))
 
 
 @contextmanager
 def recorded(prepared: Prepared, store: Store, show: Callable[[RunEvent], None]) -> Iterator[Record]:
     """Open the run, or the one of that name again, and end it as FINISHED, KILLED or FAILED. Raises TrackingError.
 
-    The data sets' fingerprints are taken beside the training: reading every image may take minutes.
+    The store has to answer now and may be away later. The data sets' fingerprints are taken beside the training:
+    reading every image may take minutes.
     """
     config = prepared.config
     tracking = open_run(store, config.name, _params(config), lineage_tags(prepared.train_images.dataset.classes))
-    try:
-        with _fingerprinting(prepared, tracking):
-            yield Record(prepared, tracking, show)
-    except KeyboardInterrupt:
-        tracking.finish("KILLED")
-        raise
-    except BaseException:
-        tracking.finish("FAILED")
-        raise
-    tracking.finish("FINISHED")
+    with sending(prepared.folder, tracking) as sender:
+        sender.spool.add(Status("RUNNING", time.time()))  # an earlier driver's last word may still be on its way
+        record = Record(prepared.home, sender, show, config.tracking)
+        try:
+            with _fingerprinting(prepared, record):
+                yield record
+        except BaseException as error:
+            record.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        record.close("FINISHED")
 
 
 def _params(config: Config) -> dict[str, str]:
     return {key: str(value) for key, value in leaves(config.model_dump(mode="json"), settings())}
 
 
+def _curves(event: RunEvent) -> dict[str, float]:
+    """The numbers of a progress event, under step/."""
+    return {
+        f"step/{name}": float(value)
+        for name, value in event.items()
+        if name not in NO_CURVE and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
 @contextmanager
-def _fingerprinting(prepared: Prepared, tracking: Tracking) -> Iterator[None]:
+def _fingerprinting(prepared: Prepared, record: Record) -> Iterator[None]:
     splits = {"training": ("train", prepared.train_images), "evaluation": ("val", prepared.val_images)}
     over = Event()
 
@@ -90,11 +169,11 @@ def _fingerprinting(prepared: Prepared, tracking: Tracking) -> Iterator[None]:
             over.set()  # the training has failed or was stopped: nobody waits for digests
             raise
         for context, (split, images) in splits.items():
-            _log_dataset(tracking, split, context, images, jobs[context])
+            _tell_dataset(record, split, context, images, jobs[context])
 
 
-def _log_dataset(tracking: Tracking, split: str, context: str, images: CocoImages, job: "Future[Fingerprint]") -> None:
+def _tell_dataset(record: Record, split: str, context: str, images: CocoImages, job: "Future[Fingerprint]") -> None:
     digest = job.result().digest
     name = f"{Path(images.dataset.source).stem} ({split})"
-    tracking.log_dataset(name, digest, images.dataset.source, context, dataset_profile(images.dataset))
-    tracking.set_tags({f"data.{split}.fingerprint": digest})
+    record.add(DatasetUse(name, digest, images.dataset.source, context, dataset_profile(images.dataset)))
+    record.add(Tags({f"data.{split}.fingerprint": digest}))

@@ -1,23 +1,18 @@
-"""Registered models: a run's detector as a version in MLflow's registry, and what is there."""
+"""Registered models: what is in MLflow's registry, found by name, number, alias and run."""
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 
 from rayox_model.errors import ModelError
 from rayox_platform.state import state_folder
-from rayox_platform.tracking import STORE_ERRORS, Store, Tracking, connect, refused
+from rayox_platform.tracking import STORE_ERRORS, Store, connect, refused
 
-CODE = Path(__file__).with_name("pyfunc_detector.py")
-PACKAGES = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")  # what that file imports
 ONNX = "artifacts/model.onnx"  # in a model's folder
 MODEL_TAG = "rayox.model_id"  # a SQL registry does not give the id of a version's model back
 _NUMBERS = re.compile(r"[0-9]+")
@@ -38,72 +33,6 @@ class Version:
     @property
     def uri(self) -> str:
         return f"models:/{self.name}/{self.version}"
-
-
-def register(
-    tracking: Tracking, name: str, onnx: Path, metrics: Mapping[str, float], epoch: int, tags: Mapping[str, str]
-) -> Version:
-    """Log the ONNX file as a model of the run, with its metrics after an epoch, and make it a name's next version.
-
-    Called again for the same run (after a crash in between) it gives the version that is there.
-    """
-    found = versions(tracking.store, f"run_id = '{tracking.run_id}'")
-    if found:
-        return found[0]
-    client = tracking.client
-    logged = client.create_logged_model(
-        tracking.store.experiment_id, name=name, source_run_id=tracking.run_id, model_type="detector", tags=dict(tags)
-    )
-    with TemporaryDirectory(prefix="rayox-model-") as folder:
-        save_pyfunc(Path(folder) / "model", onnx, model_id=logged.model_id, run_id=tracking.run_id)
-        client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
-    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    client.log_outputs(tracking.run_id, [LoggedModelOutput(logged.model_id, epoch)])
-    stamp = int(logged.creation_timestamp)
-    points = [Metric(key, value, stamp, epoch, model_id=logged.model_id) for key, value in metrics.items()]
-    client.log_batch(tracking.run_id, metrics=points)
-    _make_name(tracking.store, name)
-    # A server takes a model's id and looks it up itself; without one MLflow would look in its global store.
-    source = logged.model_uri if tracking.uri.startswith("http") else logged.artifact_location
-    client.create_model_version(
-        name, source=source, run_id=tracking.run_id, model_id=logged.model_id, tags={**tags, MODEL_TAG: logged.model_id}
-    )
-    return versions(tracking.store, f"run_id = '{tracking.run_id}'")[0]
-
-
-def save_pyfunc(folder: Path, onnx: Path, model_id: str | None = None, run_id: str | None = None) -> None:
-    """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle."""
-    import mlflow.pyfunc
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array
-
-    signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.binary, "image")]),
-        outputs=Schema(
-            [
-                ColSpec(Array(Array(DataType.double)), "boxes"),
-                ColSpec(Array(DataType.double), "scores"),
-                ColSpec(Array(DataType.string), "labels"),
-            ]
-        ),
-        params=ParamSchema(
-            [
-                ParamSpec("score_threshold", DataType.double, 0.25),
-                ParamSpec("nms_threshold", DataType.double, 0.65),
-            ]
-        ),
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "An input example was not provided")  # it would be stored as text: 25 MB
-        mlflow.pyfunc.save_model(
-            str(folder),
-            python_model=str(CODE),
-            artifacts={"onnx": str(onnx)},
-            signature=signature,
-            pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
-            mlflow_model=Model(model_id=model_id, run_id=run_id),
-        )
 
 
 def set_alias(store: Store, chosen: Version, alias: str) -> None:
@@ -234,14 +163,6 @@ def fetch_onnx(store: Store, source: str, path: Path, shown: str) -> Path:
             ) from error
         Path(fetched).replace(path)
     return path
-
-
-def _make_name(store: Store, name: str) -> None:
-    try:
-        store.client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _by_version(aliases: Mapping[str, Any]) -> dict[int, tuple[str, ...]]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from rayox_model.checkpoint import read_facts
 from rayox_model.errors import ConfigError
-from rayox_platform.claim import RESULT
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
+from rayox_platform.state import RESULT
 from rayox_platform.store.runs import Runs
 
 # What may differ from the settings a run began with: nothing that decides its weights.
@@ -24,6 +24,10 @@ CHANGEABLE = frozenset(
         "checkpoint.every_minutes",
         "checkpoint.keep",
         "eval.batch_size",
+        "tracking.flush_seconds",
+        "tracking.step_seconds",
+        "notify.url",
+        "notify.command",
     )
 )
 

@@ -3,26 +3,27 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from rayox_model.checkpoint import averaged_weights, read_facts
 from rayox_model.checkpoint_folder import step_of
 from rayox_model.onnx_export import export_onnx
 from rayox_model.yolox import YOLOX
 from rayox_platform.capacity import Capacity, Demand, capacity, connected_cluster
-from rayox_platform.claim import RESULT
 from rayox_platform.drill import Fault
+from rayox_platform.entries import Pictures, Registration
 from rayox_platform.events import Follower
 from rayox_platform.examples import draw_examples
 from rayox_platform.prepare import Prepared
 from rayox_platform.record import Record
-from rayox_platform.registry import register
 from rayox_platform.settings import block_bytes, engine_settings, evaluation_settings
+from rayox_platform.state import RESULT
 from rayox_platform.store.errors import storage_errors
 from rayox_platform.train_job import TrainJob, extend_run, newest, start_run
 from rayox_platform.training import fit
 
 PICTURES = "predictions"
+ONNX = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Finished:
     checkpoint: str  # the last one
     best_checkpoint: str  # the one of the highest AP
     model: str  # the ONNX file
-    registered: str  # models:/NAME/VERSION
+    registered: str  # models:/NAME/VERSION; empty while MLflow does not answer: `rayox runs sync` does it later
     pictures: str  # folder of drawn predictions
     images_per_second: float
     data_wait_fraction: float
@@ -102,7 +103,7 @@ def _job(prepared: Prepared, device_type: str, faults: tuple[Fault, ...]) -> Tra
 
 def _finish(prepared: Prepared, record: Record, checkpoint: str, called: float) -> Finished:
     """From the last checkpoint to a registered model and pictures; done again after a crash it changes nothing."""
-    folder, tracking, checkpoints = prepared.folder, record.tracking, prepared.home.checkpoints
+    folder, tracking, checkpoints = prepared.folder, record.sender.tracking, prepared.home.checkpoints
     whole = checkpoints.fetch(checkpoint)
     facts = read_facts(whole)
     network = YOLOX(facts.size, len(facts.classes))
@@ -111,13 +112,13 @@ def _finish(prepared: Prepared, record: Record, checkpoint: str, called: float) 
 
     record.handle({"kind": "stage", "text": "drawing predictions"})
     draw_examples(network, prepared.val_images, prepared.config.image_size, folder / PICTURES)
-    tracking.log_folder(folder / PICTURES, PICTURES)
+    record.add(Pictures(PICTURES, PICTURES))
     record.handle({"kind": "stage", "text": "exporting and registering the model"})
-    model = folder / "model.onnx"
+    model = folder / ONNX
     export_onnx(network, facts.classes, facts.image_size, model)
     tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}
     tags |= {name: f"{metrics[name]:.4f}" for name in ("AP", "AP50") if name in metrics}
-    registered = register(tracking, prepared.config.tracking.model, model, metrics, facts.epoch, tags)
+    record.add(Registration(prepared.config.tracking.model, ONNX, metrics, facts.epoch, tags))
     finished = Finished(
         name=folder.name,
         run_id=tracking.run_id,
@@ -125,7 +126,7 @@ def _finish(prepared: Prepared, record: Record, checkpoint: str, called: float) 
         checkpoint=checkpoints.address(checkpoint),
         best_checkpoint=checkpoints.address(checkpoints.best() or checkpoint),
         model=prepared.home.shared.path(model.name),
-        registered=registered.uri,
+        registered="",
         pictures=prepared.home.shared.path(PICTURES),
         images_per_second=record.mean("images_per_second"),
         data_wait_fraction=record.mean("data_wait_fraction"),
@@ -135,11 +136,18 @@ def _finish(prepared: Prepared, record: Record, checkpoint: str, called: float) 
         tracking_uri=tracking.uri,
     )
     draft = folder / f".{RESULT}"
-    draft.write_text(json.dumps(asdict(finished), indent=1))
+    draft.write_text(_as_text(finished))
     draft.replace(folder / RESULT)
     with storage_errors(str(prepared.home), "written"):
-        prepared.home.publish()
+        prepared.home.publish()  # before the wait for MLflow: from here on the run is done
+    finished = replace(finished, registered=record.registered())
+    with storage_errors(str(prepared.home), "written"):
+        prepared.home.shared.write(RESULT, _as_text(finished).encode())
     return finished
+
+
+def _as_text(finished: Finished) -> str:
+    return json.dumps(asdict(finished), indent=1)
 
 
 def _start_seconds(record: Record, called: float) -> dict[str, float]:

@@ -9,25 +9,41 @@ from rayox_platform.events import EventLog
 from rayox_platform.train_job import TrainJob, facts_of
 from rayox_platform.urgency import Urgency
 
+LAST_TRIES_SECONDS, TRY_SECONDS = 60.0, 2.0
+
 
 class Saver:
-    """Rank 0's: a context manager that ends when the last checkpoint is written, or is known not to be."""
+    """Rank 0's: a context manager that ends when the last checkpoint is written; what it cannot write it tries again.
+
+    Between others a checkpoint that could not be written is let go. The last one has none after it: it is tried until
+    LAST_TRIES_SECONDS are over.
+    """
 
     def __init__(self, job: TrainJob, log: EventLog) -> None:
         self._job, self._log = job, log
         self._urgency = Urgency(job.home.shared)
         self._writer = CheckpointWriter(self._write, self._tell)
         self._saved_at = time.monotonic()
+        self._unwritten: Snapshot | None = None
 
     def __enter__(self) -> "Saver":
         self._urgency.start()
         self._writer.__enter__()
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: object, *failure: object) -> None:
         self._urgency.stop()
-        self._writer.__exit__(*failure)
+        self._writer.__exit__(kind, *failure)
+        if kind is None:
+            self._try_again()
         self._log.flush()
+
+    def _try_again(self) -> None:
+        end = time.monotonic() + LAST_TRIES_SECONDS
+        while self._unwritten is not None and time.monotonic() < end:
+            time.sleep(TRY_SECONDS)
+            self._writer.submit(self._unwritten)
+            self._writer.wait()
 
     def after_step(self, state: TrainState, epoch: int) -> None:
         """Within an epoch: save if it is time, or if this machine or the whole run is about to go."""
@@ -51,7 +67,9 @@ class Saver:
         return bool((steps and step % steps == 0) or by_time)
 
     def _write(self, snapshot: Snapshot) -> str:
+        self._unwritten = snapshot
         name = self._job.checkpoints.write(snapshot)
+        self._unwritten = None
         self._job.checkpoints.prune(self._job.keep)
         return self._job.checkpoints.address(name)
 

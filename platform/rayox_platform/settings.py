@@ -1,5 +1,7 @@
 """From the configuration tree to what the engine and the stream take."""
 
+from dataclasses import replace
+
 import torch
 
 from rayox_model.engine import EngineSettings, Precision
@@ -69,7 +71,23 @@ def engine_settings(config: Config, plan: StreamPlan, device_type: str) -> Engin
         seed=train.seed,
         assigner=config.assigner,
         loss=config.loss,
+        accumulate=train.accumulate,
+        clip_grad_norm=train.clip_grad_norm,
+        freeze=train.freeze,
+        batch_norm=train.batch_norm,
+        channels_last=train.channels_last,
+        compile=train.compile,
     )
+
+
+def for_workers(engine: EngineSettings, plan: StreamPlan, num_workers: int) -> EngineSettings:
+    """As this many workers train: where they do not divide the lanes their shares are unequal.
+
+    The mean of each worker's own loss per positive would then weigh images by the size of their share.
+    """
+    if plan.lanes % num_workers == 0:
+        return engine
+    return replace(engine, loss=replace(engine.loss, divide_by="all_positives"))
 
 
 def evaluation_settings(config: Config) -> EvaluationSettings:

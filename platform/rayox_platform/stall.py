@@ -32,13 +32,25 @@ PATIENT = Patience()
 
 
 def watched(blocks: Iterator[T], patience: Patience, report: Callable[[str], None]) -> Iterator[T]:
-    """The same blocks; report gets the cause of a long wait. Raises ClusterError with it when patience ends."""
+    """The same blocks, the first of which is asked for at once, while the caller has other things to do.
+
+    report gets the cause of a long wait. Raises ClusterError with it when patience ends.
+    """
     wanted: SimpleQueue[bool] = SimpleQueue()
     answers: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
     Thread(target=_answer, args=(blocks, wanted, answers), name="rayox-blocks", daemon=True).start()
+    wanted.put(True)
+    return _taken(wanted, answers, patience, report)
+
+
+def _taken(
+    wanted: SimpleQueue[bool],
+    answers: SimpleQueue[tuple[T | None, BaseException | None]],
+    patience: Patience,
+    report: Callable[[str], None],
+) -> Iterator[T]:
     try:
         while True:
-            wanted.put(True)
             block, failure = _wait(answers, patience, report)
             if isinstance(failure, StopIteration):
                 return
@@ -46,6 +58,7 @@ def watched(blocks: Iterator[T], patience: Patience, report: Callable[[str], Non
                 raise failure
             assert block is not None
             yield block
+            wanted.put(True)
     finally:
         wanted.put(False)
 

@@ -3,7 +3,14 @@
 import os
 from pathlib import Path
 
+RESULT = "result.json"  # in a finished run's folder
+
 
 def state_folder() -> Path:
     """RAYOX_STATE, or .rayox in the working directory; always absolute, as workers run elsewhere."""
     return Path(os.environ.get("RAYOX_STATE") or ".rayox").absolute()
+
+
+def runs_folder(storage: str | None) -> Path:
+    """Where runs are kept, each in a folder of its name."""
+    return Path(storage).expanduser().absolute() if storage else state_folder() / "runs"

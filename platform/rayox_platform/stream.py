@@ -59,10 +59,21 @@ def rank_batches(
 
     report_stall is told why a block is long in coming, report_broken of broken images that were replaced.
     All ranks have the same number of batches; where W does not divide the lanes, not the same number of rows.
+    The stream begins at once, not only when the first batch is wanted.
     """
     blocks = watched(
         iter(shard.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=2)), patience, report_stall
     )
+    return _batches(blocks, plan, rank, world_size, report_broken)
+
+
+def _batches(
+    blocks: Iterator[Block],
+    plan: StreamPlan,
+    rank: int,
+    world_size: int,
+    report_broken: Callable[[list[Replacement]], None],
+) -> Iterator[Batch]:
     rows_per_step = plan.batch_size // plan.lanes
     for window, lanes in enumerate(deal(plan, world_size)):
         first_step = plan.steps(window).start

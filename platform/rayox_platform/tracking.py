@@ -2,15 +2,17 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # which has the result alone
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # a user's uv.lock says nothing about a detector
-# An unreachable server must not hold a command for minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+# An unreachable server must not hold a command for minutes; and a retried request to make a run would make two.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
@@ -23,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from rayox_model.errors import TrackingError
+from rayox_platform.entries import Points
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # each new table is no news to a user
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -30,6 +33,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 RUN_TAG = "rayox.run"
 PARAM_LIMIT = 500  # characters of a value
 BATCH_LIMIT = 100  # parameters of one request
+TRIES = 3  # at opening a store or a run
 STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, OSError)
 
 
@@ -57,16 +61,17 @@ class Tracking:
     def uri(self) -> str:
         return self.store.uri
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int, time_seconds: float) -> None:
-        """Points of a curve; the same point again changes nothing."""
-        stamp = int(time_seconds * 1000)
-        self.client.log_batch(self.run_id, metrics=[Metric(key, value, stamp, step) for key, value in metrics.items()])
+    def log_points(self, points: Iterable[Points]) -> None:
+        """Points of curves in one request, at most 1000; the same point again changes nothing."""
+        metrics = [
+            Metric(key, value, int(point.time * 1000), point.step)
+            for point in points
+            for key, value in point.metrics.items()
+        ]
+        self.client.log_batch(self.run_id, metrics=metrics)
 
     def log_text(self, text: str, name: str) -> None:
         self.client.log_text(self.run_id, text, name)
-
-    def log_file(self, path: Path, folder: str | None = None) -> None:
-        self.client.log_artifact(self.run_id, str(path), folder)
 
     def log_folder(self, folder: Path, name: str) -> None:
         self.client.log_artifacts(self.run_id, str(folder), name)
@@ -79,9 +84,12 @@ class Tracking:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def finish(self, status: str) -> None:
-        """FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(self.run_id, status)
+    def set_status(self, status: str, time_seconds: float) -> None:
+        """RUNNING, or FINISHED, FAILED or KILLED since a time."""
+        if status == "RUNNING":
+            self.client.update_run(self.run_id, status=status)
+        else:
+            self.client.set_terminated(self.run_id, status, end_time=int(time_seconds * 1000))
 
 
 def default_uri(state: Path) -> str:
@@ -101,7 +109,8 @@ def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
         with _one_at_a_time(state / "mlflow.lock"):  # a fresh database must be set up by one process
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             local = state if uri.startswith("sqlite:") else None
-            return Store(client, uri, _experiment(client, experiment, local) if experiment else "0")
+            found = _tried(lambda: _experiment(client, experiment, local)) if experiment else "0"
+            return Store(client, uri, found)
     except STORE_ERRORS as error:
         raise refused(uri, error) from error
 
@@ -109,11 +118,7 @@ def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
 def open_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> Tracking:
     """The run of this name, found again after a restart or made. Raises TrackingError."""
     try:
-        found = find_run(store, name)
-        run_id = found or _create_run(store, name, params, tags)
-        if found:
-            store.client.update_run(run_id, status="RUNNING")
-        return Tracking(store, run_id)
+        return Tracking(store, _tried(lambda: _found_or_made(store, name, params, tags)))
     except STORE_ERRORS as error:
         raise refused(store.uri, error) from error
 
@@ -147,6 +152,26 @@ def _experiment(client: MlflowClient, name: str, local: Path | None) -> str:
         return str(found.experiment_id)
     location = (local / "artifacts" / name).as_uri() if local else None
     return str(client.create_experiment(name, artifact_location=location))
+
+
+def _tried(call: Callable[[], str]) -> str:
+    """What a call gives that finds what an earlier try has made; a store may be away for a moment."""
+    for left in reversed(range(TRIES)):
+        try:
+            return call()
+        except (MlflowException, OSError):
+            if not left:
+                raise
+            time.sleep(1.0)
+    raise AssertionError("unreachable")
+
+
+def _found_or_made(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    found = find_run(store, name)
+    if found is None:
+        return _create_run(store, name, params, tags)
+    store.client.update_run(found, status="RUNNING")
+    return found
 
 
 def _create_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import ray
@@ -14,7 +15,9 @@ from rayox_model.checkpoint_folder import step_of
 from rayox_model.errors import RayoxError, TrainingError
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.capacity import Capacity
+from rayox_platform.events import Events
 from rayox_platform.interruption import InterruptibleTrainer
+from rayox_platform.reservations import refresh_for_a_while
 from rayox_platform.store.errors import storage_errors
 from rayox_platform.stream import LaneSplit, stream_dataset
 from rayox_platform.train_job import TrainJob, newest
@@ -52,7 +55,7 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             storage_path=ray_path,
             storage_filesystem=ray_filesystem,
             failure_config=FailureConfig(max_failures=job.max_failures),
-            callbacks=[_NoRetryOfUserErrors()],
+            callbacks=[_Failures(job.home.events)],
         ),
         datasets={"train": stream},
         dataset_config=LaneSplit(),
@@ -62,17 +65,40 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
     except (RayError, ray.train.TrainingFailedError) as error:
         raise _as_user_error(error, job) from error
     with storage_errors(str(job.home), "read"):
-        return newest(job)
+        last = newest(job)
+    if step_of(last) < job.plan.num_steps:
+        raise TrainingError(
+            f"run {job.home.name}: training is done, but its last checkpoint could not be written to "
+            f"{job.checkpoints}: the newest one is of step {step_of(last)} of {job.plan.num_steps}",
+            f"make room there, then train the rest again with --resume {job.home.name}",
+        )
+    return last
 
 
-class _NoRetryOfUserErrors(ray.train.UserCallback):  # type: ignore[misc]
-    """A damaged image or a loss that is no number is there again after a restart: what this raises ends the run."""
+class _Failures(ray.train.UserCallback):  # type: ignore[misc]
+    """Tells of every failure of workers as soon as Ray Train has seen it, and ends the run where a restart cannot help.
+
+    A damaged image or a loss that is no number is there again after a restart: what this raises ends the run.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
 
     def after_exception(self, run_context: object, worker_exceptions: Mapping[int, BaseException]) -> None:
         for failure in worker_exceptions.values():
             error = find_user_error(failure)
             if error is not None:
                 raise error
+        reasons = {rank: _last_line(failure) for rank, failure in worker_exceptions.items()}
+        text = "; ".join(f"worker {rank}: {reason}" for rank, reason in reasons.items())
+        refresh_for_a_while()
+        with suppress(OSError):  # the store is away: the next start tells of itself
+            self._events.tell("failure", {"ranks": sorted(reasons), "text": text})
+
+
+def _last_line(failure: BaseException) -> str:
+    lines = str(failure).strip().splitlines() or [type(failure).__name__]
+    return lines[-1][:200] if find_user_error(failure) is None else str(find_user_error(failure))
 
 
 def find_user_error(failure: BaseException | None) -> RayoxError | None:

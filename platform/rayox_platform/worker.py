@@ -2,9 +2,11 @@
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -15,13 +17,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rayox_model.checkpoint import restore
 from rayox_model.checkpoint_folder import step_of
-from rayox_model.engine import StepReport, TrainState, averaged_model, new_state, train
+from rayox_model.engine import NonFiniteError, StepReport, TrainState, averaged_model, new_state, settle, train
 from rayox_model.quarantine import Replacement, check_broken
 from rayox_model.yolox import YOLOX
-from rayox_platform.distributed import broadcast, check_equal_weights, evaluate_together, gathered
+from rayox_platform.diagnosis import Progress, diagnose
+from rayox_platform.distributed import Evaluated, broadcast, check_equal_weights, evaluate_together, gathered
+from rayox_platform.evaluation import highest_score
 from rayox_platform.events import EventLog
+from rayox_platform.gauges import RunGauges
 from rayox_platform.meter import Meter
+from rayox_platform.non_finite import explained, step_images
 from rayox_platform.saving import Saver
+from rayox_platform.settings import for_workers
 from rayox_platform.stream import rank_batches
 from rayox_platform.train_job import TrainJob, newest
 from rayox_platform.watchdog import Watchdog
@@ -34,34 +41,53 @@ def run_worker(setup: dict[str, Any]) -> None:
     began = time.time()
     job: TrainJob = setup["job"]
     torch.set_num_threads(setup["threads"])
+    torch.manual_seed(job.engine.seed)
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    log = job.home.events.log() if rank == 0 else None
+    log = job.home.events.log(RunGauges(job.home).take) if rank == 0 else None
     checkpoint = _agreed_checkpoint(job, log)
     start = step_of(checkpoint)
     if start >= job.plan.num_steps:  # a rank died after the last checkpoint was there
         return
-    folder = job.checkpoints.fetch(checkpoint)
-    model = YOLOX(job.model_size, len(job.classes)).to(device)
-    model.to(memory_format=torch.channels_last)  # 1.3 to 1.5 times the speed of rows of channels on a CPU
-    state = new_state(model, job.engine, device)
-    restore(folder, state)
-    replica = _replica(state.model, world_size, device)
-
     shard = ray.train.get_dataset_shard("train")
     broken = BrokenImages(job)
     plan = replace(job.plan, start_step=start)
-    batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)
+    batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)  # begins meanwhile
+    folder = job.checkpoints.fetch(checkpoint)
+    model = YOLOX(job.model_size, len(job.classes)).to(device)
+    engine = for_workers(job.engine, job.plan, world_size)
+    state = new_state(model, engine, device)
+    restore(folder, state)
+    replica = _replica(state.model, world_size, device)
     if log:
-        log.write("start", _start(start, world_size, began, folder.stat().st_mtime))
+        length = {"num_steps": job.plan.num_steps, "epochs": job.plan.epochs}
+        log.write("start", _start(start, world_size, began, folder.stat().st_mtime) | length)
+    try:
+        _train(job, state, train(state, batches, engine, device, replica), device, rank, broken, log)
+    except NonFiniteError as failure:
+        step = failure.report.step
+        images = step_images(job.train_images, plan, step, rank, world_size, job.augment, engine.image_size)
+        raise explained(failure, state, engine, images, rank, job.home) from None
+
+
+def _train(
+    job: TrainJob,
+    state: TrainState,
+    reports: Iterator[StepReport],
+    device: torch.device,
+    rank: int,
+    broken: "BrokenImages",
+    log: EventLog | None,
+) -> None:
+    """Follow the steps: measure, tell, evaluate and save."""
     with (
         Saver(job, log) if log else nullcontext() as saver,
         Watchdog(job.home.shared, rank, job.timeout_seconds) as dog,
     ):
         meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
         first = True
-        for report in train(state, batches, job.engine, device, replica):
+        for report in reports:
             dog.beat()
             meter.add(report)
             epoch_meter.add(report)
@@ -73,6 +99,7 @@ def run_worker(setup: dict[str, Any]) -> None:
             first = False
             if state.step % job.plan.steps_per_epoch == 0:
                 broken.tell(log)
+                settle(state)  # on every worker: all of them fail together
                 metrics = _end_epoch(job, state, device, report.epoch + 1, epoch_meter, log)
                 if saver:
                     saver.save(state, report.epoch + 1, metrics)
@@ -123,8 +150,8 @@ def _report_stall(log: EventLog | None, cause: str) -> None:
         log.write("stall", {"text": cause})
 
 
-def _replica(model: nn.Module, world_size: int, device: torch.device) -> nn.Module | None:
-    """Batch-norm statistics are not broadcast: training does not read them, and rank 0's are the ones kept."""
+def _replica(model: nn.Module, world_size: int, device: torch.device) -> DistributedDataParallel | None:
+    """Batch-norm statistics are not broadcast: training does not read those that move, and rank 0's are kept."""
     if world_size == 1:
         return None
     return DistributedDataParallel(
@@ -144,12 +171,20 @@ def _end_epoch(
     if epoch % job.evaluate_every == 0 or epoch == job.plan.epochs:
         if log:
             log.write("stage", {"text": f"evaluating after epoch {epoch}"})
-        scores = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
-        metrics = asdict(scores.metrics) if scores else {}
+        found = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
+        metrics = asdict(found.scores.metrics) if found else {}
+        if log and found and found.scores.metrics.AP == 0:
+            log.write("diagnosis", {"epoch": epoch, "text": _why_zero(job, state, found)})
     if log:
         summary = meter.summary() | metrics
         log.write("epoch", {"epoch": epoch, "step": state.step, "metrics": summary, "weights": digest})
     return metrics
+
+
+def _why_zero(job: TrainJob, state: TrainState, found: Evaluated) -> str:
+    threshold, progress = job.evaluation.score_threshold, Progress(state.step, job.engine.schedule.warmup_steps)
+    best = partial(highest_score, found.detector, job.val_images, job.evaluation)
+    return diagnose(job.val_images.dataset, found.detections, threshold, best, progress)
 
 
 def _start(step: int, world_size: int, began: float, checkpoint_time: float) -> dict[str, Any]:
@@ -159,9 +194,17 @@ def _start(step: int, world_size: int, began: float, checkpoint_time: float) -> 
         "workers": world_size,
         "node": os.uname().nodename,
         "pid": os.getpid(),
+        "born": _process_start(),
         "began": began,
         "checkpoint_time": checkpoint_time,
     }
+
+
+def _process_start() -> float:
+    """When the system started this process, in seconds since 1970, to a hundredth."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _progress(report: StepReport, meter: Meter, state: TrainState) -> dict[str, Any]:

@@ -2,16 +2,12 @@
 
 import hashlib
 import random
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import ray
 import ray.cloudpickle
-from ray.cluster_utils import Cluster
+from small_cluster import three_nodes
 
 from rayox_cluster.local import ray_session
 from rayox_model.plan import StreamPlan
@@ -19,24 +15,6 @@ from rayox_platform.data.resolve import resolve_split
 
 SIZE = (160, 160)
 QUIET = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "OMP_NUM_THREADS": "1"}
-
-
-@contextmanager
-def three_nodes() -> Iterator[None]:
-    """Three raylets on this machine, each of one CPU; ended, and the note of them removed, whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
-    node = {"num_cpus": 1, "object_store_memory": 300 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node | {"_temp_dir": str(folder)})
-    try:
-        for _ in range(2):
-            cluster.add_node(num_cpus=1, object_store_memory=300 * 2**20)
-        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        yield
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-        (folder / "ray_current_cluster").unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.bench
@@ -72,7 +50,7 @@ def test_every_world_gets_the_same_samples(shared_data, tmp_path, monkeypatch):
         grown = StreamPlan(**(vars(plan) | {"start_step": first}))
         later = stream_exact.observed(tmp_path / "later", images, grown, SIZE, 3)
         rows.append((f"world 2 to step {first}, then 3", {k: v for k, v in killed.items() if k[0] < first} | later))
-    with three_nodes():
+    with three_nodes(num_cpus=1, object_store_memory=300 * 2**20):
         rows.append(("three nodes, world 4", stream_exact.observed(tmp_path / "nodes", images, plan, SIZE, 4)))
     print()
     for name, found in rows:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rayox_model.assign.settings import SimOTA
+from rayox_model.batchnorm import synchronise
 from rayox_model.collate import unpack
 from rayox_model.engine import EngineSettings, new_state, train
 from rayox_model.loss_weights import LossWeights
@@ -31,6 +32,21 @@ def test_pixels_are_pinned_and_arrive_as_they_are():
     batch = unpack(columns(), epoch=0, pinned=True)
     assert batch.images.is_pinned()
     assert torch.equal(batch.images.cuda(non_blocking=True).cpu(), unpack(columns(), epoch=0).images)
+
+
+def test_synchronised_batch_norm_keeps_keys_and_numbers_on_a_gpu():
+    """The twin of tests/model/test_workers.py: one process, whose share is the whole batch."""
+    torch.manual_seed(0)
+    plain, converted = YOLOX("nano", 2).cuda().train(), YOLOX("nano", 2).cuda().train()
+    converted.load_state_dict(plain.state_dict())
+    synchronise(converted, "cuda")
+    assert any(isinstance(module, torch.nn.SyncBatchNorm) for module in converted.modules())
+    assert list(converted.state_dict()) == list(plain.state_dict())
+    images = torch.rand(4, 3, 64, 64, device="cuda") * 255
+    for one, other in zip(plain(images), converted(images), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(converted.state_dict()[name], value, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_a_batch_is_learnt_in_fp16():

@@ -8,7 +8,8 @@ import torch
 
 from rayox_model.onnx_export import export_onnx
 from rayox_model.yolox import YOLOX
-from rayox_platform.registry import register, set_alias
+from rayox_platform.registration import register
+from rayox_platform.registry import set_alias
 from rayox_platform.tracking import connect, open_run
 
 

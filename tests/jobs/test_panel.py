@@ -44,6 +44,16 @@ def test_while_it_trains_it_has_step_speed_time_left_losses_and_age_of_the_check
     assert status.details().endswith("checkpoint 1:15 ago")
 
 
+def test_skipped_steps_are_counted_where_there_are_any(status):
+    status.take(PROGRESS | {"skipped_steps": 2.0})
+    status.take(PROGRESS | {"skipped_steps": 1.0})
+    assert "data-wait 2%  3 skipped  checkpoint" in status.details()
+
+
+def test_a_diagnosis_is_a_line_that_stays(status):
+    assert status.take({"kind": "diagnosis", "epoch": 1, "text": "AP is 0: no detection"}) == "AP is 0: no detection"
+
+
 def test_evaluations_and_restarts_are_lines_that_stay(status):
     assert status.take({"kind": "start", "step": 0, "workers": 2}) is None
     status.take(PROGRESS)

@@ -85,3 +85,21 @@ def test_a_follower_tells_only_what_is_new(bucket):
         new.write("epoch", {"number": 1})
         new.flush()
     assert numbers(seen) == [1]
+
+
+def test_what_another_process_tells_is_beside_rank_0s_and_is_no_start(bucket):
+    """Ray Train's controller tells of a failure between two starts."""
+    events, watched = BucketEvents(bucket), []
+    tail = events.tail(whole=True)
+    for start in (0, 2):
+        log = events.log(watched.append)
+        log.write("start", {"number": start})
+        log.flush()
+        time.sleep(0.01)
+        events.tell("failure", {"number": start + 1})
+        events.tell("failure", {"number": start + 1})
+        time.sleep(0.01)
+    assert numbers(events.read()) == [0, 1, 1, 2, 3, 3]
+    assert numbers(tail()) == [0, 1, 1, 2, 3, 3], "also by a reader that came before the first"
+    assert events.num_starts() == 2
+    assert numbers(watched) == [0, 2]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rayox_model.errors import ConfigError
-from rayox_platform.config import load_config
+from rayox_platform.config import Config, load_config
 
 PACKAGED = Path(__file__).parents[2] / "jobs" / "rayox" / "recipes"
 
@@ -98,10 +98,22 @@ def test_a_variable_is_refused():
         (["train.batch_size=4"], "train.batch_size: 4 is not a multiple of data.lanes 8; use train.batch_size=8"),
         (["train.workers=[4, 2]"], "train.workers: [4, 2] has its larger end first; use train.workers=[2, 4]"),
         (
-            ["train.workers=3"],
-            "train.workers: 3 does not share data.lanes 8 evenly; use 1, 2, 4 or 8 workers, or data.lanes=9",
+            ["train.workers=[1, 16]"],
+            "train.workers: 16 is more than data.lanes 8, and each needs a lane; "
+            "use train.workers=8 at most, or data.lanes=16",
         ),
-        (["train.workers=[1, 16]"], "train.workers: 16 does not share data.lanes 8 evenly"),
+        (
+            ["train.accumulate=24", "train.workers=3"],
+            "train.accumulate: 24 is more than the 16 images that a worker has of train.batch_size 64 "
+            "with train.workers 3; use train.accumulate=16 at most",
+        ),
+        (["train.accumulate=65"], "train.accumulate: 65 is more than the 64 images that a worker has"),
+        (
+            ["train.freeze=backbone"],
+            "train.freeze: backbone keeps what model.init has learnt, and that is unset; "
+            "name weights to start from, or use train.freeze=none",
+        ),
+        (["train.batch_norm=frozen"], "train.batch_norm: frozen keeps what model.init has learnt, and that is unset"),
         (["train.closing_epochs=301"], "train.closing_epochs: 301 is more than train.epochs 300"),
         (["train.epochs=5", "train.closing_epochs=0"], "train.epochs: train.warmup_epochs 5 is not less than"),
     ],
@@ -109,6 +121,11 @@ def test_a_variable_is_refused():
 def test_settings_that_do_not_go_together(overrides, message):
     (found,) = findings(None, *overrides)
     assert found.startswith(f"command line  {message}")
+
+
+@pytest.mark.parametrize("workers", [3, [1, 5], 8])
+def test_any_number_of_workers_up_to_the_lanes_is_allowed(workers):
+    Config.model_validate({"train": {"workers": workers, "accumulate": 8}})
 
 
 def test_every_conflict_is_named():

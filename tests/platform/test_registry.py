@@ -15,7 +15,8 @@ from rayox_model.onnx_detect import load_onnx_detector
 from rayox_model.onnx_export import export_onnx
 from rayox_model.yolox import YOLOX
 from rayox_platform.evaluation import to_image_frame
-from rayox_platform.registry import fetch_registered, find_version, register, save_pyfunc, set_alias, versions_of
+from rayox_platform.registration import register, save_pyfunc
+from rayox_platform.registry import fetch_registered, find_version, set_alias, versions_of
 from rayox_platform.tracking import connect, open_run
 
 

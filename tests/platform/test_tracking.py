@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from rayox_model.errors import TrackingError
+from rayox_platform.entries import Points
 from rayox_platform.tracking import connect, default_uri, find_run, open_run
 
 OPEN = """
@@ -36,7 +37,7 @@ def test_two_processes_on_a_fresh_database_both_get_their_run(tmp_path):
 def test_a_run_is_found_again_by_its_name_and_keeps_its_parameters(state):
     store = connect(None, state, "rayox")
     first = open_run(store, "a run, named", {"train.epochs": "3"}, {"classes": "a, b"})
-    first.finish("FAILED")
+    first.set_status("FAILED", 1000.0)
     again = open_run(store, "a run, named", {"train.epochs": "4"}, {})
     assert again.run_id == first.run_id
     run = store.client.get_run(first.run_id)
@@ -46,7 +47,7 @@ def test_a_run_is_found_again_by_its_name_and_keeps_its_parameters(state):
 def test_a_point_sent_twice_is_one_point(state):
     tracking = open_run(connect(None, state, "rayox"), "points", {}, {})
     for _ in range(2):
-        tracking.log_metrics({"AP": 0.5}, step=1, time_seconds=1000.0)
+        tracking.log_points([Points({"AP": 0.5}, 1, 1000.0)])
     assert len(tracking.client.get_metric_history(tracking.run_id, "AP")) == 1
 
 

@@ -86,22 +86,31 @@ def test_killed_between_the_files_and_the_manifest_of_a_checkpoint(whole, toy_da
 
 
 def test_a_disk_that_refuses_is_named_and_training_goes_on(whole, toy_data):
-    """The run's checkpoints lie on a file system of 24 MB, which one of them fills up to the last half."""
-    folder, _ = whole
-    run = folder / "full"
-    (run / "checkpoints").mkdir(parents=True)
-    if os.system(f"mount -t tmpfs -o size=24m tmpfs '{run / 'checkpoints'}' 2>/dev/null"):
+    """The checkpoints lie on a file system of 60 MB that something else fills up, and leaves again at the end."""
+    folder, undisturbed = whole
+    checkpoints = folder / "full" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    if os.system(f"mount -t tmpfs -o size=60m tmpfs '{checkpoints}' 2>/dev/null"):
         pytest.skip("needs the right to mount a small file system")
-    events = []
+    filler, events = checkpoints / "filler", []
+
+    def show(event):
+        events.append(event)
+        if event["kind"] == "start":
+            filler.write_bytes(bytes(35_000_000))
+        elif event["kind"] == "checkpoint_failed" and event["step"] == STEPS:
+            filler.unlink()
+
     try:
-        finished = train(toy_config(toy_data, folder, "full", every_steps=2), events.append)
-        failed = [event["text"] for event in events if event["kind"] == "checkpoint_failed"]
-        assert failed
-        assert "No space left on device" in failed[0]
-        assert str(run / "checkpoints") in failed[0]
+        finished = train(toy_config(toy_data, folder, "full", every_steps=2), show)
+        failed = [event for event in events if event["kind"] == "checkpoint_failed"]
+        assert {event["step"] for event in failed} >= {4, 6, STEPS}
+        assert "No space left on device" in failed[0]["text"]
+        assert str(checkpoints) in failed[0]["text"]
         assert finished.steps == STEPS
+        assert_same_weights(finished, undisturbed)
     finally:
-        os.system(f"umount '{run / 'checkpoints'}'")
+        os.system(f"umount '{checkpoints}'")
 
 
 @pytest.mark.faults

@@ -1,15 +1,18 @@
 """The main job on a toy data set: trained by two workers, evaluated, recorded; a killed worker changes nothing."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from toy_runs import assert_same_weights, toy_config, train
 
-from rayox_model.checkpoint import read_facts
+from rayox_model.checkpoint import averaged_weights, read_facts
 from rayox_model.checkpoint_folder import newest_checkpoint
-from rayox_model.errors import ConfigError, DataError, ModelError
+from rayox_model.errors import ConfigError, DataError, ModelError, TrainingError
+from rayox_model.replay import kept_step
+from rayox_platform.config import Config
 from rayox_platform.drill import Kill
 from rayox_platform.models import local_model, open_detector
 from rayox_platform.prepare import prepare
@@ -128,3 +131,44 @@ def test_a_finished_run_is_not_resumed(trained, toy_data):
     with pytest.raises(ConfigError, match="is finished"):
         prepare(toy_config(toy_data, folder, "whole"), resume=True)
     assert json.loads((folder / "whole" / "result.json").read_text())["steps"] == 9
+
+
+def test_three_workers_share_four_lanes_and_divide_by_the_positives_of_all(cluster, toy_data, tmp_path, monkeypatch):
+    """Unequal shares (4, 2 and 2 images, in turn): every step is taken, with one loss and equal weights."""
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+    tree = toy_config(toy_data, tmp_path, "three").model_dump(mode="json")
+    tree["train"] |= {"workers": 3, "batch_norm": "synchronised", "accumulate": 2, "clip_grad_norm": 50.0}
+    events: list[dict[str, object]] = []
+    finished = train(Config.model_validate(tree), events.append)
+    assert finished.steps == 9
+    assert [event["workers"] for event in events if event["kind"] == "start"] == [3]
+    epochs = [event["metrics"] for event in events if event["kind"] == "epoch"]
+    assert all(metrics["gradient_norm"] > 0 and metrics["positives_per_box"] >= 1 for metrics in epochs)
+    zero = [number for number, metrics in enumerate(epochs, start=1) if metrics["AP"] == 0]
+    assert zero, "after a few steps nothing is found yet"
+    assert [event["epoch"] for event in events if event["kind"] == "diagnosis"] == zero
+    history = MlflowClient(finished.tracking_uri).get_metric_history(finished.run_id, "positives_per_box")
+    assert {point.step for point in history} == {1, 2, 3}
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_its_images_and_without_a_restart(
+    cluster, toy_data, tmp_path, monkeypatch
+):
+    """At a rate without bounds the weights explode; both workers stop, and the newest checkpoint is finite."""
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+    tree = toy_config(toy_data, tmp_path, "exploding").model_dump(mode="json")
+    tree["train"] |= {"learning_rate": 1e30, "optimizer": "sgd", "warmup_epochs": 0.0}
+    tree["checkpoint"] = {"every_steps": 1}
+    events: list[dict[str, object]] = []
+    with pytest.raises(TrainingError, match=r"of step \d+ \(epoch \d\) is not finite: total ") as caught:
+        train(Config.model_validate(tree), events.append)
+    assert "image 1" in caught.value.message
+    (step,) = set(re.findall(r"of step (\d+)", caught.value.message))
+    assert sum(event["kind"] == "start" for event in events) == 1
+    newest = newest_checkpoint(tmp_path / "exploding" / "checkpoints")
+    assert newest is not None
+    assert read_facts(newest).step == int(step)
+    assert all(bool(torch.isfinite(value).all()) for value in averaged_weights(newest).values())
+    kept = list((tmp_path / "exploding" / "non_finite").glob(f"step-{int(step):08d}-rank-*.safetensors"))
+    assert kept
+    assert len(kept_step(kept[0]).images) == 4

@@ -47,7 +47,7 @@ def toy_config(
             "data": {
                 "train": split | {"annotations": str(toy_data / "train.json")},
                 "val": split | {"annotations": str(toy_data / "val.json")},
-                "lanes": lanes,
+                "lanes": 4,
             },
             "model": {"size": "nano"},
             "augment": {"mosaic_scale": [0.5, 1.5], "mixup_prob": 0.0},

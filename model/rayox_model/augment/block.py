@@ -37,15 +37,15 @@ def block_samples(
     rows: Iterator[Row] = zip(*map(np.ndarray.tolist, plan.rows(window, lane)), strict=True)
     if settings.partners == "dataset":
         for row in rows:
-            yield _sample(images, quarantine, plan, row, settings, size, window=None)
+            yield row_sample(images, quarantine, plan, row, settings, size, window=None)
         return
     for number, part in groupby(rows, lambda row: plan.partner_window(row[0], row[1])):
         decoded, partners = DecodedOnce(images, settings, size), plan.partners(number, lane)
         for row in part:
-            yield _sample(decoded, quarantine, plan, row, settings, size, partners)
+            yield row_sample(decoded, quarantine, plan, row, settings, size, partners)
 
 
-def _sample(
+def row_sample(
     images: LabelledImages,
     quarantine: Quarantine,
     plan: StreamPlan,
@@ -54,6 +54,7 @@ def _sample(
     size: tuple[int, int],
     window: np.ndarray | None,
 ) -> Sample:
+    """The sample of one row of the plan; window are the images of its partner window, if partners come from there."""
     epoch, position, image = row
     partners = None if window is None else of_window(window, image)
 

@@ -45,18 +45,35 @@ def _workers_share_lanes(config: Config) -> Iterator[Conflict]:
         turned = f"[{fewest}, {most}] has its larger end first; use train.workers=[{most}, {fewest}]"
         yield Conflict(("train.workers",), turned)
         return
-    shares = [workers for workers in range(1, lanes + 1) if lanes % workers == 0]
-    for workers in sorted({fewest, most}.difference(shares)):
+    if most > lanes:
         yield Conflict(
             ("train.workers", "data.lanes"),
-            f"train.workers {workers} does not share data.lanes {lanes} evenly; "
-            f"use {_either(shares)} workers, or data.lanes={-(-lanes // workers) * workers}",
+            f"train.workers {most} is more than data.lanes {lanes}, and each needs a lane; "
+            f"use train.workers={lanes} at most, or data.lanes={most}",
         )
 
 
-def _either(numbers: list[int]) -> str:
-    *others, last = map(str, numbers)
-    return f"{', '.join(others)} or {last}" if others else last
+def _parts_have_images(config: Config) -> Iterator[Conflict]:
+    """The smallest share: of the largest number of workers, the one with the fewest lanes."""
+    accumulate, lanes, most = config.train.accumulate, config.data.lanes, config.train.workers[1]
+    share = config.train.batch_size * (lanes // most) // lanes
+    if 0 < share < accumulate:
+        yield Conflict(
+            ("train.accumulate", "train.batch_size", "train.workers"),
+            f"train.accumulate {accumulate} is more than the {share} images that a worker has of train.batch_size "
+            f"{config.train.batch_size} with train.workers {most}; use train.accumulate={share} at most",
+        )
+
+
+def _frozen_parts_are_trained(config: Config) -> Iterator[Conflict]:
+    train = config.train
+    for key, value, free in (("freeze", train.freeze, "none"), ("batch_norm", train.batch_norm, "local")):
+        if value in ("backbone", "backbone_and_neck", "frozen") and config.model.init is None:
+            yield Conflict(
+                (f"train.{key}", "model.init"),
+                f"train.{key} {value} keeps what model.init has learnt, and that is unset; "
+                f"name weights to start from, or use train.{key}={free}",
+            )
 
 
 def _phases_fit(config: Config) -> Iterator[Conflict]:
@@ -80,4 +97,10 @@ def _phases_fit(config: Config) -> Iterator[Conflict]:
         )
 
 
-RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (_batch_fills_lanes, _workers_share_lanes, _phases_fit)
+RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (
+    _batch_fills_lanes,
+    _workers_share_lanes,
+    _parts_have_images,
+    _frozen_parts_are_trained,
+    _phases_fit,
+)

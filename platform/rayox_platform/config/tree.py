@@ -3,10 +3,12 @@
 Paths of data are relative to the working directory. Sizes are (height, width) in pixels.
 """
 
+import shlex
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from rayox_model.assign.settings import SimOTA
 from rayox_model.augment.settings import Augment
@@ -30,10 +32,38 @@ def _whole_strides(side: int) -> int:
     return side
 
 
+def _web_address(text: str) -> str:
+    """The message leaves the value out: it may hold a token."""
+    wrong = "this is no web address; give http://… or https://…"
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and text.isprintable()
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not right or " " in text:
+        raise ValueError(wrong)
+    return text
+
+
+def masked(url: str) -> str:
+    """A web address without what may be secret in it: user, path, query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
+
+
+def _words(command: str) -> str:
+    if not shlex.split(command):  # a quotation without end raises the like
+        raise ValueError("it names no program")
+    return command
+
+
 Count = Annotated[int, Ge(1)]
 Size = Annotated[int, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 Text = Annotated[str, MinLen(1)]
+SecretUrl = Annotated[
+    str, MinLen(1), AfterValidator(_web_address), PlainSerializer(masked, return_type=str, when_used="json")
+]
 Side = Annotated[int, Ge(STRIDE), AfterValidator(_whole_strides), Field(json_schema_extra={"multipleOf": STRIDE})]
 ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_pair, json_schema_input_type=Side | tuple[Side, Side])]
 Workers = Annotated[tuple[Count, Count], BeforeValidator(_pair, json_schema_input_type=Count | tuple[Count, Count])]
@@ -82,11 +112,21 @@ class Train(Section):
     batch_size: Count = 64
     """Images per optimiser step over all workers together; a multiple of data.lanes."""
     workers: Workers = (1, 1)
-    """Training processes, or the fewest and the most of an elastic run; each needs a lane of its own."""
+    """Training processes, or [fewest, most], each with a lane. If they do not divide data.lanes, see loss.divide_by."""
+    accumulate: Count = 1
+    """Parts that a worker's share of a step is computed in, for memory: the gradient is one, batch norm sees parts."""
     cpus_per_worker: Annotated[float, Gt(0)] | Literal["auto"] = "auto"
     """Processor cores set aside for each training process; auto leaves the loaders enough of the machine."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the forward pass; auto picks what the device is fast at."""
+    channels_last: bool = True
+    """Keep a pixel's channels side by side in memory: 1.3 to 1.5 times the speed on a CPU."""
+    compile: bool = False
+    """Compile the forward pass with torch.compile: minutes at the start, and a C++ compiler on CPU workers."""
+    freeze: Literal["none", "backbone", "backbone_and_neck"] = "none"
+    """Parts that keep the weights, and the batch-norm statistics, of model.init."""
+    batch_norm: Literal["local", "synchronised", "frozen"] = "local"
+    """Statistics of each worker's own images, as published; of all workers' (synchronised); of model.init (frozen)."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with Nesterov momentum as published, or AdamW for runs of a few thousand steps."""
     learning_rate: Annotated[float, Gt(0)] = 0.01 / 64
@@ -97,6 +137,8 @@ class Train(Section):
     """Weight decay of the convolution weights; batch norm and biases have none."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Momentum of SGD; the first-moment coefficient of AdamW."""
+    clip_grad_norm: Annotated[float, Gt(0)] | None = None
+    """Longest gradient (L2 norm over all weights) that a step takes: a longer one is scaled down; unset is off."""
     warmup_epochs: Annotated[float, Ge(0)] = 5.0
     """Epochs over which the learning rate rises quadratically from zero."""
     closing_epochs: Size = 15
@@ -137,6 +179,15 @@ class Eval(Section):
     """Images detected in one go by each process."""
 
 
+class Notify(Section):
+    """Not kept with a run, as an address may hold a token: a resumed run takes what is given with --resume."""
+
+    url: SecretUrl | None = None
+    """Web address that a run's end is posted to as JSON; saved and shown in part only (RAYOX_NOTIFY__URL sets it)."""
+    command: Annotated[Text, AfterValidator(_words)] | None = None
+    """Program, with arguments but without a shell, that is run at a run's end with the same JSON on standard input."""
+
+
 class Tracking(Section):
     uri: Text | None = None
     """MLflow tracking server or database; unset is mlflow.db in the state folder (RAYOX_STATE)."""
@@ -144,6 +195,10 @@ class Tracking(Section):
     """MLflow experiment that runs are filed under."""
     model: Text = "rayox"
     """Registered model whose next version a finished run's detector becomes; by default the recipe's name."""
+    flush_seconds: Annotated[float, Ge(0)] = 60.0
+    """Longest wait at a run's end for a tracking server that does not answer; what is left is sent later."""
+    step_seconds: Annotated[float, Ge(0)] = 5.0
+    """Seconds between two points of the curves by step, at least 1; 0 keeps the curves by epoch alone."""
 
 
 class Config(Section):
@@ -171,6 +226,8 @@ class Config(Section):
     """How detections are made for evaluation."""
     tracking: Tracking = Tracking()
     """Where runs are recorded."""
+    notify: Notify = Notify()
+    """Who is told that a run has finished, failed or was stopped."""
     storage: Text | None = None
     """Where runs are kept: a folder that every machine has, s3://bucket/prefix or gs://bucket/prefix (then checkpoints,
     events and results lie there, and only the driver's own files in the state folder); unset is the state folder."""

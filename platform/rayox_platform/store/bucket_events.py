@@ -1,19 +1,22 @@
-"""A run's events in a bucket: segments that are never changed, events/START-NUMBER.jsonl, where START is a worker's.
+"""A run's events in a bucket: segments that are never changed, events/START-NUMBER.jsonl, where START is a rank 0's.
 
 Rank 0 sends at most one a second; progress alone, which only a panel wants, waits for five. A worker that is killed
-takes what it has not sent with it: no more than those seconds, unless the store was away.
+takes what it has not sent with it: no more than those seconds, unless the store was away. An event
+of somebody else is a segment TIME-by-WRITER.jsonl, so nothing of rank 0's can be written over.
 """
 
 import json
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Any
 
 from rayox_platform.data.bucket import Bucket
-from rayox_platform.events import RunEvent, parsed
+from rayox_platform.events import RunEvent, Watch, parsed
 
+BY = "-by-"
 SEGMENT_SECONDS, PROGRESS_SECONDS = 1.0, 5.0
 NAMES_A_SECOND = 1000  # a listing of so many is one request: longer ones are made less often
 
@@ -22,14 +25,22 @@ NAMES_A_SECOND = 1000  # a listing of so many is one request: longer ones are ma
 class BucketEvents:
     bucket: Bucket  # the prefix of the segments
 
-    def log(self) -> "SegmentLog":
-        return SegmentLog(self.bucket)
+    def log(self, watch: Watch | None = None) -> "SegmentLog":
+        return SegmentLog(self.bucket, watch)
+
+    def tell(self, kind: str, fields: dict[str, Any]) -> None:
+        event = {"kind": kind, "time": time.time()} | fields
+        name = f"{round(1000 * time.time()):013d}{BY}{uuid.uuid4().hex}.jsonl"
+        self.bucket.write(name, (json.dumps(event) + "\n").encode())
+
+    def num_starts(self) -> int:
+        return len({name.partition("-")[0] for name in self.bucket.files() if BY not in name})
 
     def read(self) -> list[RunEvent]:
         return self._read(sorted(self.bucket.files()))
 
-    def tail(self) -> "SegmentTail":
-        return SegmentTail(self)
+    def tail(self, whole: bool = False) -> "SegmentTail":
+        return SegmentTail(self, whole)
 
     def _read(self, names: list[str]) -> list[RunEvent]:
         with ThreadPoolExecutor(self.bucket.num_threads) as pool:
@@ -38,9 +49,9 @@ class BucketEvents:
 
 
 class SegmentTail:
-    def __init__(self, events: BucketEvents) -> None:
+    def __init__(self, events: BucketEvents, whole: bool) -> None:
         self._events = events
-        self._seen = set(events.bucket.files())
+        self._seen = set() if whole else set(events.bucket.files())
         self._looked_at = 0.0
 
     def __call__(self) -> list[RunEvent]:
@@ -59,8 +70,8 @@ class SegmentLog:
     What cannot be sent is kept in order and sent later: training goes on meanwhile.
     """
 
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+    def __init__(self, bucket: Bucket, watch: Watch | None = None) -> None:
+        self._bucket, self._watch = bucket, watch
         self._start, self._number = round(1000 * time.time()), 0
         self._waiting = b""
         self._segment = b""  # is being sent; once tried it is never changed, as it may have arrived
@@ -69,9 +80,11 @@ class SegmentLog:
         Thread(target=self._send_for_ever, name="rayox-event-log", daemon=True).start()
 
     def write(self, kind: str, fields: dict[str, Any]) -> None:
-        line = json.dumps({"kind": kind, "time": time.time()} | fields) + "\n"
+        event = {"kind": kind, "time": time.time()} | fields
         with self._lock:
-            self._waiting += line.encode()
+            self._waiting += (json.dumps(event) + "\n").encode()
+            if self._watch:
+                self._watch(event)
         if kind != "progress":
             self._wanted.set()
 

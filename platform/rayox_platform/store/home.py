@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from rayox_platform.claim import RESULT, claimed
+from rayox_platform.claim import claimed, holder
 from rayox_platform.data.bucket import Bucket
 from rayox_platform.data.folders import Folder, LocalFolder
-from rayox_platform.events import Events, FileEvents
-from rayox_platform.store.bucket_checkpoints import BucketCheckpoints
-from rayox_platform.store.bucket_claim import claimed_in_bucket
+from rayox_platform.events import FILE, Events, FileEvents
+from rayox_platform.spool import FILES as SPOOL
+from rayox_platform.spool import TARGET
+from rayox_platform.state import RESULT
+from rayox_platform.store.bucket_claim import claim_holder, claimed_in_bucket
 from rayox_platform.store.bucket_events import BucketEvents
-from rayox_platform.store.checkpoints import Checkpoints, FolderCheckpoints
 from rayox_platform.store.errors import storage_errors
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
     from pyarrow.fs import FileSystem
 
-CHECKPOINTS = "checkpoints"
+    from rayox_platform.store.bucket_checkpoints import BucketCheckpoints
+    from rayox_platform.store.checkpoints import Checkpoints
+
+CHECKPOINTS, EVENTS = "checkpoints", "events"
 
 
 class RunHome(Protocol):
@@ -45,7 +49,7 @@ class RunHome(Protocol):
         ...
 
     @property
-    def checkpoints(self) -> Checkpoints: ...
+    def checkpoints(self) -> "Checkpoints": ...
 
     @property
     def events(self) -> Events: ...
@@ -57,6 +61,14 @@ class RunHome(Protocol):
 
     def claim(self) -> "AbstractContextManager[None]":
         """Have it for this process alone. Raises ConfigError when another one has it or it cannot be written."""
+        ...
+
+    def holder(self) -> str | None:
+        """Who has it, as "process 12 on host"; None when nobody has. Raises OSError."""
+        ...
+
+    def is_begun(self) -> bool:
+        """Whether there is anything to tell of it. Raises OSError."""
         ...
 
     def changed_at(self) -> float:
@@ -84,7 +96,9 @@ class FolderHome:
         return LocalFolder(self.folder)
 
     @property
-    def checkpoints(self) -> Checkpoints:
+    def checkpoints(self) -> "Checkpoints":
+        from rayox_platform.store.checkpoints import FolderCheckpoints  # takes torch: a second that no listing needs
+
         return FolderCheckpoints(self.folder / CHECKPOINTS)
 
     @property
@@ -97,6 +111,12 @@ class FolderHome:
 
     def claim(self) -> "AbstractContextManager[None]":
         return claimed(self.folder)
+
+    def holder(self) -> str | None:
+        return holder(self.folder)
+
+    def is_begun(self) -> bool:
+        return any((self.folder / name).exists() for name in (FILE, CHECKPOINTS, RESULT))
 
     def changed_at(self) -> float:
         return self.folder.stat().st_mtime
@@ -122,12 +142,14 @@ class BucketHome:
         return self.bucket
 
     @property
-    def checkpoints(self) -> BucketCheckpoints:
+    def checkpoints(self) -> "BucketCheckpoints":
+        from rayox_platform.store.bucket_checkpoints import BucketCheckpoints
+
         return BucketCheckpoints(self.bucket.under(CHECKPOINTS))
 
     @property
     def events(self) -> Events:
-        return BucketEvents(self.bucket.under("events"))
+        return BucketEvents(self.bucket.under(EVENTS))
 
     @property
     def ray_storage(self) -> "tuple[str, FileSystem | None]":
@@ -139,14 +161,21 @@ class BucketHome:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        with claimed(self.folder), _claimed_for_all(self):
+        with claimed(self.folder, kept=TARGET), _claimed_for_all(self):  # what MLflow has not got is nowhere else
             yield
+
+    def holder(self) -> str | None:
+        return claim_holder(self.claims)
+
+    def is_begun(self) -> bool:
+        return not {CHECKPOINTS, EVENTS}.isdisjoint(self.bucket.folders()) or self.bucket.has(RESULT)
 
     def changed_at(self) -> float:
         return self.checkpoints.written_at()
 
     def publish(self) -> None:
-        made = [path for path in sorted(self.folder.rglob("*")) if path.is_file() and path.name[:1] != "."]
+        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file() and path.name[:1] != "."]
+        made = [path for path in files if path.name not in SPOOL]
         for path in sorted(made, key=lambda path: path.name == RESULT):
             self.bucket.put(path, path.relative_to(self.folder).as_posix())
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from rayox_model.errors import ConfigError
 from rayox_platform.data.bucket import Bucket
 from rayox_platform.data.folders import SCHEMES, is_remote, open_folder
-from rayox_platform.state import state_folder
+from rayox_platform.state import runs_folder, state_folder
 from rayox_platform.store.errors import storage_errors
 from rayox_platform.store.home import BucketHome, FolderHome, RunHome
 
@@ -56,12 +56,12 @@ class BucketRuns:
 def open_runs(storage: str | None) -> Runs:
     """Raises ConfigError for an address of another kind and for a bucket that is not there or cannot be read."""
     if storage is None:
-        return FolderRuns(state_folder() / "runs")
+        return FolderRuns(runs_folder(None))
     if not is_remote(storage):
         if "://" in storage:
             kinds = " or ".join(f"{scheme}bucket/prefix" for scheme in SCHEMES)
             raise ConfigError(f"storage: {storage!r} is no kind of address rayox writes to", f"give a folder, {kinds}")
-        return FolderRuns(Path(storage).expanduser().absolute())
+        return FolderRuns(runs_folder(storage))
     bucket = open_folder(storage)
     assert isinstance(bucket, Bucket)
     if not bucket.prefix:

@@ -1,0 +1,75 @@
+"""How a training ended, told to whoever the settings name."""
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rayox.console import Console
+from rayox_model.errors import RayoxError
+from rayox_platform.config.tree import Config
+
+if TYPE_CHECKING:
+    from rayox_platform.run import Finished
+    from rayox_platform.store.home import RunHome
+
+INTERRUPTED = 130
+
+
+@dataclass
+class End:
+    """How a run ends: well, unless something else is noted."""
+
+    finished: "Finished | None" = None
+    status: str = "finished"
+    exit_code: int = 0
+    error: str | None = None
+    began: float = field(default_factory=time.time)
+
+    def note(self, error: BaseException) -> None:
+        match error:
+            case KeyboardInterrupt():
+                self.status, self.exit_code, self.error = "interrupted", INTERRUPTED, "interrupted"
+            case RayoxError():
+                self.status, self.exit_code, self.error = "failed", error.exit_code, error.message
+            case _:
+                text = f"internal error: {type(error).__name__}: {error}"
+                self.status, self.exit_code, self.error = "failed", 1, text
+
+
+@contextmanager
+def told_of_end(config: Config, home: "RunHome", console: Console) -> Iterator[End]:
+    """Tell notify.url and notify.command how the with block ends; what goes wrong with that is a line, no more."""
+    end = End()
+    try:
+        yield end
+    except BaseException as error:
+        end.note(error)
+        raise
+    finally:
+        if config.notify.url or config.notify.command:
+            _tell(config, home, console, end)
+
+
+def _tell(config: Config, home: "RunHome", console: Console, end: End) -> None:
+    from rayox_platform.notify import Message, notify
+
+    newest, finished = None, end.finished
+    with suppress(OSError):  # the store is away, which may be why it ends
+        newest = home.checkpoints.newest()
+    message = Message(
+        run=config.name,
+        status=end.status,
+        exit_code=end.exit_code,
+        metrics=finished.metrics if finished else {},
+        error=end.error,
+        checkpoint=home.checkpoints.address(newest) if newest else None,
+        model=(finished.registered or None) if finished else None,
+        run_id=finished.run_id if finished else None,
+        host=platform.node(),
+        seconds=round(time.time() - end.began, 1),
+    )
+    for line in notify(config.notify, message):
+        console.note(line)

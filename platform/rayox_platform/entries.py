@@ -1,0 +1,84 @@
+"""What is told to MLflow of a run, each kind a line of its spool; told again, it changes nothing.
+
+Times are those of the event, in seconds since 1970: MLflow knows a point again by its key, value, time and step.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Points:
+    """One point of several curves."""
+
+    metrics: dict[str, float]
+    step: int
+    time: float
+
+
+@dataclass(frozen=True)
+class Tags:
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TextFile:
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A folder of the run's folder, kept under a name among the run's artifacts."""
+
+    folder: str
+    name: str
+
+
+@dataclass(frozen=True)
+class DatasetUse:
+    """What the run used: context is training or evaluation, profile a JSON object of counts."""
+
+    name: str
+    digest: str
+    source: str
+    context: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The ONNX file of the run's folder as the next version of a registered model."""
+
+    model: str
+    onnx: str
+    metrics: dict[str, float]
+    epoch: int
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Status:
+    """RUNNING, FINISHED, FAILED or KILLED."""
+
+    status: str
+    time: float
+
+
+Entry = Points | Tags | TextFile | Pictures | DatasetUse | Registration | Status
+KINDS: dict[str, type[Entry]] = {
+    kind.__name__: kind for kind in (Points, Tags, TextFile, Pictures, DatasetUse, Registration, Status)
+}
+
+
+def to_line(entry: Entry) -> str:
+    return json.dumps({"kind": type(entry).__name__} | asdict(entry)) + "\n"
+
+
+def from_line(line: str | bytes) -> Entry | None:
+    """None for what is no entry: half a line, or one of another version of rayox."""
+    try:
+        fields = json.loads(line)
+        return KINDS[fields.pop("kind")](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

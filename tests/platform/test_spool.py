@@ -1,0 +1,118 @@
+"""What a run tells MLflow, on disk first: whole lines, an offset, nothing lost by a crash."""
+
+import math
+
+import pytest
+
+from rayox_platform.entries import (
+    DatasetUse,
+    Pictures,
+    Points,
+    Registration,
+    Status,
+    Tags,
+    TextFile,
+    from_line,
+    to_line,
+)
+from rayox_platform.spool import SENT, Spool, Target, num_unsent, open_spool, read_target, spooled
+
+ENTRIES = [
+    Points({"AP": 0.5, "loss": 1e-300}, 3, 1700000000.1234567),
+    Tags({"a": "ü\n"}),
+    TextFile("x.txt", "one\ntwo\n"),
+    Pictures("predictions", "predictions"),
+    DatasetUse("train", "ab", "train.json", "training", "{}"),
+    Registration("blood", "model.onnx", {"AP": 0.5}, 3, {"run": "one"}),
+    Status("FINISHED", 1.5),
+]
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens the spool of tmp_path, or what it is given, and closes it at the end."""
+    spools = []
+
+    def open_one(make=lambda: Spool(tmp_path)) -> Spool:
+        spools.append(make())
+        return spools[-1]
+
+    yield open_one
+    for spool in spools:
+        spool.close()
+
+
+def point(step: int) -> Points:
+    return Points({"loss": 1.0 / (1 + step)}, step, 1000.0 + step)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: type(entry).__name__)
+def test_an_entry_is_one_line_that_reads_back(entry):
+    line = to_line(entry)
+    assert line.count("\n") == 1
+    assert from_line(line) == entry
+
+
+def test_a_loss_that_is_no_number_reads_back():
+    found = from_line(to_line(Points({"loss": math.nan, "rate": math.inf}, 1, 1.0)))
+    assert math.isnan(found.metrics["loss"])
+    assert found.metrics["rate"] == math.inf
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", '"x"', "{}", '{"kind": "Holes"}', '{"kind": "Tags", "colour": 1}'])
+def test_what_is_no_entry_is_none(line):
+    assert from_line(line) is None
+
+
+def test_what_was_added_is_unsent_until_it_is_acknowledged_also_for_another_process(opened, tmp_path):
+    spool = opened()
+    for step in range(5):
+        spool.add(point(step))
+    lines = spool.unsent()
+    spool.acknowledge(lines[2].end)
+    again = opened()
+    assert [line.entry for line in again.unsent()] == [point(3), point(4)]
+    assert num_unsent(tmp_path) == 2
+    assert list(spooled(tmp_path)) == [point(step) for step in range(5)]
+
+
+def test_a_line_cut_off_by_a_crash_is_passed_over_and_the_next_is_whole(opened, tmp_path):
+    spool = opened()
+    spool.add(point(0))
+    with (tmp_path / "tracking.jsonl").open("a") as file:
+        file.write(to_line(point(1))[:20])
+    assert [line.entry for line in spool.unsent()] == [point(0)]  # half a line waits for its end
+    again = opened()
+    again.add(point(2))
+    assert [line.entry for line in again.unsent()] == [point(0), None, point(2)]
+    again.acknowledge(again.unsent()[-1].end)
+    assert again.unsent() == []
+
+
+@pytest.mark.parametrize("offset", ["", "12x", "99999999"])
+def test_a_broken_offset_loses_nothing_that_is_there(opened, tmp_path, offset):
+    opened().add(point(0))
+    (tmp_path / SENT).write_text(offset)
+    spool = opened()
+    spool.add(point(1))
+    assert spool.unsent()[-1].entry == point(1)
+
+
+def test_a_spool_that_went_to_another_run_is_sent_again_as_a_whole(opened, tmp_path):
+    first, second = Target("http://a", "1", "one"), Target("http://b", "1", "two")
+    spool = opened(lambda: open_spool(tmp_path, first))
+    spool.add(point(0))
+    spool.acknowledge(spool.unsent()[-1].end)
+    assert opened(lambda: open_spool(tmp_path, first)).unsent() == []
+    assert len(opened(lambda: open_spool(tmp_path, second)).unsent()) == 1
+    assert read_target(tmp_path) == second
+
+
+def test_a_full_disk_is_counted_and_raises_nothing(opened):
+    """/dev/full takes nothing."""
+    spool = opened()
+    spool._file.close()
+    spool._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+    spool.add(point(0))
+    spool.add(point(1))
+    assert spool.lost == 2
