@@ -111,6 +111,9 @@ def _config(recipe: str | None, overrides: tuple[str, ...], run: str | None) -> 
         loaded.require("data.train.annotations")
         return loaded.config
     from rayox_platform.resume import resumed_config
-    from rayox_platform.state import runs_folder
+    from rayox_platform.store.errors import storage_errors
+    from rayox_platform.store.runs import open_runs
 
-    return resumed_config(runs_folder(load_recipe(None, overrides).config.storage) / run, {})
+    runs = open_runs(load_recipe(None, overrides).config.storage)
+    with storage_errors(str(runs), "read"):
+        return resumed_config(runs, run, {})

@@ -3,9 +3,8 @@
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rayox.console import Console
@@ -14,6 +13,7 @@ from rayox_platform.config.tree import Config
 
 if TYPE_CHECKING:
     from rayox_platform.run import Finished
+    from rayox_platform.store.home import RunHome
 
 INTERRUPTED = 130
 
@@ -40,7 +40,7 @@ class End:
 
 
 @contextmanager
-def told_of_end(config: Config, folder: Path, console: Console) -> Iterator[End]:
+def told_of_end(config: Config, home: "RunHome", console: Console) -> Iterator[End]:
     """Tell notify.url and notify.command how the with block ends; what goes wrong with that is a line, no more."""
     end = End()
     try:
@@ -50,21 +50,22 @@ def told_of_end(config: Config, folder: Path, console: Console) -> Iterator[End]
         raise
     finally:
         if config.notify.url or config.notify.command:
-            _tell(config, folder, console, end)
+            _tell(config, home, console, end)
 
 
-def _tell(config: Config, folder: Path, console: Console, end: End) -> None:
-    from rayox_model.checkpoint_folder import newest_checkpoint
+def _tell(config: Config, home: "RunHome", console: Console, end: End) -> None:
     from rayox_platform.notify import Message, notify
 
-    newest, finished = newest_checkpoint(folder / "checkpoints"), end.finished
+    newest, finished = None, end.finished
+    with suppress(OSError):  # the store is away, which may be why it ends
+        newest = home.checkpoints.newest()
     message = Message(
         run=config.name,
         status=end.status,
         exit_code=end.exit_code,
         metrics=finished.metrics if finished else {},
         error=end.error,
-        checkpoint=str(newest) if newest else None,
+        checkpoint=home.checkpoints.address(newest) if newest else None,
         model=(finished.registered or None) if finished else None,
         run_id=finished.run_id if finished else None,
         host=platform.node(),

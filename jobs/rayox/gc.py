@@ -1,40 +1,55 @@
 """`rayox gc`: what of old runs nothing refers to, and how to be rid of it."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rayox.console import Console, json_option
+
+if TYPE_CHECKING:
+    from rayox_platform.garbage import Garbage
 
 MEGABYTE = 1e6
 
 
 @click.command("gc")
 @click.option("--delete", is_flag=True, help="Remove what is listed; without it nothing is touched.")
-@click.option("--runs", type=click.Path(path_type=Path), help="The runs folder; by default that of the state folder.")
+@click.option("--runs", help="The folder or bucket of runs, as of storage=…; by default that of the state folder.")
 @json_option
-def command(delete: bool, runs: Path | None, as_json: bool) -> None:
+def command(delete: bool, runs: str | None, as_json: bool) -> None:
     """List, and with --delete remove, what nothing refers to in the folder of runs.
 
     That is: checkpoints cut off by a crash or damaged, those of finished runs that are neither the last nor the best,
     runs that ended before their first step, Ray's notes of finished runs. Runs in training are left alone.
     """
-    from rayox_model.errors import ConfigError
-    from rayox_platform.garbage import find_garbage, remove
-    from rayox_platform.state import state_folder
-
     console = Console(as_json)
-    folder = runs or state_folder() / "runs"
-    if runs is not None and not folder.is_dir():
-        raise ConfigError(f"--runs {folder}: no such folder", "name the folder that `storage` names, or leave it out")
-    found = find_garbage(folder)
+    place, found = _found(runs)
     total = sum(one.num_bytes for one in found)
     if delete:
-        remove(found)
+        for one in found:
+            one.remove()
     if found:
-        rows = [(str(one.path.relative_to(folder)), f"{one.num_bytes / MEGABYTE:.1f}", one.why) for one in found]
+        rows = [(one.path.removeprefix(f"{place}/"), f"{one.num_bytes / MEGABYTE:.1f}", one.why) for one in found]
         console.table(("path", "MB", "why"), rows)
     told = "removed" if delete else "nothing was removed; --delete does it"
-    console.text(f"{len(found)} folders, {total / MEGABYTE:.1f} MB in {folder}" + (f": {told}" if found else ""))
-    listed = [{"path": str(one.path), "bytes": one.num_bytes, "why": one.why} for one in found]
+    console.text(f"{len(found)} folders, {total / MEGABYTE:.1f} MB in {place}" + (f": {told}" if found else ""))
+    listed = [{"path": one.path, "bytes": one.num_bytes, "why": one.why} for one in found]
     console.result({"found": listed, "bytes": total, "deleted": delete})
+
+
+def _found(runs: str | None) -> "tuple[str, list[Garbage]]":
+    """Where was looked, and what was found."""
+    from rayox_model.errors import ConfigError
+    from rayox_platform.bucket_garbage import find_garbage_in_bucket
+    from rayox_platform.garbage import find_garbage
+    from rayox_platform.store.errors import storage_errors
+    from rayox_platform.store.runs import BucketRuns, FolderRuns, open_runs
+
+    place = open_runs(runs)
+    if isinstance(place, BucketRuns):
+        with storage_errors(str(place), "read"):
+            return str(place), find_garbage_in_bucket(place)
+    assert isinstance(place, FolderRuns)
+    if runs is not None and not place.folder.is_dir():
+        raise ConfigError(f"--runs {runs}: no such folder", "name the folder that `storage` names, or leave it out")
+    return str(place), find_garbage(place.folder)

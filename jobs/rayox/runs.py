@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,13 +15,15 @@ from rayox.progress import duration
 
 if TYPE_CHECKING:
     from rayox_platform.runs import Run
+    from rayox_platform.store.home import RunHome
+    from rayox_platform.store.runs import Runs
 
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
 @click.group("runs")
 def command() -> None:
-    """List, show and watch runs, and send on what MLflow has not got (storage=… names another folder of runs)."""
+    """List, show and watch runs, and send on what MLflow has not got (storage=… names another folder or a bucket)."""
 
 
 @command.command("list")
@@ -32,7 +34,8 @@ def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
     from rayox_platform.runs import list_runs
 
     console, now = Console(as_json), time.time()
-    runs = list_runs(_folder(overrides))
+    with _opened(overrides) as place:
+        runs = list_runs(place)
     if runs:
         rows = [
             (
@@ -47,7 +50,7 @@ def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
         ]
         console.table(("run", "state", "step", "epoch", "AP", "last event"), rows)
     else:
-        console.text(f"no run in {_folder(overrides)}; `rayox train` makes one")
+        console.text(f"no run in {place}; `rayox train` makes one")
     console.result({"runs": [asdict(run) for run in runs]})
 
 
@@ -59,7 +62,9 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Where the run NAME stands."""
     from rayox_platform.runs import find_run, read_run
 
-    console, run = Console(as_json), read_run(find_run(_folder(overrides), name))
+    console = Console(as_json)
+    with _opened(overrides) as place:
+        run = read_run(find_run(place, name))
     rows = [
         ("state", run.state + (f" ({run.holder})" if run.holder else "")),
         ("step", _of(run.step, run.num_steps)),
@@ -69,7 +74,7 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
         ("last event", _ago(run, time.time())),
         ("checkpoint", run.checkpoint or "–"),
         ("model", run.result.get("registered") or "–"),
-        ("MLflow", f"{run.unsent} entries unsent: `rayox runs sync {run.name}`" if run.unsent else "up to date"),
+        ("MLflow", _tracked(run)),
         ("folder", run.folder),
     ]
     console.text(run.name)
@@ -87,8 +92,10 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
     """The events of the run NAME as lines."""
     from rayox_platform.runs import event_line, find_run
 
-    console, path, count = Console(as_json), find_run(_folder(overrides), name), 0
-    for event in _events(path, follow):
+    console, count = Console(as_json), 0
+    with _opened(overrides) as place:
+        home = find_run(place, name)
+    for event in _events(home, follow):
         console.text(event_line(event))
         count += 1
     console.result({"run": name, "events": count})
@@ -101,13 +108,17 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
 def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """The live panel of the run NAME, which another process trains, until that ends."""
     from rayox_platform.runs import find_run, read_run
+    from rayox_platform.store.errors import storage_errors
 
-    console, path = Console(as_json), find_run(_folder(overrides), name)
-    run = read_run(path)
+    console = Console(as_json)
+    with _opened(overrides) as place:
+        home = find_run(place, name)
+        run = read_run(home)
     with TrainingPanel(name, run.num_steps or 0, run.epochs or 0, console) as panel:
-        for event in _events(path, follow=True):
+        for event in _events(home, follow=True):
             panel.show(event)
-    run = read_run(path)
+    with storage_errors(str(home), "read"):
+        run = read_run(home)
     console.text(f"{name} is {run.state} at step {_of(run.step, run.num_steps)}")
     console.result(asdict(run))
 
@@ -122,8 +133,9 @@ def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from rayox_platform.sync import sync_run
 
     console, config = Console(as_json), load_recipe(None, overrides).config
-    path = find_run(_folder(overrides), name)
-    done = sync_run(path, config.tracking.flush_seconds, lambda: console.note(f"sending {name} to MLflow"))
+    with _opened(overrides) as place:
+        home = find_run(place, name)
+    done = sync_run(home, config.tracking.flush_seconds, lambda: console.note(f"sending {name} to MLflow"))
     console.text(f"{done.sent} entries of {name} are in MLflow now (run {done.run_id})")
     if done.registered:
         console.text(f"model       {done.registered}")
@@ -132,17 +144,33 @@ def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     console.result(asdict(done))
 
 
-def _folder(overrides: tuple[str, ...]) -> Path:
-    from rayox_platform.state import runs_folder
+@contextmanager
+def _opened(overrides: tuple[str, ...]) -> "Iterator[Runs]":
+    """Where the runs are; a store that cannot be read is the setting's fault."""
+    from rayox_platform.store.errors import storage_errors
+    from rayox_platform.store.runs import open_runs
 
-    return runs_folder(load_recipe(None, overrides).config.storage)
+    runs = open_runs(load_recipe(None, overrides).config.storage)
+    with storage_errors(str(runs), "read"):
+        yield runs
 
 
-def _events(path: Path, follow: bool) -> Iterator[dict[str, Any]]:
-    from rayox_platform.events import follow_events, read_events
+def _events(home: "RunHome", follow: bool) -> Iterator[dict[str, Any]]:
+    from rayox_platform.events import follow as followed
     from rayox_platform.runs import is_over
+    from rayox_platform.store.errors import storage_errors
 
-    return follow_events(path, lambda: is_over(path)) if follow else iter(read_events(path))
+    with storage_errors(str(home), "read"):
+        if follow:
+            yield from followed(home.events.tail(whole=True), lambda: is_over(home))
+        else:
+            yield from home.events.read()
+
+
+def _tracked(run: "Run") -> str:
+    if run.unsent is None:
+        return "its driver's machine knows"
+    return f"{run.unsent} entries unsent: `rayox runs sync {run.name}`" if run.unsent else "up to date"
 
 
 def _of(done: int, of: int | None) -> str:

@@ -127,7 +127,7 @@ def train(
     parts = {"imports": imported - started, "checks": time.perf_counter() - imported}
     try:
         with (
-            told_of_end(config, prepared.folder, console) as end,
+            told_of_end(config, prepared.home, console) as end,
             TrainingPanel(config.name, prepared.plan.num_steps, config.train.epochs, console) as panel,
         ):
             finished = end.finished = _run(prepared, address, panel, parts)
@@ -164,12 +164,11 @@ def show_smoke(console: Console, result: "SmokeResult") -> None:
 def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts: dict[str, float]) -> "Finished":
     """Claim the name, reach the tracking store, start Ray, check that it fits; then make the run and train."""
     from rayox_cluster.local import ray_session
-    from rayox_platform.claim import claimed
     from rayox_platform.state import state_folder
 
     config = prepared.config
     at = time.perf_counter()
-    with claimed(prepared.folder):
+    with prepared.home.claim():
         panel.stage("opening the tracking store")
         from rayox_platform.tracking import connect
 
@@ -191,20 +190,20 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
 def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config:
     """The run's settings: as given, under a name of its own; or of a resumed run, those it began with."""
     from rayox_platform.resume import last_run, resumed_config
-    from rayox_platform.state import runs_folder
+    from rayox_platform.store.errors import storage_errors
+    from rayox_platform.store.runs import open_runs
 
     config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
     if resume is None:
         name = config.name if named else f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         return Config.model_validate(config.model_dump() | {"name": name})
-    folder = runs_folder(config.storage)
-    last = resume == "auto" and not named
-    run = (
-        last_run(folder, config.name, finished_too=extend > 0) if last else config.name if resume == "auto" else resume
-    )
+    runs = open_runs(config.storage)
     values = leaves(config.model_dump(mode="json"), settings())
     given = {key: value for key, value in values if loaded.origins[key].rank == Rank.COMMAND_LINE}
-    began = resumed_config(folder / run, given, extend)
+    with storage_errors(str(runs), "read"):
+        if resume == "auto":
+            resume = config.name if named else last_run(runs, config.name, finished_too=extend > 0)
+        began = resumed_config(runs, resume, given, extend)
     return Config.model_validate(began.model_dump() | {"notify": config.notify.model_dump()})
 
 

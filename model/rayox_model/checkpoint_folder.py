@@ -11,9 +11,9 @@ from rayox_model.checkpoint import DRAFT, FACTS, verify
 from rayox_model.errors import ModelError
 
 
-def step_of(folder: Path) -> int:
-    """The optimiser steps a checkpoint has behind it, by its name."""
-    return int(folder.name.removeprefix("step-"))
+def step_of(name: str) -> int:
+    """The optimiser steps a checkpoint has behind it, by its name: step-N, or step-N-… in a bucket."""
+    return int(name.split("-")[1])
 
 
 def newest_checkpoint(parent: Path, tell: Callable[[str], None] = lambda reason: None) -> Path | None:
@@ -37,9 +37,17 @@ def best_checkpoint(parent: Path) -> Path | None:
 
 def _ap(folder: Path) -> float | None:
     try:
-        value = json.loads((folder / FACTS).read_text())["metrics"].get("AP")
-    except (OSError, ValueError, KeyError, AttributeError):
+        return ap_of((folder / FACTS).read_bytes())
+    except OSError:
         return None  # damaged: it is not the best of anything
+
+
+def ap_of(facts: bytes) -> float | None:
+    """The AP that a checkpoint's JSON of facts tells, if it does."""
+    try:
+        value = json.loads(facts)["metrics"].get("AP")
+    except (ValueError, KeyError, AttributeError):
+        return None
     return float(value) if isinstance(value, int | float) else None
 
 

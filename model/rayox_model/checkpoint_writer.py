@@ -7,7 +7,6 @@ tries again.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Thread
 
 from rayox_model.checkpoint import Snapshot
@@ -18,7 +17,7 @@ class Written:
     """What became of a checkpoint: where it is, or why it is not."""
 
     step: int
-    path: Path | None
+    path: str | None
     error: OSError | None
     seconds: float
 
@@ -26,10 +25,10 @@ class Written:
 class CheckpointWriter:
     """Writes one snapshot at a time in a thread of its own; a context manager, which ends with the last one written.
 
-    write puts a snapshot in its place and returns the path; done is told of every one, from that thread.
+    write puts a snapshot in its place and returns its path or address; done is told of every one, from that thread.
     """
 
-    def __init__(self, write: Callable[[Snapshot], Path], done: Callable[[Written], None]) -> None:
+    def __init__(self, write: Callable[[Snapshot], str], done: Callable[[Written], None]) -> None:
         self._write, self._done = write, done
         self._thread: Thread | None = None
         self._failure: BaseException | None = None

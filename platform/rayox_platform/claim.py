@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TextIO
 
 from rayox_model.errors import ConfigError
+from rayox_platform.state import RESULT
 
 LOCK = ".lock"
 TRIES = 5  # somebody who only looks holds it for an instant
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Make the folder if need be and hold it; a folder made here that is left without a checkpoint is taken away.
+def claimed(folder: Path, kept: str = "checkpoints/step-*") -> Iterator[None]:
+    """Make the folder if need be and hold it; one made here that is left without a result or what is kept goes.
 
     The system frees the lock with the process, however that ends. Raises ConfigError when another process holds it,
     or nothing can be written there.
@@ -44,7 +45,7 @@ def claimed(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if fresh and not any(folder.glob("checkpoints/step-*")):
+            if fresh and not any(folder.glob(kept)) and not (folder / RESULT).exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -4,12 +4,13 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
+
+from rayox_platform.data.folders import Folder
 
 
 class Fault(Protocol):
-    def strike(self, folder: Path, rank: int, step: int) -> None:
+    def strike(self, marks: Folder, rank: int, step: int) -> None:
         """Called by every rank after each of its steps."""
 
 
@@ -20,9 +21,9 @@ class Kill:
     rank: int
     step: int  # counted from 1: the steps that are behind the worker when it dies
 
-    def strike(self, folder: Path, rank: int, step: int) -> None:
-        """Die, if this is the rank and the step and it has not happened in this run's folder before."""
-        if (rank, step) == (self.rank, self.step) and _first_time(folder / f".killed-rank{rank}-step{step}"):
+    def strike(self, marks: Folder, rank: int, step: int) -> None:
+        """Die, if this is the rank and the step and it has not happened in this run before."""
+        if (rank, step) == (self.rank, self.step) and _first_time(marks, f".killed-rank{rank}-step{step}"):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -34,14 +35,14 @@ class Hang:
     step: int
     seconds: float
 
-    def strike(self, folder: Path, rank: int, step: int) -> None:
-        if (rank, step) == (self.rank, self.step) and _first_time(folder / f".hung-rank{rank}-step{step}"):
+    def strike(self, marks: Folder, rank: int, step: int) -> None:
+        if (rank, step) == (self.rank, self.step) and _first_time(marks, f".hung-rank{rank}-step{step}"):
             time.sleep(self.seconds)
 
 
-def _first_time(mark: Path) -> bool:
-    try:
-        mark.touch(exist_ok=False)
-    except FileExistsError:
+def _first_time(marks: Folder, name: str) -> bool:
+    """Only one rank ever asks for a name."""
+    if marks.has(name):
         return False
+    marks.write(name, b"")
     return True

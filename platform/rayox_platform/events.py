@@ -1,25 +1,67 @@
-"""What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches."""
+"""What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches.
+
+Of a run in a bucket they lie there instead, see store/bucket_events.py.
+"""
 
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, Protocol
 
 POLL_SECONDS = 0.5
 FILE = "events.jsonl"
 
+RunEvent = dict[str, Any]
+Tail = Callable[[], list[RunEvent]]
+Watch = Callable[[Mapping[str, Any]], None]
 
-class EventLog:
+
+class EventLog(Protocol):
+    """Takes events, from any thread."""
+
+    def write(self, kind: str, fields: dict[str, Any]) -> None: ...
+
+    def flush(self) -> None:
+        """Bring what was written to where others see it, if that can be done now."""
+        ...
+
+
+class Events(Protocol):
+    """Of one run, wherever it is kept."""
+
+    def log(self, watch: Watch | None = None) -> EventLog:
+        """For rank 0, of which there is one at a time; watch is told of each event."""
+        ...
+
+    def tell(self, kind: str, fields: dict[str, Any]) -> None:
+        """Write one event at once, whoever else writes meanwhile. Raises OSError."""
+        ...
+
+    def num_starts(self) -> int:
+        """How often training has begun. Raises OSError."""
+        ...
+
+    def read(self) -> list[RunEvent]:
+        """All events so far; one cut off by a crash is left out. Raises OSError."""
+        ...
+
+    def tail(self, whole: bool = False) -> Tail:
+        """Gives those written since (whole: all there are), and then those since its last call. Raises OSError."""
+        ...
+
+
+class FileLog:
     """Appends events, from any thread; a line is written whole, so a reader never sees half of one.
 
     What cannot be written (the disk is full) is kept and written before the next event: training goes on meanwhile.
     watch is told of each.
     """
 
-    def __init__(self, folder: Path, watch: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+    def __init__(self, folder: Path, watch: Watch | None = None) -> None:
         self._watch = watch
         path = folder / FILE
         cut_off = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
@@ -42,14 +84,22 @@ class EventLog:
         except OSError:
             return  # the next event tries again
 
+    def flush(self) -> None:
+        """Every event has been written at once."""
 
-def read_events(folder: Path) -> list[dict[str, Any]]:
-    """All events of a run so far; a line cut off by a crash is left out."""
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def read_events(folder: Path) -> list[RunEvent]:
+    """All events of a run in a folder so far; a line cut off by a crash is left out."""
     path = folder / FILE
-    if not path.exists():
-        return []
+    return parsed(path.read_text(errors="replace")) if path.exists() else []
+
+
+def parsed(lines: str) -> list[RunEvent]:
     events = []
-    for line in path.read_text(errors="replace").splitlines():
+    for line in lines.splitlines():
         try:
             events.append(json.loads(line))
         except ValueError:
@@ -57,16 +107,53 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
     return events
 
 
+@dataclass(frozen=True)
+class FileEvents:
+    folder: Path
+
+    def log(self, watch: Watch | None = None) -> FileLog:
+        return FileLog(self.folder, watch)
+
+    def tell(self, kind: str, fields: dict[str, Any]) -> None:
+        log = FileLog(self.folder)
+        log.write(kind, fields)
+        log.close()
+
+    def num_starts(self) -> int:
+        return sum(event["kind"] == "start" for event in self.read())
+
+    def read(self) -> list[RunEvent]:
+        return read_events(self.folder)
+
+    def tail(self, whole: bool = False) -> "FileTail":
+        return FileTail(self.folder / FILE, whole)
+
+
+class FileTail:
+    def __init__(self, path: Path, whole: bool) -> None:
+        self._path = path
+        self._at = 0 if whole or not path.exists() else path.stat().st_size  # an earlier attempt's were handled then
+
+    def __call__(self) -> list[RunEvent]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return parsed(whole.decode(errors="replace"))
+
+
 class Follower:
     """Calls handle with every event that is written while the with block runs, and with those left at its end.
 
-    An exception in handle ends the following; it is raised again when the block ends well.
+    Events that cannot be read just now come later. An exception in handle ends the following; it is raised again when
+    the block ends well.
     """
 
-    def __init__(self, folder: Path, handle: Callable[[dict[str, Any]], None]) -> None:
-        self._path = folder / FILE
-        self._path.touch()
-        self._start = self._path.stat().st_size  # an earlier attempt's events were handled then
+    def __init__(self, events: Events, handle: Callable[[RunEvent], None]) -> None:
+        self._tail = events.tail()
         self._handle = handle
         self._done = Event()
         self._failure: Exception | None = None
@@ -84,32 +171,21 @@ class Follower:
 
     def _run(self) -> None:
         try:
-            for event in follow_events(self._path.parent, self._done.is_set, self._start, self._done.wait):
+            for event in follow(self._tail, self._done.is_set, self._done.wait):
                 self._handle(event)
         except Exception as failure:  # noqa: BLE001  # handed to the thread that waits
             self._failure = failure
 
 
-def follow_events(
-    folder: Path,
-    is_over: Callable[[], bool],
-    start: int = 0,
-    wait: Callable[[float], object] = time.sleep,
-) -> Iterator[dict[str, Any]]:
-    """The events of a run from an offset on, as they are written, and those left once it is over."""
-    path = folder / FILE
-    while not path.exists():
-        if is_over():
+def follow(tail: Tail, is_over: Callable[[], bool], wait: Callable[[float], object] = time.sleep) -> Iterator[RunEvent]:
+    """What a tail gives, as it is written, and what is left once it is over. Raises OSError of the last look."""
+    while True:
+        last_look = is_over()
+        try:
+            yield from tail()
+        except OSError:
+            if last_look:
+                raise
+        if last_look:
             return
         wait(POLL_SECONDS)
-    with path.open(errors="replace") as file:
-        file.seek(start)
-        rest = ""
-        while True:
-            last_look = is_over()
-            rest += file.read()
-            *lines, rest = rest.split("\n")
-            yield from (json.loads(line) for line in lines if line.endswith("}"))
-            if last_look:
-                return
-            wait(POLL_SECONDS)

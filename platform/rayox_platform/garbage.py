@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rayox_model.checkpoint import DRAFT, verify
@@ -12,14 +13,20 @@ from rayox_model.errors import ModelError
 from rayox_platform.claim import holder
 from rayox_platform.state import RESULT
 
+STILLBORN = "a run without a checkpoint: it ended before its first step"
+CUT_OFF = "a checkpoint that a crash cut off"
+DAMAGED = "a damaged checkpoint, which nothing would load"
+SUPERFLUOUS = "a checkpoint of a finished run, neither its last nor its best"
+NOTES = "Ray's notes of a finished run"
 RAY_FOLDER = "ray"  # Ray Train's own notes of a run, of which rayox reads none
 
 
 @dataclass(frozen=True)
 class Garbage:
-    path: Path
+    path: str  # or address
     why: str
     num_bytes: int
+    remove: Callable[[], None]
 
 
 def find_garbage(runs: Path) -> list[Garbage]:
@@ -27,13 +34,10 @@ def find_garbage(runs: Path) -> list[Garbage]:
     found = []
     for run in sorted(path for path in runs.glob("*") if path.is_dir()):
         if holder(run) is None:
-            found += [Garbage(path, why, size_of(path)) for path, why in _of_run(run)]
+            found += [
+                Garbage(str(path), why, size_of(path), partial(shutil.rmtree, path)) for path, why in _of_run(run)
+            ]
     return found
-
-
-def remove(found: list[Garbage]) -> None:
-    for one in found:
-        shutil.rmtree(one.path)
 
 
 def size_of(folder: Path) -> int:
@@ -45,18 +49,18 @@ def _of_run(run: Path) -> Iterator[tuple[Path, str]]:
     newest = newest_checkpoint(checkpoints)
     result = run / RESULT
     if newest is None and not result.exists():
-        yield run, "a run without a checkpoint: it ended before its first step"
+        yield run, STILLBORN
         return
     for draft in checkpoints.glob(f"{DRAFT}*"):
-        yield draft, "a checkpoint that a crash cut off"
+        yield draft, CUT_OFF
     kept = {newest, best_checkpoint(checkpoints)} | (_named_by(result) if result.exists() else set())
     for folder in sorted(checkpoints.glob("step-*")):
         if not _is_whole(folder):
-            yield folder, "a damaged checkpoint, which nothing would load"
+            yield folder, DAMAGED
         elif result.exists() and folder not in kept:
-            yield folder, "a checkpoint of a finished run, neither its last nor its best"
+            yield folder, SUPERFLUOUS
     if result.exists() and (run / RAY_FOLDER).exists():
-        yield run / RAY_FOLDER, "Ray's notes of a finished run"
+        yield run / RAY_FOLDER, NOTES
 
 
 def _named_by(result: Path) -> set[Path | None]:

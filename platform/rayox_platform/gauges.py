@@ -1,12 +1,11 @@
 """A run's numbers for Prometheus: set by rank 0 beside every event, given out by the metrics agent of its Ray node."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ray.util.metrics import Gauge
 
-from rayox_platform.events import read_events
+from rayox_platform.store.home import RunHome
 
 # Of a progress event: its field, the gauge, what it is.
 PROGRESS = (
@@ -23,8 +22,8 @@ EVERY_RUN = ("run",)
 class RunGauges:
     """The gauges of one run, tagged with its name; losses have their term and scores their metric as well."""
 
-    def __init__(self, folder: Path) -> None:
-        self._run = {"run": folder.name}
+    def __init__(self, home: RunHome) -> None:
+        self._run = {"run": home.name}
         self._progress = [(field, Gauge(name, text, EVERY_RUN)) for field, name, text in PROGRESS]
         self._loss = Gauge("rayox_loss", "A loss term, mean over the last second or so.", ("run", "term"))
         self._score = Gauge("rayox_score", "A COCO metric of the last evaluation.", ("run", "metric"))
@@ -32,7 +31,7 @@ class RunGauges:
         self._saved = Gauge("rayox_checkpoint_timestamp_seconds", "When the newest checkpoint was written.", EVERY_RUN)
         self._workers = Gauge("rayox_workers", "Training processes.", EVERY_RUN)
         self._restarts = Gauge("rayox_restarts", "Starts of the workers after the run's first.", EVERY_RUN)
-        self._earlier_starts = sum(event["kind"] == "start" for event in read_events(folder))
+        self._earlier_starts = home.events.num_starts()
         self._saved_at = 0.0
 
     def take(self, event: Mapping[str, Any]) -> None:

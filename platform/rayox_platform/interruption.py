@@ -7,8 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -16,7 +15,7 @@ import ray
 import ray.train.torch
 from ray.exceptions import RayError
 
-from rayox_platform.events import read_events
+from rayox_platform.data.folders import Folder
 from rayox_platform.urgency import STOP
 
 SAVE_SECONDS = 20.0  # longest wait for the checkpoint
@@ -24,16 +23,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
-    """A TorchTrainer whose fit ends by the signals as said above; folder is the run's."""
+    """A TorchTrainer whose fit ends by the signals as said above; marks are where rank 0 looks for a stop."""
 
-    def __init__(self, *args: Any, folder: Path, say: Callable[[str], None], **options: Any) -> None:
+    def __init__(self, *args: Any, marks: Folder, say: Callable[[str], None], **options: Any) -> None:
         super().__init__(*args, **options)
-        self._folder, self._say = folder, say
+        self._marks, self._say = marks, say
         self._asked_at: float | None = None
 
     def fit_interruptibly(self) -> None:
         """As fit, which Ray calls _register_sigint_handler in. Raises KeyboardInterrupt after a signal."""
-        (self._folder / STOP).unlink(missing_ok=True)
+        self._take_back()
         with _handlers_put_back():
             try:
                 self.fit()
@@ -42,7 +41,7 @@ class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
                     raise
                 raise KeyboardInterrupt from end
             finally:
-                (self._folder / STOP).unlink(missing_ok=True)
+                self._take_back()
         if self._asked_at is not None:  # it was over before it could be ended
             raise KeyboardInterrupt
 
@@ -51,7 +50,6 @@ class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
             if self._asked_at is None:
                 self._asked_at = time.time()
                 self._say("stopping: saving a checkpoint first; once more to stop at once")
-                (self._folder / STOP).touch()
                 threading.Thread(target=self._end_when_saved, args=(controller,), daemon=True).start()
             else:
                 ray.kill(controller)
@@ -59,13 +57,18 @@ class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
         for number in SIGNALS:
             signal.signal(number, handle)
 
+    def _take_back(self) -> None:
+        with suppress(OSError):  # one that stays costs the next start a checkpoint
+            self._marks.remove(STOP)
+
     def _end_when_saved(self, controller: Any) -> None:
         assert self._asked_at is not None
-        while time.time() < self._asked_at + SAVE_SECONDS:
-            recent = [event for event in read_events(self._folder) if event["time"] >= self._asked_at]
-            if any(event["kind"] == "urgent" for event in recent):
-                break
-            time.sleep(0.2)
+        try:
+            self._marks.write(STOP, b"")
+            while time.time() < self._asked_at + SAVE_SECONDS and self._marks.has(STOP):
+                time.sleep(0.2)
+        except OSError:
+            self._say("stopping without a checkpoint: the run's storage cannot be reached")
         try:
             ray.get(controller.abort.remote())
         except RayError:

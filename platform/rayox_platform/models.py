@@ -1,6 +1,7 @@
 """MODEL, the same for every verb: a folder, a file or a registered model, as detector or as weights."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,21 +13,43 @@ from rayox_model.errors import ModelError
 from rayox_model.onnx_detect import load_onnx_detector
 from rayox_model.weights import NamelessClassesError, PretrainedWeights, Transfer, read_pth, transfer
 from rayox_model.yolox import YOLOX
+from rayox_platform.data.bucket import Bucket
+from rayox_platform.data.folders import is_remote, open_folder, split_address
 
-FORMS = "a checkpoint folder, an official .pth, an .onnx, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/RUN_ID"
+FORMS = (
+    "a checkpoint folder here or in a bucket (s3://, gs://), an official .pth, an .onnx, models:/NAME@ALIAS, "
+    "models:/NAME/VERSION or runs:/RUN_ID"
+)
 REGISTERED = ("models:/", "runs:/")
+CHECKPOINT_NAME = re.compile(r"step-\d+-\d+")  # in a bucket
 
 
 def local_model(model: str, tracking_uri: str | None, state: Path) -> str:
     """A MODEL as a path: one of a registry or a run is fetched into the state folder's cache first.
 
-    Raises ModelError when there is no such model, TrackingError when the registry does not answer.
+    A checkpoint in a bucket comes into this machine's cache. Raises ModelError when there is no such model,
+    TrackingError when the registry does not answer.
     """
+    if is_remote(model):
+        return str(_fetched_checkpoint(model))
     if not model.startswith(REGISTERED):
         return model
     from rayox_platform.registry import fetch_registered
 
     return str(fetch_registered(model, tracking_uri, state))
+
+
+def _fetched_checkpoint(address: str) -> Path:
+    from rayox_platform.store.bucket_checkpoints import BucketCheckpoints
+
+    folder, name = split_address(address.rstrip("/"))
+    checkpoints = open_folder(folder)
+    if not (isinstance(checkpoints, Bucket) and CHECKPOINT_NAME.fullmatch(name)):
+        raise ModelError(f"{address}: no checkpoint of a run", "give the address of one: s3://…/checkpoints/step-…")
+    try:
+        return BucketCheckpoints(checkpoints).fetch(name)
+    except OSError as error:
+        raise ModelError(f"{address}: cannot be read ({error})", "look at the address and the credentials") from error
 
 
 def open_detector(
@@ -87,7 +110,7 @@ def checkpoint_facts(model: str) -> Facts | None:
 
 
 def _existing(model: str) -> Path:
-    path = Path(model).expanduser()
+    path = Path(_fetched_checkpoint(model) if is_remote(model) else model).expanduser()
     if not os.path.exists(path):  # unlike Path.exists, also quiet about names the system refuses
         raise ModelError(f"{model}: no such model", f"give {FORMS}")
     return path

@@ -1,5 +1,8 @@
 """What is said and kept of a step whose loss was no number: its images, and a file to compute the loss again from."""
 
+import os
+import shutil
+import tempfile
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from rayox_model.samples import LabelledImages, Sample
 from rayox_platform.data.images import CocoImages
 from rayox_platform.dealing import deal
 from rayox_platform.distributed import gathered
+from rayox_platform.store.home import RunHome
 
 FOLDER = "non_finite"
 LISTED = 16  # images in a message, at most
@@ -28,7 +32,7 @@ def explained(
     settings: EngineSettings,
     images: tuple[str, ...],
     rank: int,
-    folder: Path,
+    home: RunHome,
 ) -> TrainingError:
     """Keep this worker's share of the step if the failure is its own, and put together what all workers have to say.
 
@@ -37,8 +41,8 @@ def explained(
     step, somebodys = failure.report.step, any(gathered(failure.of_loss))
     mine = ""
     if failure.of_loss or not somebodys:
-        path = folder / FOLDER / f"step-{step:08d}-rank-{rank}.safetensors"
-        keep_step(path, KeptStep(step, state.model, failure.batch, settings, images))
+        kept = KeptStep(step, state.model, failure.batch, settings, images)
+        path = _keep(home, f"{FOLDER}/step-{step:08d}-rank-{rank}.safetensors", kept)
         listed = [f"  {one}" for one in images[:LISTED]]
         if len(images) > LISTED:
             listed.append(f"  … and {len(images) - LISTED} more, all named in the file")
@@ -47,8 +51,20 @@ def explained(
     return TrainingError(
         "\n".join(one for one in gathered(mine) if one),
         "`python -m rayox_model.replay FILE` computes the loss again, image by image; `rayox data show --run "
-        f"{folder.name} --step {step}` draws the batch; else lower train.learning_rate or set train.clip_grad_norm",
+        f"{home.name} --step {step}` draws the batch; else lower train.learning_rate or set train.clip_grad_norm",
     )
+
+
+def _keep(home: RunHome, name: str, kept: KeptStep) -> str:
+    """Put the file beside the run's others, or leave it on this machine when they cannot be reached; where it is."""
+    scratch = Path(tempfile.mkdtemp(prefix="rayox-non-finite-"))
+    keep_step(scratch / Path(name).name, kept)
+    try:
+        home.shared.put(scratch / Path(name).name, name)
+    except OSError as error:
+        return f"{scratch / Path(name).name} on {os.uname().nodename}, as {home} cannot be written ({error})"
+    shutil.rmtree(scratch)
+    return home.shared.path(name)
 
 
 def step_images(

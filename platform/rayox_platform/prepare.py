@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from rayox_model.checkpoint import read_facts
-from rayox_model.checkpoint_folder import newest_checkpoint
 from rayox_model.errors import ConfigError, DataError
 from rayox_model.plan import StreamPlan
 from rayox_model.weights import Transfer
@@ -16,7 +15,10 @@ from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.models import new_model
 from rayox_platform.settings import stream_plan
-from rayox_platform.state import RESULT, runs_folder, state_folder
+from rayox_platform.state import RESULT, state_folder
+from rayox_platform.store.errors import storage_errors
+from rayox_platform.store.home import RunHome
+from rayox_platform.store.runs import open_runs
 
 HINT = "use letters, digits and dashes"
 
@@ -26,7 +28,7 @@ class Prepared:
     """A training whose settings, model and data have been checked; nothing is started or written yet."""
 
     config: Config
-    folder: Path
+    home: RunHome
     plan: StreamPlan
     train_images: CocoImages
     val_images: CocoImages
@@ -34,6 +36,11 @@ class Prepared:
     transferred: Transfer | None
     resumed: bool
     extended: bool = False  # resumed for more epochs than it began with
+
+    @property
+    def folder(self) -> Path:
+        """The driver's own."""
+        return self.home.folder
 
 
 def prepare(
@@ -47,8 +54,9 @@ def prepare(
     """
     _check_text("name", config.name, "/\0'\"`")
     _check_text("tracking.model", config.tracking.model, "/:'\"`")
-    folder = runs_folder(config.storage) / config.name
-    _check_name(folder, resume, extend)
+    home = open_runs(config.storage).home(config.name)
+    with storage_errors(str(home), "read"):
+        _check_name(home, resume, extend)
     init = None if resume else config.model.init  # a resumed run has its weights in its checkpoints
     if init:
         new_model(config.model.size, ("any",), init, config.train.seed)
@@ -64,8 +72,8 @@ def prepare(
     network, transferred = new_model(config.model.size, train.classes, init, config.train.seed)
     plan = stream_plan(config, len(train))
     if resume:
-        _check_same_stream(folder / "checkpoints", plan)
-    return Prepared(config, folder, plan, train_images, val_images, network, transferred, resume, extend)
+        _check_same_stream(home, plan)
+    return Prepared(config, home, plan, train_images, val_images, network, transferred, resume, extend)
 
 
 def _check_text(key: str, text: str, forbidden: str) -> None:
@@ -75,29 +83,30 @@ def _check_text(key: str, text: str, forbidden: str) -> None:
         raise ConfigError(f"{key}: {text!r} cannot be a name{f' ({found!r} in it)' if found else ''}", HINT)
 
 
-def _check_name(folder: Path, resume: bool, extend: bool) -> None:
-    exists = newest_checkpoint(folder / "checkpoints") is not None
+def _check_name(home: RunHome, resume: bool, extend: bool) -> None:
+    exists, runs = home.checkpoints.newest() is not None, str(home).removesuffix(f"/{home.name}")
     if exists and not resume:
         raise ConfigError(
-            f"name: there is a run {folder.name} in {folder.parent} already",
-            f"give another --name, or go on with it by --resume {folder.name}",
+            f"name: there is a run {home.name} in {runs} already",
+            f"give another --name, or go on with it by --resume {home.name}",
         )
     if resume and not exists:
-        raise ConfigError(f"--resume {folder.name}: no checkpoint of such a run in {folder.parent}", "check the name")
-    if (folder / RESULT).exists() and not extend:
-        raise ConfigError(f"--resume {folder.name}: this run is finished", "start a new one under another --name")
+        raise ConfigError(f"--resume {home.name}: no checkpoint of such a run in {runs}", "check the name")
+    if home.shared.has(RESULT) and not extend:
+        raise ConfigError(f"--resume {home.name}: this run is finished", "start a new one under another --name")
 
 
-def _check_same_stream(checkpoints: Path, plan: StreamPlan) -> None:
+def _check_same_stream(home: RunHome, plan: StreamPlan) -> None:
     """Raises DataError when the stream of a run would not go on as it began: other images, or another rayox."""
-    checkpoint = newest_checkpoint(checkpoints)
-    facts = read_facts(checkpoint) if checkpoint else None
+    with storage_errors(str(home), "read"):
+        checkpoint = home.checkpoints.newest()
+        facts = read_facts(home.checkpoints.fetch(checkpoint)) if checkpoint else None
     if facts is None or not facts.stream:  # a checkpoint of format 1 does not say
         return
     now = plan.position(facts.step)
     other = [f"{key} was {value} and is {now.get(key)}" for key, value in facts.stream.items() if now.get(key) != value]
     if other:
         raise DataError(
-            f"the training stream of {checkpoints.parent.name} cannot go on where it stopped: {', '.join(other)}",
+            f"the training stream of {home.name} cannot go on where it stopped: {', '.join(other)}",
             "bring back the annotations it began with and the same rayox, or start a new run under another --name",
         )

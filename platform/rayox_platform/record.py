@@ -14,12 +14,12 @@ from rayox_platform.config.tree import Tracking as TrackingSettings
 from rayox_platform.data.fingerprint import Fingerprint, fingerprint
 from rayox_platform.data.images import CocoImages
 from rayox_platform.entries import DatasetUse, Entry, Points, Status, Tags, TextFile
-from rayox_platform.events import read_events
 from rayox_platform.lineage import dataset_profile, lineage_tags
 from rayox_platform.prepare import Prepared
 from rayox_platform.registry import versions
 from rayox_platform.sender import Sender, sending
 from rayox_platform.spool import spooled
+from rayox_platform.store.home import RunHome
 from rayox_platform.tracking import STORE_ERRORS, Store, open_run
 
 RunEvent = Mapping[str, Any]
@@ -35,15 +35,15 @@ class Record:
     """
 
     def __init__(
-        self, folder: Path, sender: Sender, show: Callable[[RunEvent], None], settings: TrackingSettings
+        self, home: RunHome, sender: Sender, show: Callable[[RunEvent], None], settings: TrackingSettings
     ) -> None:
         self.sender = sender
-        self._name, self._show, self._settings = folder.name, show, settings
+        self._name, self._show, self._settings = home.name, show, settings
         self._epochs: dict[int, Mapping[str, float]] = {}
         self._step, self._step_time = 0, 0.0  # of the last point of the curves by step
         self.bad_images: list[str] = []
-        self._spooled = {entry.time for entry in spooled(folder) if isinstance(entry, Points)}
-        for event in read_events(folder):  # of an earlier driver, which may have died before it took note of them
+        self._spooled = {entry.time for entry in spooled(home.folder) if isinstance(entry, Points)}
+        for event in home.events.read():  # of an earlier driver, which may have died before it took note of them
             self._keep(event)
         self.first_events: dict[str, RunEvent] = {}
 
@@ -129,7 +129,7 @@ def recorded(prepared: Prepared, store: Store, show: Callable[[RunEvent], None])
     tracking = open_run(store, config.name, _params(config), lineage_tags(prepared.train_images.dataset.classes))
     with sending(prepared.folder, tracking) as sender:
         sender.spool.add(Status("RUNNING", time.time()))  # an earlier driver's last word may still be on its way
-        record = Record(prepared.folder, sender, show, config.tracking)
+        record = Record(prepared.home, sender, show, config.tracking)
         try:
             with _fingerprinting(prepared, record):
                 yield record

@@ -4,10 +4,9 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from rayox_model.checkpoint import averaged_weights, read_facts
-from rayox_model.checkpoint_folder import best_checkpoint
+from rayox_model.checkpoint_folder import step_of
 from rayox_model.onnx_export import export_onnx
 from rayox_model.yolox import YOLOX
 from rayox_platform.capacity import Capacity, Demand, capacity, connected_cluster
@@ -19,6 +18,7 @@ from rayox_platform.prepare import Prepared
 from rayox_platform.record import Record
 from rayox_platform.settings import block_bytes, engine_settings, evaluation_settings
 from rayox_platform.state import RESULT
+from rayox_platform.store.errors import storage_errors
 from rayox_platform.train_job import TrainJob, extend_run, newest, start_run
 from rayox_platform.training import fit
 
@@ -62,15 +62,16 @@ def run_training(prepared: Prepared, given: Capacity, record: Record, faults: tu
     """
     called = time.time()
     job = _job(prepared, "cuda" if given.gpu else "cpu", faults)
-    if not prepared.resumed:
-        start_run(job, prepared.network)
-    if prepared.extended:
-        extend_run(job, prepared.network)
-        (prepared.folder / RESULT).unlink(missing_ok=True)
+    with storage_errors(str(prepared.home), "written"):
+        if not prepared.resumed:
+            start_run(job, prepared.network)
+        if prepared.extended:
+            extend_run(job, prepared.network)
+            prepared.home.shared.remove(RESULT)
+        checkpoint = newest(job)
     record.handle({"kind": "stage", "text": f"starting {given}"})
-    checkpoint, step = newest(job)
-    if step < job.plan.num_steps:  # else an earlier driver died after the last step
-        with Follower(prepared.folder, record.handle):
+    if step_of(checkpoint) < job.plan.num_steps:  # else an earlier driver died after the last step
+        with Follower(prepared.home.events, record.handle):
             checkpoint = fit(job, given, lambda text: record.handle({"kind": "note", "text": text}))
     return _finish(prepared, record, checkpoint, called)
 
@@ -78,7 +79,7 @@ def run_training(prepared: Prepared, given: Capacity, record: Record, faults: tu
 def _job(prepared: Prepared, device_type: str, faults: tuple[Fault, ...]) -> TrainJob:
     config = prepared.config
     return TrainJob(
-        folder=prepared.folder,
+        home=prepared.home,
         model_size=config.model.size,
         classes=prepared.train_images.dataset.classes,
         train_images=prepared.train_images,
@@ -100,11 +101,13 @@ def _job(prepared: Prepared, device_type: str, faults: tuple[Fault, ...]) -> Tra
     )
 
 
-def _finish(prepared: Prepared, record: Record, checkpoint: Path, called: float) -> Finished:
+def _finish(prepared: Prepared, record: Record, checkpoint: str, called: float) -> Finished:
     """From the last checkpoint to a registered model and pictures; done again after a crash it changes nothing."""
-    facts, folder, tracking = read_facts(checkpoint), prepared.folder, record.sender.tracking
+    folder, tracking, checkpoints = prepared.folder, record.sender.tracking, prepared.home.checkpoints
+    whole = checkpoints.fetch(checkpoint)
+    facts = read_facts(whole)
     network = YOLOX(facts.size, len(facts.classes))
-    network.load_state_dict(averaged_weights(checkpoint))
+    network.load_state_dict(averaged_weights(whole))
     metrics = {name: value for name, value in facts.metrics.items() if name[:2] in ("AP", "AR")}
 
     record.handle({"kind": "stage", "text": "drawing predictions"})
@@ -120,11 +123,11 @@ def _finish(prepared: Prepared, record: Record, checkpoint: Path, called: float)
         name=folder.name,
         run_id=tracking.run_id,
         metrics=metrics,
-        checkpoint=str(checkpoint),
-        best_checkpoint=str(best_checkpoint(checkpoint.parent) or checkpoint),
-        model=str(model),
+        checkpoint=checkpoints.address(checkpoint),
+        best_checkpoint=checkpoints.address(checkpoints.best() or checkpoint),
+        model=prepared.home.shared.path(model.name),
         registered="",
-        pictures=str(folder / PICTURES),
+        pictures=prepared.home.shared.path(PICTURES),
         images_per_second=record.mean("images_per_second"),
         data_wait_fraction=record.mean("data_wait_fraction"),
         steps=facts.step,
@@ -132,16 +135,19 @@ def _finish(prepared: Prepared, record: Record, checkpoint: Path, called: float)
         start_seconds=_start_seconds(record, called),
         tracking_uri=tracking.uri,
     )
-    _write_result(folder, finished)  # before the wait for MLflow: from here on the run is done
+    draft = folder / f".{RESULT}"
+    draft.write_text(_as_text(finished))
+    draft.replace(folder / RESULT)
+    with storage_errors(str(prepared.home), "written"):
+        prepared.home.publish()  # before the wait for MLflow: from here on the run is done
     finished = replace(finished, registered=record.registered())
-    _write_result(folder, finished)
+    with storage_errors(str(prepared.home), "written"):
+        prepared.home.shared.write(RESULT, _as_text(finished).encode())
     return finished
 
 
-def _write_result(folder: Path, finished: Finished) -> None:
-    draft = folder / f".{RESULT}"
-    draft.write_text(json.dumps(asdict(finished), indent=1))
-    draft.replace(folder / RESULT)
+def _as_text(finished: Finished) -> str:
+    return json.dumps(asdict(finished), indent=1)
 
 
 def _start_seconds(record: Record, called: float) -> dict[str, float]:

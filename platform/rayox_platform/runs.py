@@ -1,18 +1,17 @@
-"""The runs of a folder as their files tell them, whoever trains them; reads only, and needs neither Ray nor MLflow."""
+"""The runs of a folder or bucket as their files tell them, whoever trains them; only read, without Ray or MLflow."""
 
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from rayox_model.errors import ConfigError
-from rayox_platform.claim import holder
 from rayox_platform.entries import Status
-from rayox_platform.events import FILE, read_events
-from rayox_platform.spool import num_unsent, spooled
+from rayox_platform.spool import num_unsent, read_target, spooled
 from rayox_platform.state import RESULT
+from rayox_platform.store.home import RunHome
+from rayox_platform.store.runs import Runs
 
 State = Literal["running", "finished", "failed", "interrupted", "dead"]
 SAID: dict[str, State] = {"FAILED": "failed", "KILLED": "interrupted"}
@@ -34,67 +33,70 @@ class Run:
     restarts: int
     holder: str | None  # the process that trains it
     checkpoint: str | None  # the newest one written
-    unsent: int  # entries that MLflow has not got
+    unsent: int | None  # entries that MLflow has not got; None when only its driver's machine knows
     result: Mapping[str, Any]  # of a finished run
-    folder: str
+    folder: str  # or address
 
 
-def list_runs(folder: Path) -> list[Run]:
-    """Every run of a folder, the one that spoke last first; empty when there is no such folder."""
-    found = [read_run(path) for path in sorted(folder.iterdir()) if _is_run(path)] if folder.is_dir() else []
-    return sorted(found, key=lambda run: -run.last)
+def list_runs(runs: Runs) -> list[Run]:
+    """Every run, the one that spoke last first; empty when there is no such folder. Raises OSError."""
+    homes = [runs.home(name) for name in runs.names()]
+    return sorted([read_run(home) for home in homes if home.is_begun()], key=lambda run: -run.last)
 
 
-def find_run(folder: Path, name: str) -> Path:
-    """The folder of a run. Raises ConfigError."""
-    path = folder / name
-    if _is_run(path):
-        return path
-    names = ", ".join(run.name for run in list_runs(folder)[:8]) if folder.is_dir() else ""
+def find_run(runs: Runs, name: str) -> RunHome:
+    """Where a run is kept. Raises ConfigError and OSError."""
+    home = runs.home(name)
+    if home.is_begun():
+        return home
+    names = ", ".join(run.name for run in list_runs(runs)[:8])
     raise ConfigError(
-        f"{name}: no such run in {folder}", f"there are: {names}" if names else "storage=… names another folder"
+        f"{name}: no such run in {runs}", f"there are: {names}" if names else "storage=… names another folder"
     )
 
 
-def read_run(path: Path) -> Run:
-    """What the files of one run say."""
-    events = read_events(path)
+def read_run(home: RunHome) -> Run:
+    """What the files of one run say. Raises OSError."""
+    events = home.events.read()
     started = [event for event in events if event["kind"] == "start"]
     epochs = [event for event in events if event["kind"] == "epoch"]
     saved = [event for event in events if event["kind"] == "checkpoint"]
     scored = [event["metrics"] for event in epochs if "AP" in event["metrics"]]
-    held_by, result = holder(path), read_result(path)
+    held_by, result = home.holder(), read_result(home)
     return Run(
-        name=path.name,
-        state=_state(path, held_by, result),
+        name=home.name,
+        state=_state(home, held_by, result),
         step=next((event["step"] for event in reversed(events) if "step" in event), 0),
         num_steps=started[-1].get("num_steps") if started else None,
         epoch=max((event["epoch"] for event in epochs), default=0),
         epochs=started[-1].get("epochs") if started else None,
         metrics=_scores(scored[-1]) if scored else {},
         began=events[0]["time"] if events else None,
-        last=events[-1]["time"] if events else path.stat().st_mtime,
+        last=events[-1]["time"] if events else home.changed_at(),
         restarts=max(len(started) - 1, 0),
         holder=held_by,
         checkpoint=saved[-1]["path"] if saved else None,
-        unsent=num_unsent(path),
+        unsent=_unsent(home),
         result=result,
-        folder=str(path),
+        folder=str(home),
     )
 
 
-def read_result(path: Path) -> Mapping[str, Any]:
-    """The result of a finished run; empty of any other."""
+def read_result(home: RunHome) -> Mapping[str, Any]:
+    """The result of a finished run; empty of any other. Raises OSError of a store that is away."""
     try:
-        result: Mapping[str, Any] = json.loads((path / RESULT).read_text())
-    except (OSError, ValueError):
+        result: Mapping[str, Any] = json.loads(home.shared.read(RESULT))
+    except (FileNotFoundError, ValueError):
         return {}
     return result
 
 
-def is_over(path: Path) -> bool:
-    """Nobody trains this run now."""
-    return holder(path) is None
+def is_over(home: RunHome) -> bool:
+    """Nobody trains this run now, as far as can be seen."""
+    try:
+        return home.holder() is None
+    except OSError:
+        return False
 
 
 def event_line(event: Mapping[str, Any]) -> str:
@@ -105,17 +107,18 @@ def event_line(event: Mapping[str, Any]) -> str:
     return "  ".join([at, f"{event['kind']:10}", *(f"{name}={_short(value)}" for name, value in fields.items())])
 
 
-def _state(path: Path, held_by: str | None, result: Mapping[str, Any]) -> State:
+def _state(home: RunHome, held_by: str | None, result: Mapping[str, Any]) -> State:
     if result:
         return "finished"
     if held_by:
         return "running"
-    said = [entry.status for entry in spooled(path) if isinstance(entry, Status)]
+    said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
     return SAID.get(said[-1], "dead") if said else "dead"
 
 
-def _is_run(path: Path) -> bool:
-    return any((path / name).exists() for name in (FILE, "checkpoints", RESULT))
+def _unsent(home: RunHome) -> int | None:
+    elsewhere = str(home.folder) != str(home) and read_target(home.folder) is None
+    return None if elsewhere else num_unsent(home.folder)
 
 
 def _scores(metrics: Mapping[str, float]) -> dict[str, float]:

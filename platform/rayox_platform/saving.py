@@ -1,10 +1,8 @@
 """When rank 0 writes a checkpoint, and what happens to it: beside the training, told as events, the old ones pruned."""
 
 import time
-from pathlib import Path
 
-from rayox_model.checkpoint import Snapshot, take_snapshot, write_checkpoint
-from rayox_model.checkpoint_folder import prune
+from rayox_model.checkpoint import Snapshot, take_snapshot
 from rayox_model.checkpoint_writer import CheckpointWriter, Written
 from rayox_model.engine import TrainState
 from rayox_platform.events import EventLog
@@ -23,7 +21,7 @@ class Saver:
 
     def __init__(self, job: TrainJob, log: EventLog) -> None:
         self._job, self._log = job, log
-        self._urgency = Urgency(job.folder)
+        self._urgency = Urgency(job.home.shared)
         self._writer = CheckpointWriter(self._write, self._tell)
         self._saved_at = time.monotonic()
         self._unwritten: Snapshot | None = None
@@ -38,6 +36,7 @@ class Saver:
         self._writer.__exit__(kind, *failure)
         if kind is None:
             self._try_again()
+        self._log.flush()
 
     def _try_again(self) -> None:
         end = time.monotonic() + LAST_TRIES_SECONDS
@@ -54,6 +53,8 @@ class Saver:
         if reason:
             self._writer.wait()  # the machine may be gone after the next step
             self._log.write("urgent", {"text": reason, "step": state.step})
+            self._log.flush()
+            self._urgency.answer()
 
     def save(self, state: TrainState, epoch: int, metrics: dict[str, float]) -> None:
         """Copy the state now, write it meanwhile; epoch is the number of finished ones."""
@@ -65,16 +66,16 @@ class Saver:
         by_time = minutes and time.monotonic() - self._saved_at > 60 * minutes
         return bool((steps and step % steps == 0) or by_time)
 
-    def _write(self, snapshot: Snapshot) -> Path:
+    def _write(self, snapshot: Snapshot) -> str:
         self._unwritten = snapshot
-        path = write_checkpoint(self._job.checkpoints, snapshot)
+        name = self._job.checkpoints.write(snapshot)
         self._unwritten = None
-        prune(self._job.checkpoints, self._job.keep)
-        return path
+        self._job.checkpoints.prune(self._job.keep)
+        return self._job.checkpoints.address(name)
 
     def _tell(self, written: Written) -> None:
         if written.error is None:
-            self._log.write("checkpoint", {"step": written.step, "path": str(written.path), "seconds": written.seconds})
+            self._log.write("checkpoint", {"step": written.step, "path": written.path, "seconds": written.seconds})
             return
         why = written.error.strerror or str(written.error)
         text = f"the checkpoint of step {written.step} could not be written to {self._job.checkpoints}: {why}"

@@ -17,6 +17,7 @@ from rayox_platform.entries import Entry, from_line, to_line
 FILE = "tracking.jsonl"
 SENT = "tracking.sent"
 TARGET = "tracking.json"
+FILES = frozenset((FILE, SENT, TARGET))
 LINES_AT_ONCE = 1000
 
 

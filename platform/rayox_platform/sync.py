@@ -4,15 +4,14 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from rayox_model.errors import ConfigError, TrackingError
-from rayox_platform.claim import claimed
 from rayox_platform.entries import Status
 from rayox_platform.registry import versions
 from rayox_platform.sender import Sender, sending
 from rayox_platform.spool import Spool, read_target, spooled
 from rayox_platform.state import RESULT, state_folder
+from rayox_platform.store.home import RunHome
 from rayox_platform.tracking import STORE_ERRORS, Store, Tracking, connect, refused
 
 
@@ -28,17 +27,19 @@ class Synced:
     tracking_uri: str
 
 
-def sync_run(folder: Path, seconds: float, waiting: Callable[[], None] | None = None) -> Synced:
+def sync_run(home: RunHome, seconds: float, waiting: Callable[[], None] | None = None) -> Synced:
     """Send the rest of a run's spool, giving up when nothing gets through for so many seconds.
 
     Raises ConfigError when there is no such run or it is being trained, TrackingError when MLflow does not answer.
     """
+    folder = home.folder
     target = read_target(folder)
     if target is None:
-        raise ConfigError(f"{folder.name}: no run in {folder.parent} has anything for MLflow", "check the name")
+        where = "check the name" if str(folder) == str(home) else "sync it on the machine of its driver, or --resume it"
+        raise ConfigError(f"{home.name}: no run in {folder.parent} has anything for MLflow", where)
     store = Store(connect(target.uri, state_folder(), experiment=None).client, target.uri, target.experiment_id)
-    with claimed(folder), sending(folder, Tracking(store, target.run_id)) as sender:
-        _last_word(folder, sender.spool)
+    with home.claim(), sending(folder, Tracking(store, target.run_id)) as sender:
+        _last_word(home, sender.spool)
         before = sender.spool.num_unsent()
         if not sender.drain(seconds, waiting):
             raise TrackingError(
@@ -46,27 +47,24 @@ def sync_run(folder: Path, seconds: float, waiting: Callable[[], None] | None = 
                 f"{target.uri} does not take them: {sender.problem or 'no answer'}",
                 "start the tracking server and run the same command again; nothing is lost",
             )
-        return Synced(
-            folder.name, target.run_id, before, tuple(sender.refused), _registered(folder, sender), target.uri
-        )
+        return Synced(folder.name, target.run_id, before, tuple(sender.refused), _registered(home, sender), target.uri)
 
 
-def _last_word(folder: Path, spool: Spool) -> None:
+def _last_word(home: RunHome, spool: Spool) -> None:
     """A driver that was killed has left its run as running, and nobody else will ever end it."""
-    said = [entry.status for entry in spooled(folder) if isinstance(entry, Status)]
+    said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
     if said and said[-1] == "RUNNING":
-        spool.add(Status("FINISHED" if (folder / RESULT).exists() else "KILLED", time.time()))
+        spool.add(Status("FINISHED" if home.shared.has(RESULT) else "KILLED", time.time()))
 
 
-def _registered(folder: Path, sender: Sender) -> str:
+def _registered(home: RunHome, sender: Sender) -> str:
     """The run's model version, also written into its result, which did not know it yet."""
-    store, path = sender.tracking.store, folder / RESULT
+    store = sender.tracking.store
     try:
         found = versions(store, f"run_id = '{sender.tracking.run_id}'")
     except STORE_ERRORS as error:
         raise refused(store.uri, error) from error
-    if found and path.exists():
-        draft = path.with_name(f".{RESULT}")
-        draft.write_text(json.dumps(json.loads(path.read_text()) | {"registered": found[0].uri}, indent=1))
-        draft.replace(path)
+    if found and home.shared.has(RESULT):
+        result = json.loads(home.shared.read(RESULT)) | {"registered": found[0].uri}
+        home.shared.write(RESULT, json.dumps(result, indent=1).encode())
     return found[0].uri if found else ""

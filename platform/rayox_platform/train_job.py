@@ -1,19 +1,17 @@
 """All that a training's workers need to know, on whatever node they are; and where its truth is kept.
 
-The newest whole checkpoint in the run's folder is the one truth: the plan of the stream starts at its step and every
+The newest whole checkpoint of the run is the one truth: the plan of the stream starts at its step and every
 worker loads it, whether the run is new (step 0 is a checkpoint too), restarted by Ray or resumed by a user.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from rayox_model.augment.settings import Augment
-from rayox_model.checkpoint import Facts, restore, save_checkpoint
-from rayox_model.checkpoint_folder import newest_checkpoint, step_of
+from rayox_model.checkpoint import Facts, restore, take_snapshot
 from rayox_model.engine import EngineSettings, TrainState, new_state
 from rayox_model.errors import ModelError
 from rayox_model.plan import StreamPlan
@@ -22,11 +20,13 @@ from rayox_platform.data.images import CocoImages
 from rayox_platform.drill import Fault
 from rayox_platform.evaluation import EvaluationSettings
 from rayox_platform.lineage import package_versions
+from rayox_platform.store.checkpoints import Checkpoints, say_nothing
+from rayox_platform.store.home import RunHome
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    folder: Path  # of the run: checkpoints, events
+    home: RunHome  # of checkpoints and events
     model_size: str
     classes: tuple[str, ...]
     train_images: CocoImages
@@ -47,15 +47,14 @@ class TrainJob:
     faults: tuple[Fault, ...] = ()  # of a drill
 
     @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
+    def checkpoints(self) -> Checkpoints:
+        return self.home.checkpoints
 
 
-def start_run(job: TrainJob, model: YOLOX) -> Path:
-    """Make the run's folder with its first checkpoint: the weights it starts from, at step 0."""
-    job.checkpoints.mkdir(parents=True, exist_ok=True)
+def start_run(job: TrainJob, model: YOLOX) -> None:
+    """Write the run's first checkpoint: the weights it starts from, at step 0."""
     state = new_state(model, job.engine, torch.device("cpu"))
-    return save_checkpoint(job.checkpoints, state, facts_of(job, state, epoch=0, metrics={}))
+    job.checkpoints.write(take_snapshot(state, facts_of(job, state, epoch=0, metrics={})))
 
 
 def extend_run(job: TrainJob, network: YOLOX) -> None:
@@ -64,21 +63,18 @@ def extend_run(job: TrainJob, network: YOLOX) -> None:
     All that is derived from the number of epochs is the longer run's from here on: learning rate, closing epochs, the
     ramp of the average. network is only a place for the weights.
     """
-    folder, _ = newest(job)
     state = new_state(network, job.engine, torch.device("cpu"))
-    facts = restore(folder, state)
-    save_checkpoint(job.checkpoints, state, replace(facts, config=job.config, stream=job.plan.position(facts.step)))
+    facts = restore(job.checkpoints.fetch(newest(job)), state)
+    longer = replace(facts, config=job.config, stream=job.plan.position(facts.step))
+    job.checkpoints.write(take_snapshot(state, longer))
 
 
-def newest(job: TrainJob, tell: Callable[[str], None] = lambda reason: None) -> tuple[Path, int]:
-    """The newest whole checkpoint and the steps it has behind it; tell is told of those passed over.
-
-    Raises ModelError.
-    """
-    folder = newest_checkpoint(job.checkpoints, tell)
-    if folder is None:
+def newest(job: TrainJob, tell: Callable[[str], None] = say_nothing) -> str:
+    """The name of the newest whole checkpoint (see step_of); tell is told of those passed over. Raises ModelError."""
+    name = job.checkpoints.newest(tell)
+    if name is None:
         raise ModelError(f"{job.checkpoints}: no whole checkpoint", "start the run again under another name")
-    return folder, step_of(folder)
+    return name
 
 
 def facts_of(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, float]) -> Facts:

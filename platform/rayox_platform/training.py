@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import ray
 import ray.train
@@ -11,33 +11,36 @@ from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig
 
+from rayox_model.checkpoint_folder import step_of
 from rayox_model.errors import RayoxError, TrainingError
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.capacity import Capacity
-from rayox_platform.events import EventLog
+from rayox_platform.events import Events
 from rayox_platform.interruption import InterruptibleTrainer
 from rayox_platform.reservations import refresh_for_a_while
+from rayox_platform.store.errors import storage_errors
 from rayox_platform.stream import LaneSplit, stream_dataset
 from rayox_platform.train_job import TrainJob, newest
 from rayox_platform.worker import run_worker
 
 
-def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text: None) -> Path:
-    """Train on the connected cluster until the last epoch; returns the last checkpoint.
+def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text: None) -> str:
+    """Train on the connected cluster until the last epoch; returns the name of the last checkpoint.
 
     say is told what a user should know meanwhile. Raises TrainingError, and KeyboardInterrupt after a signal.
     """
     images = ray.put(job.train_images)
 
     def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
-        plan = replace(job.plan, start_step=newest(job)[1])
+        plan = replace(job.plan, start_step=step_of(newest(job)))
         blocks = SampleBlocks(images, plan, job.augment, job.engine.image_size)
         return stream_dataset(blocks, given.cpus_per_data_task)
 
     fewest = given.fewest_workers
+    ray_path, ray_filesystem = job.home.ray_storage
     trainer = InterruptibleTrainer(
         run_worker,
-        folder=job.folder,
+        marks=job.home.shared,
         say=say,
         train_loop_config={"job": job, "threads": given.threads_per_worker},
         torch_config=TorchConfig(timeout_s=math.ceil(job.timeout_seconds)),
@@ -48,10 +51,11 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             elastic_resize_monitor_interval_s=job.resize_seconds,
         ),
         run_config=RunConfig(
-            name=job.folder.name,
-            storage_path=str(job.folder / "ray"),
+            name=job.home.name,
+            storage_path=ray_path,
+            storage_filesystem=ray_filesystem,
             failure_config=FailureConfig(max_failures=job.max_failures),
-            callbacks=[_Failures(job.folder)],
+            callbacks=[_Failures(job.home.events)],
         ),
         datasets={"train": stream},
         dataset_config=LaneSplit(),
@@ -60,14 +64,15 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
         trainer.fit_interruptibly()
     except (RayError, ray.train.TrainingFailedError) as error:
         raise _as_user_error(error, job) from error
-    folder, step = newest(job)
-    if step < job.plan.num_steps:
+    with storage_errors(str(job.home), "read"):
+        last = newest(job)
+    if step_of(last) < job.plan.num_steps:
         raise TrainingError(
-            f"run {job.folder.name}: training is done, but its last checkpoint could not be written to "
-            f"{job.checkpoints}: the newest one is of step {step} of {job.plan.num_steps}",
-            f"make room there, then train the rest again with --resume {job.folder.name}",
+            f"run {job.home.name}: training is done, but its last checkpoint could not be written to "
+            f"{job.checkpoints}: the newest one is of step {step_of(last)} of {job.plan.num_steps}",
+            f"make room there, then train the rest again with --resume {job.home.name}",
         )
-    return folder
+    return last
 
 
 class _Failures(ray.train.UserCallback):  # type: ignore[misc]
@@ -76,8 +81,8 @@ class _Failures(ray.train.UserCallback):  # type: ignore[misc]
     A damaged image or a loss that is no number is there again after a restart: what this raises ends the run.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, events: Events) -> None:
+        self._events = events
 
     def after_exception(self, run_context: object, worker_exceptions: Mapping[int, BaseException]) -> None:
         for failure in worker_exceptions.values():
@@ -86,8 +91,9 @@ class _Failures(ray.train.UserCallback):  # type: ignore[misc]
                 raise error
         reasons = {rank: _last_line(failure) for rank, failure in worker_exceptions.items()}
         text = "; ".join(f"worker {rank}: {reason}" for rank, reason in reasons.items())
-        EventLog(self._folder).write("failure", {"ranks": sorted(reasons), "text": text})
         refresh_for_a_while()
+        with suppress(OSError):  # the store is away: the next start tells of itself
+            self._events.tell("failure", {"ranks": sorted(reasons), "text": text})
 
 
 def _last_line(failure: BaseException) -> str:
@@ -112,6 +118,6 @@ def _as_user_error(error: Exception, job: TrainJob) -> RayoxError:
         return own
     last = str(error).strip().splitlines()[-1]
     return TrainingError(
-        f"run {job.folder.name}: training stopped after {job.max_failures} restarts: {last}",
-        f"continue from its last checkpoint with --resume {job.folder.name}",
+        f"run {job.home.name}: training stopped after {job.max_failures} restarts: {last}",
+        f"continue from its last checkpoint with --resume {job.home.name}",
     )

@@ -5,18 +5,20 @@ service) is read from its state and not by ray.train.get_preemption_info, which 
 """
 
 import time
-from pathlib import Path
+from contextlib import suppress
 from threading import Event, Thread
 
-STOP = "stop"  # in a run's folder: made by its driver, which then waits for the checkpoint
+from rayox_platform.data.folders import Folder
+
+STOP = "stop"  # a mark of a run: made by its driver, which waits until rank 0 has saved and taken it away
 LOOK_SECONDS = 1.0
 
 
 class Urgency:
     """Gives each reason out once."""
 
-    def __init__(self, folder: Path) -> None:
-        self._stop_file = folder / STOP
+    def __init__(self, marks: Folder) -> None:
+        self._marks = marks
         self._known: set[str] = set()
         self._reason: str | None = None
         self._over = Event()
@@ -33,9 +35,21 @@ class Urgency:
         reason, self._reason = self._reason, None
         return reason
 
+    def answer(self) -> None:
+        """Let the driver that asked for a stop go on: all is saved."""
+        if STOP in self._known:
+            with suppress(OSError):  # then it waits for its full time
+                self._marks.remove(STOP)
+
+    def _stop_is_asked(self) -> bool:
+        try:
+            return self._marks.has(STOP)
+        except OSError:
+            return False  # the store is away; the next look may tell
+
     def _look(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
-            found = draining() | ({STOP: "the run is asked to stop"} if self._stop_file.exists() else {})
+            found = draining() | ({STOP: "the run is asked to stop"} if self._stop_is_asked() else {})
             new = {key: text for key, text in found.items() if key not in self._known}
             self._known |= set(new)
             if new:

@@ -45,15 +45,16 @@ def run_worker(setup: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    log = EventLog(job.folder, RunGauges(job.folder).take) if rank == 0 else None
-    folder = _agreed_checkpoint(job, log)
-    start = step_of(folder)
+    log = job.home.events.log(RunGauges(job.home).take) if rank == 0 else None
+    checkpoint = _agreed_checkpoint(job, log)
+    start = step_of(checkpoint)
     if start >= job.plan.num_steps:  # a rank died after the last checkpoint was there
         return
     shard = ray.train.get_dataset_shard("train")
     broken = BrokenImages(job)
     plan = replace(job.plan, start_step=start)
     batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)  # begins meanwhile
+    folder = job.checkpoints.fetch(checkpoint)
     model = YOLOX(job.model_size, len(job.classes)).to(device)
     engine = for_workers(job.engine, job.plan, world_size)
     state = new_state(model, engine, device)
@@ -67,7 +68,7 @@ def run_worker(setup: dict[str, Any]) -> None:
     except NonFiniteError as failure:
         step = failure.report.step
         images = step_images(job.train_images, plan, step, rank, world_size, job.augment, engine.image_size)
-        raise explained(failure, state, engine, images, rank, job.folder) from None
+        raise explained(failure, state, engine, images, rank, job.home) from None
 
 
 def _train(
@@ -80,7 +81,10 @@ def _train(
     log: EventLog | None,
 ) -> None:
     """Follow the steps: measure, tell, evaluate and save."""
-    with Saver(job, log) if log else nullcontext() as saver, Watchdog(job.folder, rank, job.timeout_seconds) as dog:
+    with (
+        Saver(job, log) if log else nullcontext() as saver,
+        Watchdog(job.home.shared, rank, job.timeout_seconds) as dog,
+    ):
         meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
         first = True
         for report in reports:
@@ -88,7 +92,7 @@ def _train(
             meter.add(report)
             epoch_meter.add(report)
             for fault in job.faults:
-                fault.strike(job.folder, rank, state.step)
+                fault.strike(job.home.shared, rank, state.step)
             if log and (first or meter.age_seconds > REPORT_SECONDS):
                 log.write("progress", _progress(report, meter, state))
                 meter = Meter(job.plan.batch_size)
@@ -106,14 +110,14 @@ def _train(
                 saver.after_step(state, report.epoch)
 
 
-def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> Path:
-    """Rank 0 chooses, all take the same: another node's view of a shared folder may be a moment older."""
+def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> str:
+    """Rank 0 chooses, all take the same: another node's view of a shared folder may be a moment older. Its name."""
 
     def passed_over(reason: str) -> None:
         if log:
             log.write("checkpoint_skipped", {"text": reason})
 
-    return Path(broadcast(str(newest(job, passed_over)[0]) if log else ""))
+    return broadcast(newest(job, passed_over) if log else "")
 
 
 class BrokenImages:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from object_store import point_to
 
 from rayox_platform.claim import claimed
 from rayox_platform.tracking import connect
@@ -60,6 +61,20 @@ def test_storage_that_cannot_be_written(train):
     assert said.exit_code == 2
     assert "storage: " in said.result["error"]["message"]
     assert "a-file/runs/mine cannot be written" in said.result["error"]["message"]
+    assert not Path(".rayox/mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("storage", "said_of_it"),
+    [("ftp://host/runs", "is no kind of address rayox writes to"), ("s3://bucket/runs", "cannot be read")],
+)
+def test_storage_that_is_no_address_or_does_not_answer(train, monkeypatch, storage, said_of_it):
+    point_to(monkeypatch, "127.0.0.1:9")
+    said = train(f"storage={storage}")
+    assert said.exit_code == 2
+    assert storage in said.result["error"]["message"]
+    assert said_of_it in said.result["error"]["message"]
+    assert not Path(storage.split("/")[0]).exists()
     assert not Path(".rayox/mlflow.db").exists()
 
 

@@ -9,6 +9,7 @@ from rayox.config import load_recipe
 from rayox.console import Console
 from rayox.ending import told_of_end
 from rayox_model.errors import TrainingError
+from rayox_platform.store.home import FolderHome
 
 
 @pytest.fixture
@@ -19,10 +20,10 @@ def told(tmp_path, monkeypatch):
     def end(error: BaseException | None) -> dict[str, object]:
         config = load_recipe(None, ["name=toy", "notify.command=sh -c 'cat > told.json'"]).config
         if error is None:
-            with told_of_end(config, tmp_path, Console()):
+            with told_of_end(config, FolderHome(tmp_path), Console()):
                 pass
         else:
-            with pytest.raises(type(error)), told_of_end(config, tmp_path, Console()):
+            with pytest.raises(type(error)), told_of_end(config, FolderHome(tmp_path), Console()):
                 raise error
         return json.loads(Path("told.json").read_text())
 
@@ -51,6 +52,6 @@ def test_how_it_ends_is_told(told, error, status, exit_code, text):
 
 def test_who_cannot_be_told_is_a_line_and_no_failure(tmp_path, capsys):
     config = load_recipe(None, ["name=toy", "notify.command=/nowhere/tell"]).config
-    with told_of_end(config, tmp_path, Console()):
+    with told_of_end(config, FolderHome(tmp_path), Console()):
         pass
     assert capsys.readouterr().err.startswith("notify.command: cannot be run: ")

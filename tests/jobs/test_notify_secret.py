@@ -53,6 +53,6 @@ def test_a_resumed_run_tells_the_address_that_is_given_now(rayox, checkpoint, mo
     folder.mkdir(parents=True)
     (folder / checkpoint.name).symlink_to(checkpoint)
     monkeypatch.setenv("RAYOX_NOTIFY__URL", SECRET)
-    assert _run_config(load_recipe(None), "mine").notify.url == SECRET
-    given = _run_config(load_recipe(None, ["notify.command=tell"]), "mine")
+    assert _run_config(load_recipe(None), "mine", 0).notify.url == SECRET
+    given = _run_config(load_recipe(None, ["notify.command=tell"]), "mine", 0)
     assert (given.name, given.notify.command) == ("mine", "tell")

@@ -173,13 +173,13 @@ def test_what_cannot_be_written_is_told_and_the_next_one_is_tried(tmp_path, stat
     save_checkpoint(tmp_path, state, replace(FACTS, step=1))
     lift = request.getfixturevalue("small_files")
     told = []
-    with CheckpointWriter(lambda snapshot: write_checkpoint(tmp_path, snapshot), told.append) as writer:
+    with CheckpointWriter(lambda snapshot: str(write_checkpoint(tmp_path, snapshot)), told.append) as writer:
         writer.submit(take_snapshot(state, replace(FACTS, step=2)))
         writer.wait()
         assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
         lift()
         writer.submit(take_snapshot(state, replace(FACTS, step=3)))
-    assert [(one.step, one.path and one.path.name) for one in told] == [(2, None), (3, "step-00000003")]
+    assert [(one.step, one.path and Path(one.path).name) for one in told] == [(2, None), (3, "step-00000003")]
     assert isinstance(told[0].error, OSError)
     assert newest_checkpoint(tmp_path).name == "step-00000003"
 

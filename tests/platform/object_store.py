@@ -2,7 +2,7 @@
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -49,10 +49,16 @@ def store(address: str) -> pyarrow.fs.S3FileSystem:
 
 
 class Door:
-    """Hands requests on, but answers the next `failures` ones with `status` (0: hangs up); keeps what was asked."""
+    """Hands requests on, but answers the next `failures` ones with `status` (0: hangs up); keeps what was asked.
+
+    So it does to those that `refused` says, of their method and path; of those that `lost` says only the answer is
+    withheld.
+    """
 
     def __init__(self, behind: str) -> None:
         self.behind, self.failures, self.status = behind, 0, 503
+        self.refused: Callable[[str, str], bool] = lambda method, path: False
+        self.lost = self.refused
         self.requests: list[tuple[str, str]] = []
         self._lock = threading.Lock()
         door = self
@@ -61,14 +67,24 @@ class Door:
             protocol_version = "HTTP/1.1"
 
             def handle_one(self) -> None:
-                length = int(self.headers.get("Content-Length", 0))
-                body = self.rfile.read(length)
+                body = self.body()
                 if door.refuses(self.command, self.path):
                     self.refuse()
                 else:
                     self.hand_on(body)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_one
+
+            def body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                del self.headers["Transfer-Encoding"]
+                pieces = [b""]
+                while length := int(self.rfile.readline(), 16):
+                    pieces.append(self.rfile.read(length))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(pieces)
 
             def refuse(self) -> None:
                 self.close_connection = True
@@ -82,6 +98,8 @@ class Door:
                 connection.request(self.command, self.path, body, dict(self.headers))
                 answer = connection.getresponse()
                 content = answer.read()
+                if door.lost(self.command, self.path):
+                    return self.refuse()
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
                     if name.lower() not in ("connection", "transfer-encoding", "server", "date"):
@@ -104,7 +122,7 @@ class Door:
         with self._lock:
             self.requests.append((method, path))
             self.failures -= 1
-            return self.failures >= 0
+            return self.failures >= 0 or self.refused(method, path)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -10,6 +10,7 @@ from pathlib import Path
 from rayox_platform.record import Record
 from rayox_platform.sender import sending
 from rayox_platform.spool import num_unsent
+from rayox_platform.store.home import FolderHome
 from rayox_platform.sync import sync_run
 from rayox_platform.tracking import Tracking, connect, open_run
 
@@ -23,11 +24,12 @@ from record_events import epoch, progress, settings
 from rayox_platform.entries import Status
 from rayox_platform.record import Record
 from rayox_platform.sender import sending
+from rayox_platform.store.home import FolderHome
 from rayox_platform.tracking import connect, open_run
 state, folder = Path(sys.argv[1]), Path(sys.argv[2])
 tracking = open_run(connect(None, state, "rayox"), folder.name, {}, {})
 with sending(folder, tracking) as sender:
-    record = Record(folder, sender, lambda event: None, settings())
+    record = Record(FolderHome(folder), sender, lambda event: None, settings())
     record.add(Status("RUNNING", time.time()))
     for step in range(1, 6):
         record.handle(progress(step))
@@ -60,12 +62,12 @@ def test_what_a_killed_driver_left_is_sent_by_another_process_and_the_run_is_no_
     folder = tmp_path / "runs" / "killed"
     killed_driver(folder, tmp_path / "state")
     assert num_unsent(folder) == 39
-    done = sync_run(folder, 30.0)
+    done = sync_run(FolderHome(folder), 30.0)
     tracking = Tracking(connect(None, tmp_path / "state", "rayox"), done.run_id)
     assert_whole(tracking, 40, 4)
     assert tracking.client.get_run(done.run_id).info.status == "KILLED"
     (folder / "tracking.sent").write_text("0")  # everything once more
-    sync_run(folder, 30.0)
+    sync_run(FolderHome(folder), 30.0)
     assert_whole(tracking, 40, 4)
 
 
@@ -77,7 +79,7 @@ def test_a_resumed_run_first_sends_what_was_left_and_trains_over_it_without_doub
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     tracking = open_run(connect(None, tmp_path / "state", "rayox"), "resumed", {}, {})
     with sending(folder, tracking) as sender:
-        record = Record(folder, sender, lambda event: None, settings())
+        record = Record(FolderHome(folder), sender, lambda event: None, settings())
         for step in range(41, 51):  # the checkpoint was at step 40
             record.handle(progress(step) | {"time": 5000.0 + step} if step < 44 else progress(step))
         record.handle(epoch(5))

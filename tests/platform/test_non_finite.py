@@ -20,6 +20,7 @@ from rayox_platform.data.look import step_samples
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.non_finite import explained, step_images
 from rayox_platform.settings import engine_settings, for_workers, stream_plan
+from rayox_platform.store.home import FolderHome
 
 SIZE = (64, 64)
 
@@ -95,7 +96,7 @@ def test_the_failure_is_kept_and_computed_again(images, config, tmp_path):
         list(train(state, [batch, batch], settings, torch.device("cpu")))
 
     made_of = step_images(images, plan, 0, 0, 1, Augment(mosaic_prob=0.0), SIZE)
-    error = explained(caught.value, state, settings, made_of, 0, tmp_path / "mine")
+    error = explained(caught.value, state, settings, made_of, 0, FolderHome(tmp_path / "mine"))
     path = tmp_path / "mine" / "non_finite" / "step-00000000-rank-0.safetensors"
     assert "the loss of step 0 (epoch 1) is not finite: total nan, iou " in error.message
     assert all(f"  {one}" in error.message.splitlines() for one in made_of)

@@ -11,8 +11,9 @@ from object_store import Door, make_bucket, moto_store, point_to, store
 
 from rayox_model.errors import ConfigError, DataError
 from rayox_platform.data import retry
+from rayox_platform.data.bucket import Stamp
 from rayox_platform.data.fingerprint import fingerprint
-from rayox_platform.data.folders import LocalFolder, Stamp, open_folder
+from rayox_platform.data.folders import LocalFolder, open_folder
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.data.retry import ATTEMPTS, retried
 

@@ -13,6 +13,7 @@ from rayox_platform.entries import DatasetUse, Pictures, Points, Status, Tags, T
 from rayox_platform.record import Record
 from rayox_platform.sender import POINTS_AT_ONCE, _batch, sending
 from rayox_platform.spool import Line, num_unsent
+from rayox_platform.store.home import FolderHome
 from rayox_platform.sync import sync_run
 from rayox_platform.tracking import connect, open_run
 
@@ -45,7 +46,7 @@ def train_through_an_outage(server, run, seconds_away: float, pace: float) -> No
     back = threading.Thread(target=server.wait)
     gc.disable()  # in a process with torch, Ray and MLflow one full collection takes up to a second, whoever works
     with sending(folder, tracking) as sender:
-        record = Record(folder, sender, said.append, settings())
+        record = Record(FolderHome(folder), sender, said.append, settings())
         began, steps = time.monotonic(), 0
         while steps < 20 or steps % 10 or back.is_alive():
             steps += 1
@@ -92,7 +93,7 @@ def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends
     tracking, folder = run
     said = []
     with sending(folder, tracking) as sender:
-        record = Record(folder, sender, said.append, settings(flush_seconds=2.0))
+        record = Record(FolderHome(folder), sender, said.append, settings(flush_seconds=2.0))
         record.add(Status("RUNNING", time.time()))
         record.handle(progress(1))
         assert sender.drain(30)
@@ -110,9 +111,9 @@ def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends
     assert line.startswith("11 entries of the run are not in MLflow yet: ")
     assert f"`rayox runs sync {folder.name}`" in line
     with pytest.raises(TrackingError, match="11 of 11 entries"):
-        sync_run(folder, 1.0)
+        sync_run(FolderHome(folder), 1.0)
     server.start()
-    assert sync_run(folder, 30.0).sent == 11
+    assert sync_run(FolderHome(folder), 30.0).sent == 11
     assert_whole(tracking, 10, 1)
     assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
 
@@ -140,7 +141,7 @@ def test_what_mlflow_never_takes_is_counted_and_holds_nothing_up(run):
     tracking, folder = run
     said = []
     with sending(folder, tracking) as sender:
-        record = Record(folder, sender, said.append, settings())
+        record = Record(FolderHome(folder), sender, said.append, settings())
         record.add(Points({"good": 1.0}, 1, 1.0))
         record.add(Points({"bad#?name": 1.0}, 2, 2.0))
         record.add(Points({"good": 3.0}, 3, 3.0))
@@ -165,7 +166,7 @@ def test_a_batch_is_as_many_points_as_one_request_takes():
 def test_points_by_step_are_thinned_to_the_chosen_seconds(tmp_path):
     tracking, folder = open_run(connect(None, tmp_path / "state", "rayox"), "thin", {}, {}), tmp_path / "thin"
     with sending(folder, tracking) as sender:
-        record = Record(folder, sender, lambda event: None, settings(step_seconds=5.0))
+        record = Record(FolderHome(folder), sender, lambda event: None, settings(step_seconds=5.0))
         for step in range(1, 31):
             record.handle(progress(step))
         assert sender.drain(30)

@@ -47,8 +47,9 @@ class Rank0:
 
     def __init__(self, folder):
         from rayox_platform.gauges import RunGauges
+        from rayox_platform.store.home import FolderHome
 
-        self.gauges = RunGauges(folder)
+        self.gauges = RunGauges(FolderHome(folder))
 
     def take(self, event):
         self.gauges.take(event)

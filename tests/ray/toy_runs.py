@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from rayox_model.checkpoint import averaged_weights
-from rayox_platform.claim import claimed
 from rayox_platform.config import Config
 from rayox_platform.drill import Fault
 from rayox_platform.events import read_events
@@ -66,7 +65,7 @@ def train(
 ) -> Finished:
     prepared = prepare(config, resume=resume)
     store = connect(None, state_folder(), config.tracking.experiment)
-    with claimed(prepared.folder), recorded(prepared, store, show) as record:
+    with prepared.home.claim(), recorded(prepared, store, show) as record:
         return run_training(prepared, check_capacity(prepared), record, faults)
 
 

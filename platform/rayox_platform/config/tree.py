@@ -229,7 +229,8 @@ class Config(Section):
     notify: Notify = Notify()
     """Who is told that a run has finished, failed or was stopped."""
     storage: Text | None = None
-    """Folder or URI for checkpoints and run files; unset is the state folder (RAYOX_STATE)."""
+    """Where runs are kept: a folder that every machine has, s3://bucket/prefix or gs://bucket/prefix (then checkpoints,
+    events and results lie there, and only the driver's own files in the state folder); unset is the state folder."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,34 +5,18 @@ They pickle as their address alone: each process makes its own connection, with 
 
 import hashlib
 import os
-import posixpath
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from rayox_model.errors import ConfigError
 
-from .object_store import bucket_filesystem
-from .retry import retried
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
-    from pyarrow.lib import NativeFile
+from .bucket import Bucket, Stamp
 
 SCHEMES = ("s3://", "gs://")
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """By what a file is known without reading it."""
-
-    num_bytes: int
-    modified_ns: int
-    version: str  # the store's ETag; of a local file the time of its last change, which no tool sets back
 
 
 @runtime_checkable
@@ -75,7 +59,17 @@ class Folder(Protocol):
         """Copy a local file into it, whole or not at all."""
         ...
 
-    def remove(self, name: str) -> None: ...
+    def write(self, name: str, content: bytes) -> None:
+        """Make a file of these bytes, whole or not at all."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Take a file away, if it is there."""
+        ...
 
 
 def open_folder(address: str | Path) -> Folder:
@@ -161,6 +155,15 @@ class LocalFolder:
         finally:
             Path(unfinished).unlink(missing_ok=True)
 
+    def write(self, name: str, content: bytes) -> None:
+        with tempfile.NamedTemporaryFile(prefix="rayox-") as file:
+            file.write(content)
+            file.flush()
+            self.put(Path(file.name), name)
+
+    def has(self, name: str) -> bool:
+        return (self.folder / name).is_file()
+
     def remove(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
 
@@ -171,94 +174,3 @@ def _names_of_files(folder: Path) -> set[str]:
             return {entry.name for entry in entries if entry.is_file()}
     except (OSError, ValueError):
         return set()
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A prefix of an object store's bucket; what fails for a moment is tried again (see retry.py)."""
-
-    scheme: str
-    prefix: str  # with the bucket in front
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.prefix}"
-
-    def path(self, name: str) -> str:
-        return f"{self}/{name}"
-
-    def exists(self) -> bool:
-        """Stores know no folders: whether anything is under the prefix."""
-        return bool(retried(lambda: self._files.get_file_info(self.prefix)).type.name == "Directory")
-
-    def read(self, name: str) -> bytes:
-        return retried(lambda: self._read(name))
-
-    def read_range(self, name: str, start: int, num_bytes: int) -> bytes:
-        return bytes(retried(lambda: _opened(self, name).read_at(num_bytes, start)))
-
-    def _read(self, name: str) -> bytes:
-        with self._files.open_input_file(self._key(name)) as file:
-            content: bytes = file.read()
-            wanted = file.size()
-        if len(content) != wanted:
-            raise OSError(f"{self.path(name)}: {len(content)} of {wanted} bytes came")
-        return content
-
-    def stamp(self, name: str) -> Stamp:
-        return retried(lambda: self._stamp(name))
-
-    def _stamp(self, name: str) -> Stamp:
-        with self._files.open_input_file(self._key(name)) as file:
-            facts = {key.lower(): value for key, value in (file.metadata() or {}).items()}
-            return Stamp(file.size(), 0, facts.get("etag", b"").decode())
-
-    def files(self) -> dict[str, int]:
-        import pyarrow.fs
-
-        under = pyarrow.fs.FileSelector(self.prefix, recursive=True, allow_not_found=True)
-        found = retried(lambda: self._files.get_file_info(under))
-        start = len(self.prefix) + 1
-        return {file.path[start:]: file.size for file in found if file.type.name == "File"}
-
-    def absent(self, names: Sequence[str]) -> list[int]:
-        there = self.files()
-        return [index for index, name in enumerate(names) if posixpath.normpath(name) not in there]
-
-    def digest(self, name: str) -> bytes:
-        stamp = self.stamp(name)
-        return hashlib.sha256(f"{stamp.num_bytes} {stamp.version}".encode()).digest()
-
-    @property
-    def digest_method(self) -> str:
-        return "sizes and ETags"
-
-    @property
-    def num_threads(self) -> int:
-        return 16
-
-    def put(self, local: Path, name: str) -> None:
-        retried(lambda: self._put(local, name))
-
-    def _put(self, local: Path, name: str) -> None:
-        with local.open("rb") as source, self._files.open_output_stream(self._key(name)) as target:
-            shutil.copyfileobj(source, target, 1 << 23)
-
-    def remove(self, name: str) -> None:
-        retried(lambda: self._files.delete_file(self._key(name)))
-
-    def _key(self, name: str) -> str:
-        return f"{self.prefix}/{posixpath.normpath(name)}"
-
-    def open(self, name: str) -> "NativeFile":
-        """For reading at any place."""
-        return self._files.open_input_file(self._key(name))
-
-    @property
-    def _files(self) -> "FileSystem":
-        return bucket_filesystem(self.scheme, self.prefix.partition("/")[0])
-
-
-@lru_cache(maxsize=256)
-def _opened(bucket: Bucket, name: str) -> "NativeFile":
-    """Opening asks for the size: once a file, not once a piece."""
-    return bucket.open(name)

@@ -14,25 +14,28 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
 
 
-def bucket_filesystem(scheme: str, bucket: str) -> "FileSystem":
-    """Of "s3" or "gs". Raises OSError when the store cannot be reached."""
+def bucket_filesystem(scheme: str, bucket: str, attempts: int = 1) -> "FileSystem":
+    """Of "s3" or "gs"; attempts are those of each S3 request. Raises OSError when the store cannot be reached."""
     if scheme == "gs":
         return _google()
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return _s3(endpoint, region or (None if endpoint is None else "us-east-1"), bucket if not region else None)
+    return _s3(
+        endpoint, region or (None if endpoint is None else "us-east-1"), bucket if not region else None, attempts
+    )
 
 
 @lru_cache(maxsize=8)
-def _s3(endpoint: str | None, region: str | None, bucket: str | None) -> "FileSystem":
+def _s3(endpoint: str | None, region: str | None, bucket: str | None, attempts: int) -> "FileSystem":
     import pyarrow.fs
 
     return pyarrow.fs.S3FileSystem(
         endpoint_override=endpoint,
         region=region or pyarrow.fs.resolve_s3_region(bucket),
+        allow_delayed_open=True,  # a small file is one request, not three
         connect_timeout=CONNECT_SECONDS,
         request_timeout=REQUEST_SECONDS,
-        retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=1),  # retry.py tries again
+        retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts),  # 1: retry.py tries again
     )
 
 

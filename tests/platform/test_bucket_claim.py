@@ -1,0 +1,74 @@
+"""One driver at a time has a run in a bucket, whatever machine it is on."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from rayox_model.errors import ConfigError
+from rayox_platform.store import bucket_claim
+from rayox_platform.store.bucket_claim import claimed_in_bucket
+
+HOLD = """
+import sys
+from rayox_platform.data.bucket import Bucket
+from rayox_platform.store.bucket_claim import claimed_in_bucket
+with claimed_in_bucket("mine", Bucket("s3", sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def claims(bucket):
+    return bucket.under("claims")
+
+
+@pytest.fixture
+def first(claims):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, claims.prefix], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_driver_is_told_who_has_it_until_it_is_given_back(claims, first):
+    words = rf"run mine in bucket/runs/mine is being trained by process {first.pid} on .*, which was heard of \d+ s ago"
+    with pytest.raises(ConfigError, match=words), claimed_in_bucket("mine", claims):
+        pass
+    assert len(claims.files()) == 1, "the refused one leaves nothing"
+    first.communicate()
+    with claimed_in_bucket("mine", claims):
+        assert len(claims.files()) == 1
+    assert claims.files() == {}
+
+
+def test_a_driver_that_died_is_passed_over_when_its_claim_is_old(claims, first, monkeypatch):
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    with pytest.raises(ConfigError, match="is being trained by"), claimed_in_bucket("mine", claims):
+        pass
+    monkeypatch.setattr(bucket_claim, "STALE_SECONDS", -10.0)
+    with claimed_in_bucket("mine", claims):
+        assert len(claims.files()) == 1, "the dead one's is removed"
+
+
+def test_a_claim_is_renewed(claims, monkeypatch, bucket_door):
+    monkeypatch.setattr(bucket_claim, "RENEW_SECONDS", 0.05)
+    with claimed_in_bucket("mine", claims):
+        (name,) = claims.files()
+        begun = claims.stamps()[name].modified_ns
+        while claims.stamps()[name].modified_ns == begun:
+            pass
+        bucket_door.refused = lambda method, path: method == "PUT"
+        while not [method for method, _ in bucket_door.requests[-20:] if method == "PUT"]:
+            pass
+        bucket_door.refused = lambda method, path: False
+        begun = claims.stamps()[name].modified_ns
+        while claims.stamps()[name].modified_ns == begun:
+            pass

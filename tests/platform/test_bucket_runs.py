@@ -1,0 +1,83 @@
+"""Runs in a bucket, listed and followed from a machine that does not train them; MLflow's spool stays where it is."""
+
+from dataclasses import replace
+
+import pytest
+
+from rayox_model.errors import ConfigError
+from rayox_platform.entries import Status
+from rayox_platform.events import follow
+from rayox_platform.runs import find_run, is_over, list_runs, read_run
+from rayox_platform.spool import Target, open_spool
+from rayox_platform.store.runs import BucketRuns
+from rayox_platform.sync import sync_run
+
+
+@pytest.fixture
+def runs(bucket, tmp_path):
+    return BucketRuns(replace(bucket, prefix="bucket/runs"), tmp_path / "state")
+
+
+def begin(home):
+    log = home.events.log()
+    log.write("start", {"step": 0, "num_steps": 40, "epochs": 4})
+    log.write("epoch", {"step": 10, "epoch": 1, "metrics": {"AP": 0.25}})
+    log.flush()
+
+
+def test_they_are_listed_with_their_state(runs, tmp_path):
+    assert list_runs(runs) == []
+    for name in ("done", "training", "dead"):
+        begin(runs.home(name))
+    runs.home("done").shared.write("result.json", b'{"registered": "models:/toy/1"}')
+    elsewhere = BucketRuns(runs.bucket, tmp_path / "another machine's")
+    with runs.home("training").claim():
+        found = {run.name: run for run in list_runs(elsewhere)}
+        assert not is_over(elsewhere.home("training"))
+    assert {name: run.state for name, run in found.items()} == {
+        "done": "finished",
+        "training": "running",
+        "dead": "dead",
+    }
+    assert found["training"].holder.startswith("process ")
+    assert (found["dead"].step, found["dead"].num_steps, found["dead"].metrics) == (10, 40, {"AP": 0.25})
+    assert found["dead"].unsent is None, "nobody here knows"
+    assert found["done"].folder == "s3://bucket/runs/done"
+    assert is_over(runs.home("training"))
+    assert not (tmp_path / "another machine's").exists()
+    with pytest.raises(ConfigError, match="none: no such run in s3://bucket/runs"):
+        find_run(runs, "none")
+
+
+def test_one_is_followed_from_its_beginning_to_its_end(runs):
+    home, looks = runs.home("mine"), iter((False, True))
+    begin(home)
+    seen = follow(home.events.tail(whole=True), lambda: next(looks), lambda seconds: None)
+    assert next(seen)["kind"] == "start"
+    log = home.events.log()
+    log.write("epoch", {"step": 20, "epoch": 2, "metrics": {}})
+    log.flush()
+    assert [event["step"] for event in seen] == [10, 20]
+
+
+def test_the_spool_stays_with_the_driver(runs):
+    home = runs.home("mine")
+    with home.claim():
+        begin(home)
+        spool = open_spool(home.folder, Target("sqlite:///x.db", "1", "a"))
+        spool.add(Status("FAILED", 1.0))
+        spool.close()
+        (home.folder / "model.onnx").write_text("")
+        home.publish()
+    assert {"tracking.jsonl", "tracking.json"} <= {path.name for path in home.folder.iterdir()}, "it had no result"
+    assert home.shared.has("model.onnx")
+    assert not [name for name in home.shared.files() if name.startswith("tracking")]
+    assert (read_run(home).unsent, read_run(home).state) == (1, "failed")
+
+
+def test_it_is_sent_on_by_the_machine_of_its_driver(runs, tmp_path):
+    begin(runs.home("mine"))
+    elsewhere = BucketRuns(runs.bucket, tmp_path / "another machine's")
+    with pytest.raises(ConfigError, match=r"mine: no run in .* has anything for MLflow") as caught:
+        sync_run(elsewhere.home("mine"), 1.0)
+    assert "machine of its driver" in caught.value.hint

@@ -1,0 +1,79 @@
+"""Rank 0 at work on a run in a bucket: the store goes away and comes back, and the driver asks for a stop."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from toy_runs import toy_config
+
+from rayox_model.checkpoint_folder import step_of
+from rayox_model.engine import new_state
+from rayox_platform.config import Config
+from rayox_platform.drill import _first_time
+from rayox_platform.prepare import prepare
+from rayox_platform.run import _job
+from rayox_platform.saving import Saver
+from rayox_platform.train_job import newest, start_run
+from rayox_platform.watchdog import Watchdog
+
+
+@pytest.fixture
+def job(bucket_door, toy_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+    config = toy_config(toy_data, Path("unused"), "mine").model_dump() | {"storage": "s3://bucket/runs"}
+    prepared = prepare(Config.model_validate(config), resume=False)
+    job = _job(prepared, "cpu", ())
+    start_run(job, prepared.network)
+    return job, new_state(prepared.network, job.engine, torch.device("cpu"))
+
+
+def test_an_outage_costs_the_checkpoints_in_it_and_nothing_else(job, bucket_door):
+    job, state = job
+    log = job.home.events.log()
+    with Saver(job, log) as saver:
+        for step, away in ((1, False), (2, True), (3, True), (4, False)):
+            bucket_door.refused = lambda method, path, away=away: away
+            state.step = step
+            saver.save(state, 0, {})
+            saver._writer.wait()
+    events = {(event["kind"], event["step"]): event for event in job.home.events.read()}
+    assert list(events) == [(kind, step) for step, kind in enumerate(KINDS, 1)]
+    assert (
+        "the checkpoint of step 2 could not be written to s3://bucket/runs/mine/checkpoints: "
+        in (events["checkpoint_failed", 2]["text"])
+    )
+    assert "503" in events["checkpoint_failed", 2]["text"]
+    assert step_of(newest(job)) == 4
+    assert not [path for path in job.home.shared.files() if "step-00000002" in path or "step-00000003" in path]
+
+
+KINDS = ("checkpoint", "checkpoint_failed", "checkpoint_failed", "checkpoint")
+
+
+def test_a_stop_is_asked_for_and_answered_when_all_is_saved(job):
+    job, state = job
+    log = job.home.events.log()
+    with Saver(job, log) as saver:
+        state.step = 5
+        saver.after_step(state, 0)
+        assert step_of(newest(job)) == 0
+        job.home.shared.write("stop", b"")
+        end = time.monotonic() + 20
+        while job.home.shared.has("stop"):
+            assert time.monotonic() < end
+            saver.after_step(state, 0)
+            time.sleep(0.05)
+        assert step_of(newest(job)) == 5
+        assert [event["kind"] for event in job.home.events.read()] == ["checkpoint", "urgent"]
+
+
+def test_marks_of_a_drill_and_stacks_lie_in_the_bucket(job):
+    job, _ = job
+    assert [_first_time(job.home.shared, ".killed-rank0-step1") for _ in range(3)] == [True, False, False]
+    for _ in range(2):
+        with Watchdog(job.home.shared, 1, timeout_seconds=0.2):
+            time.sleep(1.0)
+    stacks = job.home.shared.read("stacks/rank-1.txt").decode()
+    assert stacks.count("rank 1, process") == 2, "a second hang is added to the first"
+    assert "test_marks_of_a_drill" in stacks
