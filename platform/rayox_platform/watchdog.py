@@ -40,10 +40,11 @@ class Watchdog:
         self._beat = time.monotonic()
 
     def _watch(self) -> None:
+        told = None  # the beat after which it was quiet: a long evaluation is told once, and a later hang as well
         while not self._over.wait(self._patience / 20):
-            if time.monotonic() - self._beat > self._patience:
+            if self._beat != told and time.monotonic() - self._beat > self._patience:
+                told = self._beat
                 self._write()
-                return
 
     def _write(self) -> None:
         with tempfile.TemporaryFile("w+") as file:

@@ -1,0 +1,20 @@
+"""A worker that stands still writes down where; once for each time, and not while it moves."""
+
+import time
+
+from rayox_platform.store.home import FolderHome
+from rayox_platform.watchdog import Watchdog
+
+
+def test_each_standstill_is_written_down_once(tmp_path):
+    path = tmp_path / "stacks" / "rank-1.txt"
+    with Watchdog(FolderHome(tmp_path).shared, 1, timeout_seconds=0.5) as dog:
+        for _ in range(8):
+            time.sleep(0.1)
+            dog.beat()
+        assert not path.exists(), "it moved all the time"
+        for times in (1, 2):
+            dog.beat()
+            time.sleep(1.2)
+            assert path.read_text().count("no step for") == times
+    assert "test_each_standstill" in path.read_text()
