@@ -223,7 +223,7 @@ def test_data_of_other_classes(refused, data, checkpoint):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_model_that_is_not_there(refused, data, verb):
     for model in ("gone.pth", "gone.onnx", "gone/step-00000012", "x" * 300):
-        refused(4, *with_model(verb, model), says=(f"{model}: no such model", "a checkpoint folder, an official .pth"))
+        refused(4, *with_model(verb, model), says=(f"{model}: no such model", "an official .pth, an .onnx"))
 
 
 def test_the_order_of_checks(refused, data):

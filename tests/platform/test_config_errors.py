@@ -35,7 +35,7 @@ def test_all_findings_come_at_once_in_the_order_of_their_lines():
         "coco_s.yaml:4  train.epocs: no such setting; did you mean train.epochs?",
         "coco_s.yaml:5  train.batch_size: 'many' is not a whole number ≥ 1",
         "coco_s.yaml:6  image_size: 400 is not a multiple of 32; use 384 or 416",
-        "coco_s.yaml:7  checkpoint: takes settings of its own (every_steps, keep), not a value",
+        "coco_s.yaml:7  checkpoint: takes settings of its own (every_steps, every_minutes, keep), not a value",
         "coco_s.yaml:8  trian: no such setting; did you mean train?",
         "env RAYOX_TRAIN__EPOCS  train.epocs: no such setting; did you mean RAYOX_TRAIN__EPOCHS?",
         "command line  train.epocs: no such setting; did you mean train.epochs?",

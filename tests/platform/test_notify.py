@@ -112,7 +112,7 @@ def test_a_program_gets_the_message_and_its_variables(tmp_path):
     script = tmp_path / "tell it.py"
     code = "import os, sys; open(sys.argv[1], 'w').write(os.environ['RAYOX_RUN'] + os.environ['RAYOX_STATUS'])"
     script.write_text(code + "; open(sys.argv[1], 'a').write(sys.stdin.read())")
-    assert told(command=f"{sys.executable} '{script}' '{tmp_path}/it is $HOME'") == []
+    assert told(command=f"'{sys.executable}' '{script}' '{tmp_path}/it is $HOME'") == []
     text = (tmp_path / "it is $HOME").read_text()  # no shell has read the words
     assert text.startswith("bloodfinished{")
     assert json.loads(text.removeprefix("bloodfinished"))["checkpoint"] == MESSAGE.checkpoint

@@ -1,6 +1,8 @@
 """An elastic run on a local cluster of three nodes: one is killed in the middle of an epoch, later one joins."""
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -80,4 +82,35 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
     assert [event["workers"] for event in began][:2] == [3, 2]
     assert began[-1]["workers"] == 3
     assert repeated <= EVERY_STEPS
+    assert finished.steps == 3 * config.train.epochs
+
+
+@pytest.mark.timeout(600)
+def test_a_machine_that_will_be_taken_away_is_saved_from_first(toy_data, tmp_path, monkeypatch):
+    """Ray's own notice, as a cloud's spot machine or an operator gives it: `ray drain-node` with a deadline."""
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+    config = toy_config(toy_data, tmp_path, "drained", workers=[1, 3], epochs=60, evaluate_every=1000)
+    run = tmp_path / "drained"
+
+    def events(kind):
+        return [event for event in read_events(run) if event["kind"] == kind]
+
+    with three_nodes(**NODE) as cluster, ThreadPoolExecutor(1) as pool:
+        training = pool.submit(train, config, lambda event: None)
+        wait_for(lambda: any(event["step"] > 5 for event in events("progress")), 200)
+        node = sorted(cluster.worker_nodes, key=lambda one: one.node_id)[0].node_id
+        drain = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.address]
+        drain += ["--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
+        noticed_from = time.time()
+        subprocess.run([*drain, "--deadline-remaining-seconds", "25"], check=True, capture_output=True, timeout=60)
+        wait_for(lambda: events("urgent"), 20)
+        (urgent,) = events("urgent")
+        finished = training.result()
+    saved = next(event for event in events("checkpoint") if event["step"] == urgent["step"])
+    seconds = urgent["time"] - noticed_from
+    print(f"saved at step {urgent['step']}, {seconds:.1f} s after the notice was given; starts {starts(run)}")
+    assert f"node {node[:8]} is being taken away in " in urgent["text"]
+    assert noticed_from < saved["time"] <= urgent["time"] < noticed_from + 25
     assert finished.steps == 3 * config.train.epochs
