@@ -46,7 +46,8 @@ def test_the_run_ends_with_a_model_metrics_and_pictures(trained):
 def test_mlflow_has_one_finished_run_with_all_that_made_it(trained):
     _, finished, _ = trained
     client = MlflowClient(finished.tracking_uri)
-    runs = client.search_runs([client.get_experiment_by_name("rayox").experiment_id])
+    experiment = client.get_experiment_by_name("rayox").experiment_id
+    runs = client.search_runs([experiment], filter_string="tags.`rayox.run` = 'whole'")
     assert [run.info.run_id for run in runs] == [finished.run_id]
     run = runs[0]
     assert run.info.status == "FINISHED"
