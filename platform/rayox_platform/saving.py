@@ -4,7 +4,7 @@ import time
 
 from rayox_model.checkpoint import Snapshot, take_snapshot
 from rayox_model.checkpoint_writer import CheckpointWriter, Written
-from rayox_model.engine import TrainState
+from rayox_model.engine import NonFiniteError, TrainState
 from rayox_platform.events import EventLog
 from rayox_platform.train_job import TrainJob, facts_of
 from rayox_platform.urgency import Urgency
@@ -49,7 +49,10 @@ class Saver:
         """Within an epoch: save if it is time, or if this machine or the whole run is about to go."""
         reason = self._urgency.taken()
         if reason or self._due(state.step):
-            self.save(state, epoch, {})
+            try:
+                self.save(state, epoch, {})
+            except NonFiniteError:
+                return  # the workers find it together before their next step; alone, rank 0 would leave them waiting
         if reason:
             self._writer.wait()  # the machine may be gone after the next step
             self._log.write("urgent", {"text": reason, "step": state.step})
