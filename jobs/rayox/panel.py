@@ -222,4 +222,5 @@ def _render(status: TrainingStatus) -> "Group":
     if not status.running:
         return Group(Spinner("dots", Text(status.headline())))
     bar = ProgressBar(total=status.num_steps, completed=status.step, width=BAR_WIDTH)
-    return Group(Text(status.headline()), bar, Text(status.details(), style="dim"))
+    # A bar of a set width ends its line without a line feed of its own.
+    return Group(Text(status.headline()), bar, Text("\n" + status.details(), style="dim"))

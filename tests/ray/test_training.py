@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from toy_runs import assert_same_weights, toy_config, train
 
