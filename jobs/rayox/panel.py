@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,10 @@ class TrainingStatus:
 
 
 class TrainingPanel:
-    """Shows a run: tell it stages, feed it the run's events (from any thread); it keeps itself fresh."""
+    """Shows a run: tell it stages, feed it the run's events (from any thread); it keeps itself fresh.
+
+    A terminal or pipe that is gone ends the showing, never the run.
+    """
 
     def __init__(self, name: str, num_steps: int, epochs: int, console: Console) -> None:
         self._status = TrainingStatus(name, num_steps, epochs)
@@ -148,7 +152,8 @@ class TrainingPanel:
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            self._live.stop()
+            with suppress(OSError):
+                self._live.stop()
         if self._lines is not None:
             self._lines.stop()
 
@@ -160,10 +165,13 @@ class TrainingPanel:
     def show(self, event: Mapping[str, Any]) -> None:
         with self._lock:
             kept = self._status.take(event)
-        if kept and self._live is not None:
-            self._live.console.print(kept, markup=False, highlight=False)
-        elif kept:
-            self._console.note(kept)
+        if not kept:
+            return
+        with suppress(OSError):
+            if self._live is not None:
+                self._live.console.print(kept, markup=False, highlight=False)
+            else:
+                self._console.note(kept)
 
 
 class PlainLines:
@@ -199,8 +207,11 @@ class PlainLines:
     def _run(self) -> None:
         while not self._done.wait(0.5):
             line = self.line()
-            if line:
-                print(line, file=sys.stderr, flush=True)
+            try:
+                if line:
+                    print(line, file=sys.stderr, flush=True)
+            except OSError:
+                return  # nobody reads any more
 
 
 def _live(status: TrainingStatus) -> "Live":

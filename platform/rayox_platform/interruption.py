@@ -49,7 +49,7 @@ class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
         def handle(number: int, frame: FrameType | None) -> None:
             if self._asked_at is None:
                 self._asked_at = time.time()
-                self._say("stopping: saving a checkpoint first; once more to stop at once")
+                # A handler runs in the middle of anything: whoever says or writes something may hold a lock just now.
                 threading.Thread(target=self._end_when_saved, args=(controller,), daemon=True).start()
             else:
                 ray.kill(controller)
@@ -63,6 +63,7 @@ class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
 
     def _end_when_saved(self, controller: Any) -> None:
         assert self._asked_at is not None
+        self._say("stopping: saving a checkpoint first; once more to stop at once")
         try:
             self._marks.write(STOP, b"")
             while time.time() < self._asked_at + SAVE_SECONDS and self._marks.has(STOP):

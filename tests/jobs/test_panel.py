@@ -1,5 +1,8 @@
 """What a watcher of a training reads, fed with events by hand."""
 
+import contextlib
+import os
+import sys
 import time
 
 import pytest
@@ -96,3 +99,21 @@ def test_in_a_pipe_the_kept_lines_go_to_standard_error_and_nothing_to_standard_o
     said = capsys.readouterr()
     assert said.out == ""
     assert "AP 0.311" in said.err
+
+
+def test_a_terminal_that_is_gone_ends_the_showing_and_not_the_run(monkeypatch):
+    """A real terminal whose other end is closed while the panel is on it, as when a session is cut off."""
+    ours, theirs = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = os.fdopen(theirs, "w")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with TrainingPanel("toy", 1536, 24, Console()) as panel:
+        panel.show(PROGRESS)
+        os.close(ours)
+        for epoch in range(5, 8):
+            panel.show({"kind": "note", "text": f"epoch {epoch}"})
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="Input/output error"):
+        os.write(theirs, b"gone")
+    with contextlib.suppress(OSError):
+        terminal.close()
