@@ -4,29 +4,18 @@ A data set of one read task per number would be millions of objects before the f
 the numbers would pile up instead, being too small for Ray's limits, which count bytes.
 """
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import ray.data
-from ray.data import DataContext, Datasource, ReadTask
-from ray.data._internal.execution.backpressure_policy import (
-    ENABLED_BACKPRESSURE_POLICIES,
-    ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
-)
-from ray.data._internal.execution.backpressure_policy.backpressure_policy import BackpressurePolicy
+from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 CHAPTER = 2048  # numbers a read task gives
-FEW = 512  # numbers that wait for a task: more than the CPUs of most clusters
 
 
 def block_numbers(count: int) -> ray.data.Dataset:
     """The rows {"id": 0} … {"id": count - 1} in order, each a block; reading them takes no CPU from the tasks."""
     source = _Numbers(count)
-    context = DataContext.get_current()
-    policies = [policy for policy in ENABLED_BACKPRESSURE_POLICIES if policy is not FewAtATime]
-    context.set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [*policies, FewAtATime])
     # More blocks wanted than there are read tasks: Ray splits each task's rows, here one by one.
     return ray.data.read_datasource(source, override_num_blocks=source.num_tasks * source.chapter, num_cpus=0)
 
@@ -51,17 +40,3 @@ class _Numbers(Datasource):  # type: ignore[misc]
 def _read_task(start: int, stop: int) -> ReadTask:
     facts = BlockMetadata(num_rows=stop - start, size_bytes=8 * (stop - start), input_files=None, exec_stats=None)
     return ReadTask(lambda: [pa.table({"id": np.arange(start, stop)})], facts)
-
-
-class FewAtATime(BackpressurePolicy):  # type: ignore[misc]
-    """Reads the next chapter only when the last is read and few of its numbers still wait for a task."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        _, self._reader, self._mapper, *_ = self._topology
-
-    def can_add_input(self, op: Any) -> bool:
-        if op is not self._reader:
-            return True
-        waiting: int = self._topology[self._mapper].total_enqueued_input_blocks()
-        return waiting < FEW and not op.num_active_tasks()

@@ -20,9 +20,12 @@ from rayox_model.plan import StreamPlan
 from rayox_model.quarantine import Replacement
 from rayox_model.structures import Batch
 from rayox_platform.blocks import Block, SampleBlocks, broken_images
+from rayox_platform.brakes import put_on
 from rayox_platform.dealing import deal
 from rayox_platform.numbers import block_numbers
 from rayox_platform.stall import PATIENT, Patience, watched
+
+WINDOWS_AHEAD = 2  # of finished blocks, beside what the workers hold
 
 
 def stream_dataset(blocks: SampleBlocks, cpus_per_task: float = 1.0) -> ray.data.Dataset:
@@ -31,6 +34,7 @@ def stream_dataset(blocks: SampleBlocks, cpus_per_task: float = 1.0) -> ray.data
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.target_max_block_size = None  # a task gives one block, however large its images are
+    put_on(context, waiting_blocks=WINDOWS_AHEAD * blocks.plan.lanes)
     with DataContext.current(context):
         numbers = block_numbers(blocks.plan.num_windows * blocks.plan.lanes)
         return numbers.map_batches(blocks, batch_size=None, batch_format="numpy", num_cpus=cpus_per_task)
