@@ -154,8 +154,7 @@ def train(
     a GradScaler the same holds for a gradient; with one such a step is skipped, though the average moves on (as
     published).
     """
-    network: nn.Module = replica or state.model
-    network.train()
+    (replica or state.model).train()
     start_training(state.model, settings.freeze, settings.batch_norm)
     if settings.compile:
         state.model.compile()  # the forward pass alone: keys and the average's copy stay those of the plain module
@@ -166,21 +165,7 @@ def train(
         set_learning_rate(state.optimizer, rate)
         state.optimizer.zero_grad(set_to_none=True)
 
-        *early, last = _parts(batch, settings.accumulate)
-        expected = max(len(batch.targets.boxes), 1)  # about as many positives: they are known after the last part only
-        sums = []
-        for part in early:
-            with _unsynchronised(replica):
-                predicted = predict(network, part, settings, state.step, device)
-                sums.append(sums_of(*predicted, settings, batch.epoch))
-                state.scaler.scale(sums[-1].total / expected).backward()  # type: ignore[no-untyped-call]
-        predicted = predict(network, last, settings, state.step, device)
-        sums.append(sums_of(*predicted, settings, batch.epoch))
-        whole, any_failed = _over_workers(added(sums))
-        divisor = _divisor(sums, whole, settings.loss)
-        scale_gradients(state.optimizer, expected / divisor)
-        state.scaler.scale(sums[-1].total / divisor).backward()  # type: ignore[no-untyped-call]
-
+        losses, any_failed = _compute_gradients(state, batch, settings, device, replica)
         state.scaler.unscale_(state.optimizer)
         norm = clip_gradients(state.optimizer, settings.clip_grad_norm)
         overflowed = ~torch.isfinite(norm)
@@ -198,7 +183,7 @@ def train(
             step=state.step,
             epoch=batch.epoch,
             num_images=len(batch.images),
-            losses=divided(whole, divisor),
+            losses=losses,
             gradient_norm=norm,
             skipped=overflowed & scaled,
             failed=failed,
@@ -210,6 +195,36 @@ def train(
         yield report
         asked = time.perf_counter()  # what the caller did in between is not waiting for data
     settle(state)
+
+
+def _compute_gradients(
+    state: TrainState,
+    batch: Batch,
+    settings: EngineSettings,
+    device: torch.device,
+    replica: DistributedDataParallel | None,
+) -> tuple[LossTerms, Bool[Tensor, ""]]:
+    """Leave the (scaled) gradient of a whole step with the parameters; its loss, and whether any worker's is no number.
+
+    The parts' sums are divided by the positives of all of them, which are known after the last one only: the gradients
+    of those before are rescaled then, and the workers' are put together once.
+    """
+    network: nn.Module = replica or state.model
+    *early, last = _parts(batch, settings.accumulate)
+    expected = max(len(batch.targets.boxes), 1)  # about as many positives: they are known after the last part only
+    sums = []
+    for part in early:
+        with _unsynchronised(replica):
+            predicted = predict(network, part, settings, state.step, device)
+            sums.append(sums_of(*predicted, settings, batch.epoch))
+            state.scaler.scale(sums[-1].total / expected).backward()  # type: ignore[no-untyped-call]
+    predicted = predict(network, last, settings, state.step, device)
+    sums.append(sums_of(*predicted, settings, batch.epoch))
+    whole, any_failed = _over_workers(added(sums))
+    divisor = _divisor(sums, whole, settings.loss)
+    scale_gradients(state.optimizer, expected / divisor)
+    state.scaler.scale(sums[-1].total / divisor).backward()  # type: ignore[no-untyped-call]
+    return divided(whole, divisor), any_failed
 
 
 def settle(state: TrainState) -> None:

@@ -1,14 +1,15 @@
 """What only a GPU can show: pinned pixels, and a training step in fp16 that learns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from toy_engine import ENGINE
 
-from rayox_model.assign.settings import SimOTA
 from rayox_model.batchnorm import synchronise
 from rayox_model.collate import unpack
-from rayox_model.engine import EngineSettings, new_state, train
-from rayox_model.loss_weights import LossWeights
+from rayox_model.engine import new_state, train
 from rayox_model.pack import pack
 from rayox_model.samples import Sample
 from rayox_model.schedule import Schedule
@@ -51,21 +52,13 @@ def test_synchronised_batch_norm_keeps_keys_and_numbers_on_a_gpu():
 
 def test_a_batch_is_learnt_in_fp16():
     device = torch.device("cuda")
-    settings = EngineSettings(
+    settings = replace(
+        ENGINE,
         schedule=Schedule(peak=2e-3, floor_ratio=0.5, warmup_steps=2, flat_steps=0, num_steps=80),
-        epochs=1,
-        closing_epochs=0,
-        image_size=(64, 64),
-        multi_scale=(0, 0),
         optimizer="adamw",
         weight_decay=5e-4,
-        momentum=0.9,
-        ema_decay=0.9998,
-        ema_ramp_steps=None,
         precision="fp16",
         seed=3,
-        assigner=SimOTA(),
-        loss=LossWeights(),
     )
     torch.manual_seed(0)
     state = new_state(YOLOX("nano", 2).to(device), settings, device)

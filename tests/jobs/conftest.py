@@ -8,33 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from toy_engine import ENGINE
 
 from rayox.cli import main
-from rayox_model.assign.settings import SimOTA
 from rayox_model.checkpoint import Facts, save_checkpoint
-from rayox_model.engine import EngineSettings, new_state
-from rayox_model.losses import LossWeights
-from rayox_model.schedule import Schedule
+from rayox_model.engine import new_state
 from rayox_model.yolox import YOLOX
 from rayox_platform.config.tree import Config
 
 CLASSES = ("dim", "bright")  # of toy_data
-ENGINE = EngineSettings(
-    schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, flat_steps=0, num_steps=4),
-    epochs=1,
-    closing_epochs=0,
-    image_size=(64, 64),
-    multi_scale=(0, 0),
-    optimizer="sgd",
-    weight_decay=0.0,
-    momentum=0.9,
-    ema_decay=0.9998,
-    ema_ramp_steps=None,
-    precision="fp32",
-    seed=0,
-    assigner=SimOTA(),
-    loss=LossWeights(),
-)
 
 
 @dataclass(frozen=True)

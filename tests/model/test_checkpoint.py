@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from toy_engine import ENGINE
 
-from rayox_model.assign.settings import SimOTA
 from rayox_model.checkpoint import (
     Facts,
     averaged_weights,
@@ -16,10 +16,8 @@ from rayox_model.checkpoint import (
     verify,
 )
 from rayox_model.checkpoint_folder import best_checkpoint, newest_checkpoint, prune
-from rayox_model.engine import EngineSettings, new_state
+from rayox_model.engine import new_state
 from rayox_model.errors import ModelError
-from rayox_model.losses import LossWeights
-from rayox_model.schedule import Schedule
 from rayox_model.yolox import YOLOX
 
 FILES = ("model.safetensors", "ema.safetensors", "training.pt", "checkpoint.json")
@@ -27,23 +25,7 @@ FILES = ("model.safetensors", "ema.safetensors", "training.pt", "checkpoint.json
 
 @pytest.fixture
 def state():
-    settings = EngineSettings(
-        schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, flat_steps=0, num_steps=4),
-        epochs=1,
-        closing_epochs=0,
-        image_size=(64, 64),
-        multi_scale=(0, 0),
-        optimizer="sgd",
-        weight_decay=0.0,
-        momentum=0.9,
-        ema_decay=0.9998,
-        ema_ramp_steps=None,
-        precision="fp32",
-        seed=0,
-        assigner=SimOTA(),
-        loss=LossWeights(),
-    )
-    return new_state(YOLOX("nano", 2), settings, torch.device("cpu"))
+    return new_state(YOLOX("nano", 2), ENGINE, torch.device("cpu"))
 
 
 def facts(step):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy_engine import ENGINE
 
 from rayox_model.assign.assigner import assign
-from rayox_model.assign.settings import SimOTA
 from rayox_model.checkpoint import Facts, restore, save_checkpoint
 from rayox_model.checkpoint_folder import newest_checkpoint
-from rayox_model.engine import EngineSettings, NonFiniteError, new_state, predict, sums_of, train
+from rayox_model.engine import NonFiniteError, new_state, predict, sums_of, train
 from rayox_model.errors import ConfigError, TrainingError
 from rayox_model.losses import LossWeights
 from rayox_model.schedule import Schedule
@@ -27,21 +27,16 @@ CLASSES = ("a", "b")
 
 
 def toy_settings(steps, precision="fp32", optimizer="adamw", closing_epochs=0, epochs=1, multi_scale=(0, 0)):
-    return EngineSettings(
+    return replace(
+        ENGINE,
         schedule=Schedule(peak=2e-3, floor_ratio=0.5, warmup_steps=2, flat_steps=0, num_steps=steps),
         epochs=epochs,
         closing_epochs=closing_epochs,
-        image_size=(64, 64),
         multi_scale=multi_scale,
         optimizer=optimizer,
         weight_decay=5e-4,
-        momentum=0.9,
-        ema_decay=0.9998,
-        ema_ramp_steps=None,
         precision=precision,
         seed=3,
-        assigner=SimOTA(),
-        loss=LossWeights(),
     )
 
 

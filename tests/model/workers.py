@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from toy_engine import ENGINE
 
-from rayox_model.assign.settings import SimOTA
 from rayox_model.batchnorm import synchronise
 from rayox_model.engine import EngineSettings, NonFiniteError, TrainState, new_state, train
 from rayox_model.loss_weights import LossWeights
@@ -26,20 +26,11 @@ from rayox_model.yolox import YOLOX
 CPU = torch.device("cpu")
 IMAGES = 8
 FIRST_SHARE = 5  # of the first of two workers: unequal
-SETTINGS = EngineSettings(
+SETTINGS = replace(
+    ENGINE,
     schedule=Schedule(peak=1e-3, floor_ratio=1.0, warmup_steps=0, flat_steps=0, num_steps=4),
-    epochs=1,
     closing_epochs=1,
-    image_size=(64, 64),
-    multi_scale=(0, 0),
-    optimizer="sgd",
-    weight_decay=0.0,
-    momentum=0.9,
-    ema_decay=0.9998,
-    ema_ramp_steps=None,
-    precision="fp32",
     seed=3,
-    assigner=SimOTA(),
     loss=LossWeights(divide_by="all_positives"),
     batch_norm="frozen",
 )
