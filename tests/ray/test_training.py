@@ -18,6 +18,9 @@ from rayox_platform.drill import Kill
 from rayox_platform.models import local_model, open_detector
 from rayox_platform.prepare import prepare
 from rayox_platform.registry import versions
+from rayox_platform.resume import resumed_config
+from rayox_platform.settings import engine_settings, stream_plan
+from rayox_platform.store.runs import open_runs
 from rayox_platform.tracking import connect
 
 pytestmark = pytest.mark.ray
@@ -172,3 +175,25 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_images_and_without_a_res
     kept = list((tmp_path / "exploding" / "non_finite").glob(f"step-{int(step):08d}-rank-*.safetensors"))
     assert kept
     assert len(kept_step(kept[0]).images) == 4
+
+
+@pytest.mark.faults
+def test_a_finished_run_is_trained_further_with_the_schedule_of_the_longer_one(trained, toy_data):
+    """The same MLflow run and folder; nothing of the first epochs is trained again."""
+    folder, _, _ = trained
+    finished = train(toy_config(toy_data, folder, "longer"), lambda event: None)
+    runs = open_runs(str(folder))
+    with pytest.raises(ConfigError, match="is finished"):
+        resumed_config(runs, "longer", {})
+    config = resumed_config(runs, "longer", {}, extend=2)
+    assert config.train.epochs == 5
+    events: list[dict[str, object]] = []
+    longer = train(config, events.append, resume=True, extend=True)
+    assert longer.steps == 15
+    assert longer.run_id == finished.run_id
+    assert [event["epoch"] for event in events if event["kind"] == "epoch"] == [4, 5]
+    rates = {event["step"]: event["learning_rate"] for event in events if event["kind"] == "progress"}
+    engine = engine_settings(config, stream_plan(config, 20), "cpu")
+    assert rates[10] == pytest.approx(engine.schedule.at(9))
+    with pytest.raises(ConfigError, match="is finished"):
+        prepare(config, resume=True)

@@ -62,8 +62,9 @@ def train(
     show: Callable[[Mapping[str, Any]], None],
     faults: tuple[Fault, ...] = (),
     resume: bool = False,
+    extend: bool = False,
 ) -> Finished:
-    prepared = prepare(config, resume=resume)
+    prepared = prepare(config, resume=resume, extend=extend)
     store = connect(None, state_folder(), config.tracking.experiment)
     with prepared.home.claim(), recorded(prepared, store, show) as record:
         return run_training(prepared, check_capacity(prepared), record, faults)
