@@ -12,7 +12,7 @@ import sys
 import time
 import types
 import warnings
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +31,8 @@ def official_head() -> type:
         sys.modules[name] = module
     boxes, utils = importlib.import_module("yolox.utils.boxes"), sys.modules["yolox.utils"]
     utils.bboxes_iou, utils.cxcywh2xyxy = boxes.bboxes_iou, getattr(boxes, "cxcywh2xyxy", None)
-    utils.meshgrid = utils.visualize_assign = None
+    utils.meshgrid = partial(torch.meshgrid, indexing="ij")
+    utils.visualize_assign = None
     heads = importlib.import_module("yolox.models.yolo_head")
     return heads.YOLOXHead if hasattr(heads, "YOLOXHead") else heads.YoloxHead  # as 0.3.0 and 0.4.3 call it
 
