@@ -18,6 +18,7 @@ from rayox_platform.capacity import Capacity
 from rayox_platform.events import Events
 from rayox_platform.interruption import InterruptibleTrainer
 from rayox_platform.reservations import refresh_for_a_while
+from rayox_platform.spares import ENVIRONMENT
 from rayox_platform.store.errors import storage_errors
 from rayox_platform.stream import LaneSplit, stream_dataset
 from rayox_platform.train_job import TrainJob, newest
@@ -56,6 +57,7 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             storage_filesystem=ray_filesystem,
             failure_config=FailureConfig(max_failures=job.max_failures),
             callbacks=[_Failures(job.home.events)],
+            worker_runtime_env={"env_vars": ENVIRONMENT},
         ),
         datasets={"train": stream},
         dataset_config=LaneSplit(),

@@ -29,6 +29,7 @@ from rayox_platform.meter import Meter
 from rayox_platform.non_finite import explained, step_images
 from rayox_platform.saving import Saver
 from rayox_platform.settings import for_workers
+from rayox_platform.spares import start_spare
 from rayox_platform.stream import rank_batches
 from rayox_platform.train_job import TrainJob, newest
 from rayox_platform.watchdog import Watchdog
@@ -96,6 +97,8 @@ def _train(
             if log and (first or meter.age_seconds > REPORT_SECONDS):
                 log.write("progress", _progress(report, meter, state))
                 meter = Meter(job.plan.batch_size)
+            if first:
+                start_spare()
             first = False
             if state.step % job.plan.steps_per_epoch == 0:
                 broken.tell(log)
