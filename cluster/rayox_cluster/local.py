@@ -17,12 +17,16 @@ MIN_CPUS = 2  # logical ones: on a single core training and its data take turns
 
 @contextmanager
 def ray_session(
-    address: str | None, num_cpus: int | None = None, worker_environment: dict[str, str] | None = None
+    address: str | None,
+    num_cpus: int | None = None,
+    worker_environment: dict[str, str] | None = None,
+    first_call: str | None = None,
 ) -> Iterator[None]:
     """A connection to Ray: a cluster of its own on this machine when address is None or "local".
 
-    num_cpus counts logical CPUs of that local cluster (default: all of this machine). Raises ClusterError when
-    nothing answers at the address.
+    num_cpus counts logical CPUs of that local cluster (default: all of this machine); first_call names a function
+    (module.function) that each of its processes calls before any work. Raises ClusterError when nothing answers at the
+    address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # today's default warns about tomorrow's
@@ -36,15 +40,21 @@ def ray_session(
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "8")
     # Ray's own 15 gives a training a tenth of the machine beside any other busy program.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Processes that have run data tasks are kept for the next ones: of the epoch's end, or after a restart.
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
     import ray
+    from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
+    environment = dict(worker_environment or {})
     options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False}
     local = address in (None, "local")
     if not local:
-        options["runtime_env"] = {"env_vars": worker_environment or {}}
+        options["runtime_env"] = {"env_vars": environment}
     elif " " in sys.executable:  # Ray hands the interpreter's path to a shell as it stands: it must come quoted
         options["runtime_env"] = {"py_executable": shlex.quote(sys.executable)}
-    with _short_temp_folder() as folder, _environment(worker_environment or {} if local else {}):
+    if first_call:
+        environment[WORKER_PROCESS_SETUP_HOOK_ENV_VAR] = first_call
+    with _short_temp_folder() as folder, _environment(environment if local else {}):
         if local:
             cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)
             options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}

@@ -17,6 +17,7 @@ from rayox_platform.config import LoadedConfig
 from rayox_platform.config.origin import Rank
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
+from rayox_platform.imports import IMPORT_RAY
 
 if TYPE_CHECKING:
     from rayox_platform.prepare import Prepared
@@ -175,7 +176,7 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
         store = connect(config.tracking.uri, state_folder(), config.tracking.experiment)
         at, parts["tracking"] = time.perf_counter(), time.perf_counter() - at
         panel.stage("starting Ray" if address is None else f"connecting to Ray at {address}")
-        with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}):
+        with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
             from rayox_platform.record import recorded
             from rayox_platform.run import check_capacity, run_training
 

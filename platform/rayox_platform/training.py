@@ -18,7 +18,7 @@ from rayox_platform.capacity import Capacity
 from rayox_platform.events import Events
 from rayox_platform.interruption import InterruptibleTrainer
 from rayox_platform.reservations import refresh_for_a_while
-from rayox_platform.spares import ENVIRONMENT
+from rayox_platform.spares import ENVIRONMENT, keep_spare_helpers
 from rayox_platform.store.errors import storage_errors
 from rayox_platform.stream import LaneSplit, stream_dataset
 from rayox_platform.train_job import TrainJob, newest
@@ -33,6 +33,7 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
     images = ray.put(job.train_images)
 
     def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
+        keep_spare_helpers()
         plan = replace(job.plan, start_step=step_of(newest(job)))
         blocks = SampleBlocks(images, plan, job.augment, job.engine.image_size)
         return stream_dataset(blocks, given.cpus_per_data_task)

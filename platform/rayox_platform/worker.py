@@ -20,6 +20,7 @@ from rayox_model.checkpoint_folder import step_of
 from rayox_model.engine import NonFiniteError, StepReport, TrainState, averaged_model, new_state, settle, train
 from rayox_model.quarantine import Replacement, check_broken
 from rayox_model.yolox import YOLOX
+from rayox_platform.batches import rank_batches
 from rayox_platform.diagnosis import Progress, diagnose
 from rayox_platform.distributed import Evaluated, broadcast, check_equal_weights, evaluate_together, gathered
 from rayox_platform.evaluation import highest_score
@@ -29,8 +30,7 @@ from rayox_platform.meter import Meter
 from rayox_platform.non_finite import explained, step_images
 from rayox_platform.saving import Saver
 from rayox_platform.settings import for_workers
-from rayox_platform.spares import start_spare
-from rayox_platform.stream import rank_batches
+from rayox_platform.spares import keep_spare_worker
 from rayox_platform.train_job import TrainJob, newest
 from rayox_platform.watchdog import Watchdog
 
@@ -98,7 +98,7 @@ def _train(
                 log.write("progress", _progress(report, meter, state))
                 meter = Meter(job.plan.batch_size)
             if first:
-                start_spare()
+                keep_spare_worker()
             first = False
             if state.step % job.plan.steps_per_epoch == 0:
                 broken.tell(log)

@@ -20,9 +20,10 @@ from rayox_model.collate import unpack
 from rayox_model.plan import StreamPlan
 from rayox_model.samples import LabelledImages
 from rayox_model.structures import Batch
+from rayox_platform.batches import rank_batches
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.dealing import deal
-from rayox_platform.stream import LaneSplit, rank_batches, stream_dataset
+from rayox_platform.stream import LaneSplit, stream_dataset
 
 Digests = Mapping[tuple[int, int], str]  # of (step, lane)
 

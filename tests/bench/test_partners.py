@@ -10,6 +10,7 @@ from toy_runs import train
 from rayox.config import RECIPES
 from rayox_cluster.local import ray_session
 from rayox_platform.config import load_config
+from rayox_platform.imports import IMPORT_RAY
 
 SEEDS = (0, 1, 2)
 LARGEST_LOSS = 0.02  # AP that a third of the decoding may cost
@@ -21,7 +22,7 @@ def test_partners_from_the_window_cost_little_ap(tmp_path, monkeypatch):
     """The recipe of the demo, whole, three times each; evaluated on its 500 validation images."""
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     differences = []
-    with ray_session(None, num_cpus=os.cpu_count(), worker_environment={"OMP_NUM_THREADS": "1"}):
+    with ray_session(None, num_cpus=os.cpu_count(), worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
         for seed in SEEDS:
             found = {partners: metrics(tmp_path, partners, seed) for partners in ("dataset", "window")}
             differences.append(found["window"]["AP"] - found["dataset"]["AP"])

@@ -17,6 +17,7 @@ from toy_runs import toy_config, train
 
 from rayox_cluster.local import ray_session
 from rayox_platform.events import read_events
+from rayox_platform.imports import IMPORT_RAY
 
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
 OURS = {
@@ -27,7 +28,7 @@ OURS = {
     "RAY_worker_niceness": "0",
 }
 COMMON = {"RAY_raylet_start_wait_time_s": "120", "RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "OMP_NUM_THREADS": "1"}
-RUNNING_SECONDS = 25.0  # from the first step to the fault: as in a real run, whoever prepares for it has had the time
+RUNNING_SECONDS = 45.0  # from the first step to the fault: as in a real run, whoever prepares for it has had the time
 PARTS = ("detection", "reservation and process start", "import and group", "model", "first batch and step")
 
 
@@ -51,7 +52,7 @@ def naive_seconds(folder: Path, fault: Callable[[int], None], workers: Any, cpus
     folder.mkdir()
     path = folder / "steps-0.jsonl"
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(naive_train.run, folder, workers, cpus, 400)
+        running = pool.submit(naive_train.run, folder, workers, cpus, 700)
         wait_for(lambda: any("step" in line and time.time() - line["time"] > RUNNING_SECONDS for line in lines(path)))
         struck = time.time()
         fault(lines(path)[0]["pid"])
@@ -62,7 +63,15 @@ def naive_seconds(folder: Path, fault: Callable[[int], None], workers: Any, cpus
 
 def our_seconds(folder: Path, data: Path, fault: Callable[[int], None], workers: Any) -> list[float]:
     """The same for rayox, by part."""
-    config = toy_config(data, folder, "run", every_steps=5, workers=workers, epochs=200, evaluate_every=1000)
+    config = toy_config(
+        data,
+        folder,
+        "run",
+        every_steps=5,
+        workers=workers,
+        epochs=300,
+        evaluate_every=1000,
+    )
     run = folder / "run"
     struck = 0.0
 
@@ -122,7 +131,7 @@ def kill(pid: int) -> None:
 def test_a_killed_worker(settings, toy_data, tmp_path):
     with three_nodes(**NODE):
         naive = naive_seconds(tmp_path / "naive", kill, 2, 1)
-    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}):
+    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
         parts = our_seconds(tmp_path / "ours", toy_data, kill, 2)
     assert told("worker killed", naive, parts) <= 0.6
 

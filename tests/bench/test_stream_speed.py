@@ -16,10 +16,11 @@ import ray
 from rayox_cluster.local import ray_session
 from rayox_model.augment.settings import Augment
 from rayox_model.plan import StreamPlan
+from rayox_platform.batches import rank_batches
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
-from rayox_platform.stream import rank_batches, stream_dataset
+from rayox_platform.stream import stream_dataset
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 CPUS = 2

@@ -4,11 +4,12 @@ import pytest
 from toy_runs import toy_config, train
 
 from rayox_cluster.local import ray_session
+from rayox_platform.imports import IMPORT_RAY
 
 
 @pytest.fixture(scope="session")
 def cluster():
-    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}):
+    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
         yield
 
 

@@ -11,6 +11,7 @@ from toy_runs import toy_config, train
 from rayox_cluster.local import ray_session
 from rayox_model.checkpoint import averaged_weights
 from rayox_platform.drill import Kill
+from rayox_platform.imports import IMPORT_RAY
 from rayox_platform.store.runs import open_runs
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(900)]
@@ -25,7 +26,7 @@ def bucket(tmp_path, monkeypatch):
     with moto_store() as address:
         point_to(monkeypatch, address)
         make_bucket(address)
-        with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}):
+        with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
             yield
 
 

@@ -6,10 +6,11 @@ import ray
 from rayox_model.augment.settings import Augment
 from rayox_model.errors import ClusterError
 from rayox_model.plan import StreamPlan
+from rayox_platform.batches import rank_batches
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.stall import Patience, explain_stall, watched
-from rayox_platform.stream import rank_batches, stream_dataset
+from rayox_platform.stream import stream_dataset
 
 pytestmark = pytest.mark.ray
 
