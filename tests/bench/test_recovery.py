@@ -69,7 +69,7 @@ def our_seconds(folder: Path, data: Path, fault: Callable[[int], None], workers:
         "run",
         every_steps=5,
         workers=workers,
-        epochs=300,
+        epochs=80,
         evaluate_every=1000,
     )
     run = folder / "run"
