@@ -1,7 +1,6 @@
 """`rayox models` and registered MODELs through the real command line, on a registry in the state folder."""
 
 import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,19 +12,28 @@ from rayox_platform.registry import set_alias
 from rayox_platform.tracking import connect, open_run
 
 
-@pytest.fixture
-def registered(rayox, tmp_path):
-    """shapes/1 with the alias champion and shapes/2, in the state folder of the command line under test."""
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    """A state folder with shapes/1, whose alias is champion, and shapes/2; and the two versions."""
+    folder = tmp_path_factory.mktemp("registry")
     torch.manual_seed(0)
-    export_onnx(YOLOX("nano", 2), ("dim", "bright"), (64, 64), tmp_path / "model.onnx")
-    store = connect(None, Path(".rayox").absolute(), "rayox")
+    export_onnx(YOLOX("nano", 2), ("dim", "bright"), (64, 64), folder / "model.onnx")
+    store = connect(None, folder / "state", "rayox")
     found = []
     for name, ap in (("a-run", 0.25), ("b-run", 0.5)):
         tracking = open_run(store, name, {"model.size": "nano", "image_size": "[64, 64]"}, {"classes": "dim, bright"})
         tags = {"AP": f"{ap:.4f}", "AP50": f"{2 * ap:.4f}", "run": name}
-        found.append(register(tracking, "shapes", tmp_path / "model.onnx", {"AP": ap}, 12, tags))
+        found.append(register(tracking, "shapes", folder / "model.onnx", {"AP": ap}, 12, tags))
     set_alias(store, found[0], "champion")
-    return found
+    return folder / "state", found
+
+
+@pytest.fixture
+def registered(rayox, registry, monkeypatch):
+    """The two versions, in the state folder of the command line under test, which only reads them."""
+    folder, versions = registry
+    monkeypatch.setenv("RAYOX_STATE", str(folder))
+    return versions
 
 
 def test_list_shows_versions_aliases_and_metrics(rayox, registered):
