@@ -14,6 +14,22 @@ from rayox_model.errors import ClusterError
 MAX_TEMP_FOLDER_BYTES = 40
 MIN_CPUS = 2  # logical ones: on a single core training and its data take turns
 
+RAY_SETTINGS = {  # for whoever has not set them
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # today's default warns about tomorrow's
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # on a busy machine Ray's 30 are not enough
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # deaths of workers are told by the run's own events
+    # CPUs that a lost stream had claimed are free again after this; Ray's own 180 seconds starve what comes after it.
+    "RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S": "30",
+    # A dead worker is noticed at the next look; machines that are gone are not waited for any longer than this.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8",
+    "RAY_worker_niceness": "0",  # Ray's own 15 gives a training a tenth of the machine beside any other busy program
+    # Processes that have run data tasks are kept for the next ones: after a restart, or of the next run.
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+}
+
 
 @contextmanager
 def ray_session(
@@ -28,32 +44,20 @@ def ray_session(
     (module.function) that each of its processes calls before any work. Raises ClusterError when nothing answers at the
     address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # today's default warns about tomorrow's
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # on a busy machine Ray's 30 are not enough
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # deaths of workers are told by the run's own events
-    # CPUs that a lost stream had claimed are free again after this; Ray's own 180 seconds starve what comes after it.
-    os.environ.setdefault("RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S", "30")
-    # A dead worker is noticed at the next look; machines that are gone are not waited for any longer than this.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "8")
-    # Ray's own 15 gives a training a tenth of the machine beside any other busy program.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    # Processes that have run data tasks are kept for the next ones: of the epoch's end, or after a restart.
-    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
+    for name, value in RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
     import ray
     from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
-    environment = dict(worker_environment or {})
-    options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False}
     local = address in (None, "local")
+    environment = dict(worker_environment or {})
+    if local and first_call:
+        environment[WORKER_PROCESS_SETUP_HOOK_ENV_VAR] = first_call
+    options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False}
     if not local:
         options["runtime_env"] = {"env_vars": environment}
     elif " " in sys.executable:  # Ray hands the interpreter's path to a shell as it stands: it must come quoted
         options["runtime_env"] = {"py_executable": shlex.quote(sys.executable)}
-    if first_call:
-        environment[WORKER_PROCESS_SETUP_HOOK_ENV_VAR] = first_call
     with _short_temp_folder() as folder, _environment(environment if local else {}):
         if local:
             cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)

@@ -15,18 +15,12 @@ import ray.cloudpickle
 from small_cluster import three_nodes
 from toy_runs import toy_config, train
 
-from rayox_cluster.local import ray_session
+from rayox_cluster.local import RAY_SETTINGS, ray_session
 from rayox_platform.events import read_events
 from rayox_platform.imports import IMPORT_RAY
 
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
-OURS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S": "30",
-    "RAY_worker_niceness": "0",
-}
+OURS = RAY_SETTINGS | {"RAY_health_check_period_ms": "1000"}
 COMMON = {"RAY_raylet_start_wait_time_s": "120", "RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "OMP_NUM_THREADS": "1"}
 RUNNING_SECONDS = 45.0  # from the first step to the fault: as in a real run, whoever prepares for it has had the time
 PARTS = ("detection", "reservation and process start", "import and group", "model", "first batch and step")

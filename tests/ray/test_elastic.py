@@ -11,20 +11,12 @@ from ray.cluster_utils import Cluster
 from small_cluster import three_nodes
 from toy_runs import starts, toy_config, train
 
+from rayox_cluster.local import RAY_SETTINGS
 from rayox_platform.events import read_events
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
-SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_DATA_AUTOSCALING_REQUEST_EXPIRE_TIME_S": "30",
-    "RAY_worker_niceness": "0",
-    "RAY_raylet_start_wait_time_s": "120",
-    "OMP_NUM_THREADS": "1",
-}
+SETTINGS = RAY_SETTINGS | {"RAY_health_check_period_ms": "1000", "OMP_NUM_THREADS": "1"}
 EVERY_STEPS = 5
 
 
