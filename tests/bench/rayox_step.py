@@ -31,7 +31,7 @@ def settings_of(case: dict[str, np.ndarray], compiled: bool) -> EngineSettings:
         momentum=0.9,
         ema_decay=0.9998,
         ema_ramp_steps=2000,
-        precision=str(case["precision"]),  # type: ignore[arg-type]
+        precision=str(case["precision"]),
         seed=0,
         assigner=SimOTA(),
         loss=LossWeights(),

@@ -102,6 +102,16 @@ def test_a_variable_is_refused():
             "train.workers: 16 is more than data.lanes 8, and each needs a lane; "
             "use train.workers=8 at most, or data.lanes=16",
         ),
+        (  # 9 lanes would not share 64 images
+            ["train.workers=9"],
+            "train.workers: 9 is more than data.lanes 8, and each needs a lane; "
+            "use train.workers=8 at most, or data.lanes=16",
+        ),
+        (
+            ["train.workers=9", "train.batch_size=8"],
+            "train.workers: 9 is more than data.lanes 8, and each needs a lane; "
+            "use train.workers=8 at most, or train.batch_size=9 and data.lanes=9",
+        ),
         (
             ["train.accumulate=24", "train.workers=3"],
             "train.accumulate: 24 is more than the 16 images that a worker has of train.batch_size 64 "

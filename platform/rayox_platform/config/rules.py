@@ -46,10 +46,12 @@ def _workers_share_lanes(config: Config) -> Iterator[Conflict]:
         yield Conflict(("train.workers",), turned)
         return
     if most > lanes:
+        batch_size = config.train.batch_size
+        enough = next((count for count in range(most, batch_size + 1) if batch_size % count == 0), None)
         yield Conflict(
             ("train.workers", "data.lanes"),
-            f"train.workers {most} is more than data.lanes {lanes}, and each needs a lane; "
-            f"use train.workers={lanes} at most, or data.lanes={most}",
+            f"train.workers {most} is more than data.lanes {lanes}, and each needs a lane; use train.workers={lanes} "
+            f"at most, or " + (f"data.lanes={enough}" if enough else f"train.batch_size={most} and data.lanes={most}"),
         )
 
 
