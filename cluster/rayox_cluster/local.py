@@ -2,10 +2,11 @@
 
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from rayox_model.errors import ClusterError
@@ -63,13 +64,45 @@ def ray_session(
             cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)
             options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}
         try:
-            ray.init(address=address or "local", **options)
-        except Exception as error:
-            raise _not_connected(address, error) from error
-        try:
+            try:
+                with _sigterm_blocked() if local else nullcontext():
+                    ray.init(address=address or "local", **options)
+            except Exception as error:
+                raise _not_connected(address, error) from error
+            if local:
+                _kill_at_shutdown()
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _sigterm_blocked() -> Iterator[None]:
+    """What starts meanwhile never sees SIGTERM: schedulers send it to a whole group, and Ray must outlive a saving."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill_at_shutdown() -> None:
+    """Ray's own shutdown would wait a second for each process to obey a SIGTERM that it cannot see."""
+    import psutil  # type: ignore[import-untyped]  # comes with Ray
+    from ray._private import worker
+
+    node = worker._global_node
+    end = node.kill_all_processes
+
+    def kill(**options: bool) -> None:
+        raylets = [process.pid for kind, process in node.live_processes() if kind == "raylet"]
+        started = [child for pid in raylets for child in psutil.Process(pid).children(recursive=True)]
+        end(**options | {"allow_graceful": False})
+        for process in started:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    node.kill_all_processes = kill
 
 
 @contextmanager

@@ -5,6 +5,7 @@ are cut into L lanes of B/L, so that any number of workers up to L can share the
 R rows in a block of samples, P images in a partner window.
 """
 
+from bisect import bisect
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,7 +90,8 @@ class StreamPlan:
     start_step: int = 0
     """The first step of the stream: the number of steps trained before. Step 0 begins epoch 0."""
     window_steps: int = 8
-    """Steps in a window, cut at multiples of it: the first may have fewer, the last has what is left over too."""
+    """Steps in a window, cut at multiples of it; the last has what is left over too, and the steps up to the first
+    multiple are cut into windows of 1, 2, 4 …: training begins when the first is there, not the first 8."""
     partner_steps: int = 8
     """Steps whose images of a lane may be each other's partners, cut at multiples of it too."""
 
@@ -112,12 +114,22 @@ class StreamPlan:
         """None of them has fewer steps than the one before: what deals blocks by their rows then skips no rank."""
         if self.start_step >= self.num_steps:
             return 0
-        return 1 + max(0, (self.num_steps - self._second_window) // self.window_steps)
+        return len(self._short_windows) + (self.num_steps - self._first_full) // self.window_steps
 
     @property
-    def _second_window(self) -> int:
-        """Its first step, if there is one."""
-        return (self.start_step // self.window_steps + 1) * self.window_steps
+    def _first_full(self) -> int:
+        """The first step of the first window of full length; the number of the run's steps if there is none."""
+        step = (self.start_step // self.window_steps + 1) * self.window_steps
+        return step if step + self.window_steps <= self.num_steps else self.num_steps
+
+    @property
+    def _short_windows(self) -> list[int]:
+        """The first steps of the windows before that, of 1, 2, 4 … steps, the last with what is left over."""
+        starts, length = [self.start_step], 1
+        while self._first_full - starts[-1] >= 3 * length:
+            starts.append(starts[-1] + length)
+            length *= 2
+        return starts
 
     def position(self, step: int) -> dict[str, int]:
         """Where the stream goes on after so many steps, and all that decides what comes there, beside the images."""
@@ -140,9 +152,16 @@ class StreamPlan:
     def steps(self, window: int) -> range:
         """The global steps of a window."""
         assert 0 <= window < self.num_windows, f"window {window} of {self.num_windows}"
-        first = self._second_window + (window - 1) * self.window_steps
-        last = self.num_steps if window == self.num_windows - 1 else first + self.window_steps
-        return range(max(first, self.start_step), last)
+        return range(self._first_step(window), self._first_step(window + 1))
+
+    def _first_step(self, window: int) -> int:
+        """Of a window; for the number of windows, the number of the run's steps."""
+        if window >= self.num_windows:
+            return self.num_steps
+        short = self._short_windows
+        if window < len(short):
+            return short[window]
+        return self._first_full + (window - len(short)) * self.window_steps
 
     def num_rows(self, window: int) -> int:
         """The rows of each of a window's blocks."""
@@ -151,7 +170,10 @@ class StreamPlan:
     def window_of(self, step: int) -> int:
         """The window that a step of the stream is in."""
         assert self.start_step <= step < self.num_steps, f"step {step} of {self.start_step} to {self.num_steps}"
-        return min(step // self.window_steps - self.start_step // self.window_steps, self.num_windows - 1)
+        short = self._short_windows
+        if step < self._first_full:
+            return bisect(short, step) - 1
+        return min(len(short) + (step - self._first_full) // self.window_steps, self.num_windows - 1)
 
     def position_of(self, image: int, epoch: int) -> int:
         """Where an image first stands in an epoch."""

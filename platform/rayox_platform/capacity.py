@@ -13,6 +13,7 @@ from rayox_model.errors import ClusterError
 
 GIB = 2**30
 DATA_CPUS = 1.0  # the least that Ray Data needs to move at all
+DATA_TASK_CPUS = 0.66  # one and a half tasks a core: between two tasks Ray leaves it idle for a fifth of the time
 LEAST_SHARE = 0.1  # of a CPU a worker may be squeezed to before it is refused
 WORKER_BYTES = 1.2 * GIB  # resident memory of a training process on a CPU: torch, gradients, activations of nano
 DATA_TASK_BYTES = 0.4 * GIB  # of a data task's process
@@ -52,7 +53,7 @@ class Capacity:
     gpu: bool
     data_cpus: float
     fewest_workers: int  # equal to `workers` unless the training is elastic
-    cpus_per_data_task: float = 1.0
+    cpus_per_data_task: float = DATA_TASK_CPUS
 
     def __str__(self) -> str:
         device = "a GPU and " if self.gpu else ""
@@ -90,11 +91,11 @@ def capacity(demand: Demand, cluster: Cluster) -> Capacity:
         )
     started = replace(demand, workers=fewest)  # what it can begin with, if it cannot have all
     share = _share(started, cluster)
-    data_task = 1.0
+    data_task = DATA_TASK_CPUS
     if fewest < demand.workers and not gpu:
         share, data_task = _elastic_share(demand, cluster)
     data_cpus = cluster.free_cpus - share * fewest
-    _check_memory(started, data_cpus, cluster)
+    _check_memory(started, int(data_cpus / data_task), cluster)
     threads = max(1, (os.cpu_count() or 1) // demand.workers)
     return Capacity(demand.workers, share, threads, gpu, round(data_cpus, 2), fewest, data_task)
 
@@ -115,7 +116,7 @@ def _elastic_share(demand: Demand, cluster: Cluster) -> tuple[float, float]:
             "would wait for ever when machines are lost",
             "leave train.cpus_per_worker out, or choose one that leaves a part of a CPU on every machine",
         )
-    return share, min(1.0, left)
+    return share, min(DATA_TASK_CPUS, left)
 
 
 def _share(demand: Demand, cluster: Cluster) -> float:
@@ -134,8 +135,7 @@ def _share(demand: Demand, cluster: Cluster) -> float:
     return share
 
 
-def _check_memory(demand: Demand, data_cpus: float, cluster: Cluster) -> None:
-    tasks = max(int(data_cpus), 1)
+def _check_memory(demand: Demand, tasks: int, cluster: Cluster) -> None:
     needed = demand.workers * WORKER_BYTES + tasks * DATA_TASK_BYTES
     if needed > cluster.memory_bytes:
         raise ClusterError(

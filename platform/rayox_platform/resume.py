@@ -18,6 +18,7 @@ CHANGEABLE = frozenset(
         "train.workers",
         "train.cpus_per_worker",
         "train.max_failures",
+        "train.spares",
         "train.timeout_seconds",
         "train.resize_seconds",
         "checkpoint.every_steps",

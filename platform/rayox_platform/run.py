@@ -93,6 +93,7 @@ def _job(prepared: Prepared, device_type: str, faults: tuple[Fault, ...]) -> Tra
         checkpoint_minutes=config.checkpoint.every_minutes,
         keep=config.checkpoint.keep,
         max_failures=config.train.max_failures,
+        spares=config.train.spares,
         timeout_seconds=config.train.timeout_seconds,
         resize_seconds=config.train.resize_seconds,
         max_bad_images=config.data.max_bad_images,

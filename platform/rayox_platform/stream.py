@@ -14,12 +14,13 @@ from ray.data import DataContext
 
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.brakes import put_on
+from rayox_platform.capacity import DATA_TASK_CPUS
 from rayox_platform.numbers import block_numbers
 
 WINDOWS_AHEAD = 2  # of finished blocks, beside what the workers hold
 
 
-def stream_dataset(blocks: SampleBlocks, cpus_per_task: float = 1.0) -> ray.data.Dataset:
+def stream_dataset(blocks: SampleBlocks, cpus_per_task: float = DATA_TASK_CPUS) -> ray.data.Dataset:
     """The whole run as one Ray dataset of as many blocks; nothing is computed until a rank reads."""
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False

@@ -40,6 +40,7 @@ class TrainJob:
     checkpoint_minutes: float  # 0: not by time
     keep: int
     max_failures: int
+    spares: bool
     timeout_seconds: float  # for a worker to be heard of by the others
     resize_seconds: float  # between two looks for machines to grow onto
     max_bad_images: float  # see check_broken

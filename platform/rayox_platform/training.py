@@ -33,7 +33,8 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
     images = ray.put(job.train_images)
 
     def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
-        keep_spare_helpers()
+        if job.spares:
+            keep_spare_helpers()
         plan = replace(job.plan, start_step=step_of(newest(job)))
         blocks = SampleBlocks(images, plan, job.augment, job.engine.image_size)
         return stream_dataset(blocks, given.cpus_per_data_task)

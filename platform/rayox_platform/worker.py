@@ -97,7 +97,7 @@ def _train(
             if log and (first or meter.age_seconds > REPORT_SECONDS):
                 log.write("progress", _progress(report, meter, state))
                 meter = Meter(job.plan.batch_size)
-            if first:
+            if first and job.spares:
                 keep_spare_worker()
             first = False
             if state.step % job.plan.steps_per_epoch == 0:

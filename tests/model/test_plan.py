@@ -87,22 +87,40 @@ def test_windows():
     assert stream.steps_per_epoch == 3
     assert stream.num_steps == 9
     assert [list(stream.steps(window)) for window in range(stream.num_windows)] == [[2], [3, 4, 5], [6, 7, 8]]
+    assert [stream.window_of(step) for step in range(2, 9)] == [0, 1, 1, 1, 2, 2, 2]
     assert (
         [len(stream.rows(window, 0).image) for window in range(3)] == [2, 6, 6] == list(map(stream.num_rows, range(3)))
     )
-    for cut, windows in ((4, [[0, 1, 2, 3], [4, 5, 6, 7, 8]]), (5, [list(range(9))]), (20, [list(range(9))])):
+    short = [[0], [1, 2], [3, 4, 5, 6, 7, 8]]
+    for cut, windows in ((4, [[0], [1, 2, 3], [4, 5, 6, 7, 8]]), (5, short), (20, short)):
         stream = plan(window_steps=cut)
         assert [list(stream.steps(window)) for window in range(stream.num_windows)] == windows
     late = plan(start_step=7, window_steps=4)
     assert [list(late.steps(window)) for window in range(late.num_windows)] == [[7, 8]]
+    long = plan(epochs=20, start_step=5, window_steps=16)
+    assert [list(long.steps(window)) for window in range(4)] == [[5], [6, 7], [*range(8, 16)], [*range(16, 32)]]
     assert plan(start_step=9).num_windows == 0
     assert plan(epochs=0).num_windows == 0
 
 
+@pytest.mark.parametrize("start_step", range(0, 57, 3))
+@pytest.mark.parametrize("window_steps", [1, 2, 5, 16, 40, 100])
+def test_windows_follow_each_other_and_never_get_shorter(start_step, window_steps):
+    stream = plan(epochs=20, start_step=start_step, window_steps=window_steps)
+    windows = [stream.steps(window) for window in range(stream.num_windows)]
+    assert [step for window in windows for step in window] == list(range(start_step, 60))
+    assert [stream.window_of(step) for window in windows for step in window] == [
+        number for number, window in enumerate(windows) for _ in window
+    ]
+    lengths = list(map(len, windows))
+    assert lengths == sorted(lengths)
+    assert lengths[0] == 1 or start_step + 2 == min((start_step // window_steps + 1) * window_steps, 60)
+
+
 def test_rows_of_a_lane_come_step_by_step():
-    rows = plan(window_steps=9).rows(0, 3)
-    assert rows.epoch.tolist() == [0] * 6 + [1] * 6 + [2] * 6
-    assert rows.position.tolist() == [6, 7, 22, 23, 38, 39] * 3
+    rows = plan(window_steps=9).rows(2, 3)  # of steps 3 to 8
+    assert rows.epoch.tolist() == [1] * 6 + [2] * 6
+    assert rows.position.tolist() == [6, 7, 22, 23, 38, 39] * 2
 
 
 def test_closing_epochs_are_not_strong():

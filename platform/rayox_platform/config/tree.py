@@ -155,6 +155,8 @@ class Train(Section):
     """Seed of weights, sample order and augmentation."""
     max_failures: Size = 3
     """Failures of workers or machines after which training goes on from the last checkpoint."""
+    spares: bool = True
+    """Keep a process ready for each worker, so that a restart takes seconds; 0.6 to 0.9 GB of memory each."""
     timeout_seconds: Annotated[float, Gt(0)] = 300.0
     """Time without a step after which a worker counts as hung: every worker's stack is kept, and they start again."""
     resize_seconds: Annotated[float, Gt(0)] = 60.0
