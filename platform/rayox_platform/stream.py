@@ -17,7 +17,7 @@ from rayox_platform.brakes import put_on
 from rayox_platform.capacity import DATA_TASK_CPUS
 from rayox_platform.numbers import block_numbers
 
-WINDOWS_AHEAD = 2  # of finished blocks, beside what the workers hold
+WINDOWS_AHEAD = 1  # of finished blocks, beside what the workers hold
 
 
 def stream_dataset(blocks: SampleBlocks, cpus_per_task: float = DATA_TASK_CPUS) -> ray.data.Dataset:
