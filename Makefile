@@ -25,9 +25,10 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	@"$(BIN)/rayox" demo
 
+# One process more than there are cores: that with the tests on Ray waits half of the time.
 test: setup
-	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n auto -m "not ray and not gpu and not bench and not faults"
-	@"$(BIN)/python" -m pytest -m "ray and not faults"
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(($$(nproc) + 1)) --dist loadgroup \
+	  -m "not gpu and not bench and not faults"
 
 faults: setup
 	@"$(BIN)/python" -m pytest -m faults
