@@ -27,7 +27,7 @@ demo: setup
 
 # One process more than there are cores: that with the tests on Ray waits half of the time.
 test: setup
-	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(($$(nproc) + 1)) --dist loadgroup \
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(($$(nproc) + 1)) \
 	  -m "not gpu and not bench and not faults"
 
 faults: setup

@@ -7,19 +7,23 @@ import cv2
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 install_import_hook("rayox_model", "beartype.beartype")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process has all tests on Ray, as they share a cluster, and begins with them; the others do the rest."""
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+class RayTogether(LoadScopeScheduling):
+    """One process has all tests on Ray, which share a cluster, and begins with them; the others do the rest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "ray" if nodeid.startswith("tests/ray/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> RayTogether:
+    return RayTogether(config, log)
 
 
 @pytest.fixture(scope="session")
