@@ -16,14 +16,19 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 class RayTogether(LoadScopeScheduling):
-    """One process has all tests on Ray, which share a cluster, and begins with them; the others do the rest."""
+    """One process has all tests on Ray, which share a cluster, and begins with them; the others do the rest by files."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "ray" if nodeid.startswith("tests/ray/") else nodeid
+        return "ray" if nodeid.startswith("tests/ray/") else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> RayTogether:
+    config.option.loadscopereorder = False  # it would begin with the files of most tests
     return RayTogether(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def _train(
                 if saver:
                     saver.save(state, report.epoch + 1, metrics)
                 ray.train.report(metrics)
-                meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
+                epoch_meter = Meter(job.plan.batch_size)  # the other goes on: epochs may be shorter than a second
                 dog.beat()
             elif saver:
                 saver.after_step(state, report.epoch)

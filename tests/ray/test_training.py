@@ -136,6 +136,7 @@ def test_a_finished_run_is_not_resumed(trained, toy_data):
     assert json.loads((folder / "whole" / "result.json").read_text())["steps"] == 9
 
 
+@pytest.mark.faults
 def test_three_workers_share_four_lanes_and_divide_by_the_positives_of_all(cluster, toy_data, tmp_path, monkeypatch):
     """Unequal shares (4, 2 and 2 images, in turn): every step is taken, with one loss and equal weights."""
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
