@@ -16,7 +16,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 class RayTogether(LoadScopeScheduling):
-    """One process has all tests on Ray, which share a cluster, and begins with them; the others do the rest by files."""
+    """One process has all tests on Ray, which share a cluster, and begins with them; the others do the rest by file."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "ray" if nodeid.startswith("tests/ray/") else nodeid.partition("::")[0]
