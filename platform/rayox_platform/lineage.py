@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
@@ -52,8 +53,12 @@ def dataset_profile(dataset: CocoDataset) -> str:
 
 def _packages_digest() -> str:
     """One digest of every installed package with its version: equal for equal environments."""
-    installed = sorted({f"{one.metadata['Name']}=={one.version}".lower() for one in distributions()})
-    return hashlib.sha256("\n".join(installed).encode()).hexdigest()[:16]
+    installed = set()
+    for one in distributions():
+        with suppress(FileNotFoundError):  # of a package half removed: the folder is there, the name in it is not
+            if one.metadata["Name"]:
+                installed.add(f"{one.metadata['Name']}=={one.version}".lower())
+    return hashlib.sha256("\n".join(sorted(installed)).encode()).hexdigest()[:16]
 
 
 def _user() -> str:

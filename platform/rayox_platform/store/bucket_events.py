@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Any
@@ -89,24 +90,29 @@ class SegmentLog:
             self._wanted.set()
 
     def flush(self) -> None:
-        try:
-            self._send()
-        except OSError:
-            return  # it is kept
+        with suppress(OSError):  # it is kept
+            while self._send():
+                pass
 
     def _send_for_ever(self) -> None:
         while True:
             self._wanted.wait(PROGRESS_SECONDS)
             self._wanted.clear()
-            self.flush()
+            with suppress(OSError):
+                if self._segment:  # of an outage
+                    self._send()
+                self._send()  # what comes while it is sent waits for the next second
             time.sleep(SEGMENT_SECONDS)
 
-    def _send(self) -> None:
+    def _send(self) -> bool:
+        """Send a segment; whether there was one."""
         with self._sending:
-            while self._take():
-                self._bucket.write(f"{self._start:013d}-{self._number:06d}.jsonl", self._segment)
-                self._segment = b""
-                self._number += 1
+            if not self._take():
+                return False
+            self._bucket.write(f"{self._start:013d}-{self._number:06d}.jsonl", self._segment)
+            self._segment = b""
+            self._number += 1
+            return True
 
     def _take(self) -> bool:
         """Whether there is a segment to send."""
