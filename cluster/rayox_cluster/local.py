@@ -95,8 +95,10 @@ def _kill_at_shutdown() -> None:
     end = node.kill_all_processes
 
     def kill(**options: bool) -> None:
-        raylets = [process.pid for kind, process in node.live_processes() if kind == "raylet"]
-        started = [child for pid in raylets for child in psutil.Process(pid).children(recursive=True)]
+        started = []
+        for pid in [process.pid for kind, process in node.live_processes() if kind == "raylet"]:
+            with suppress(psutil.NoSuchProcess):  # it may end just now
+                started += psutil.Process(pid).children(recursive=True)
         end(**options | {"allow_graceful": False})
         for process in started:
             with suppress(psutil.NoSuchProcess):

@@ -95,7 +95,7 @@ def capacity(demand: Demand, cluster: Cluster) -> Capacity:
     if fewest < demand.workers and not gpu:
         share, data_task = _elastic_share(demand, cluster)
     data_cpus = cluster.free_cpus - share * fewest
-    _check_memory(started, int(data_cpus / data_task), cluster)
+    _check_memory(started, max(int(data_cpus / data_task), 1), cluster)
     threads = max(1, (os.cpu_count() or 1) // demand.workers)
     return Capacity(demand.workers, share, threads, gpu, round(data_cpus, 2), fewest, data_task)
 

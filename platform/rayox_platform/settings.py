@@ -12,7 +12,7 @@ from rayox_platform.evaluation import EvaluationSettings
 
 # Of a block of the stream: so many rows that a task's fixed cost is small beside them, but at most so many bytes, as
 # two or three blocks of every lane are in the object store.
-FEWEST_ROWS, MOST_ROWS, BLOCK_BYTES = 16, 64, 80_000_000
+FEWEST_ROWS, MOST_ROWS, BLOCK_BYTES = 16, 64, 40_000_000
 
 
 def stream_plan(config: Config, num_images: int) -> StreamPlan:

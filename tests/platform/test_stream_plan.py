@@ -10,7 +10,7 @@ from rayox_platform.settings import stream_plan
 @pytest.mark.parametrize(
     ("partners", "batch_size", "lanes", "block_steps", "partner_steps"),
     [
-        ("dataset", 64, 8, 8, 4),  # 64 rows
+        ("dataset", 64, 8, 4, 4),  # 32 rows of 640 pixels
         ("window", 64, 8, 4, 4),  # a block is a window: 32 images of 4 steps
         ("window", 8, 8, 32, 32),
         ("window", 512, 8, 1, 1),  # never less than a lane's share of a batch
