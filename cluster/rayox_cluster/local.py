@@ -26,10 +26,12 @@ RAY_SETTINGS = {  # for whoever has not set them
     # A dead worker is noticed at the next look; machines that are gone are not waited for any longer than this.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8",
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",  # Ray Train's controller does that by design
     "RAY_worker_niceness": "0",  # Ray's own 15 gives a training a tenth of the machine beside any other busy program
     # Processes that have run data tasks are kept for the next ones: after a restart, or of the next run.
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
 }
+FOR_EVERY_PROCESS = ("RAY_TRAIN_", "RAY_WARN_")  # settings that processes on other machines would not inherit
 
 
 @contextmanager
@@ -52,10 +54,13 @@ def ray_session(
 
     local = address in (None, "local")
     environment = dict(worker_environment or {})
+    if local:  # nobody gives notice that this machine will be taken away: a process less
+        environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
     if local and first_call:
         environment[WORKER_PROCESS_SETUP_HOOK_ENV_VAR] = first_call
     options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False}
     if not local:
+        environment |= {name: value for name, value in os.environ.items() if name.startswith(FOR_EVERY_PROCESS)}
         options["runtime_env"] = {"env_vars": environment}
     elif " " in sys.executable:  # Ray hands the interpreter's path to a shell as it stands: it must come quoted
         options["runtime_env"] = {"py_executable": shlex.quote(sys.executable)}

@@ -13,7 +13,9 @@ from typing import Any
 
 import ray
 import ray.train.torch
+from ray._raylet import RAY_NODE_ID_KEY
 from ray.exceptions import RayError
+from ray.train.v2._internal.execution.controller import TrainController
 
 from rayox_platform.data.folders import Folder
 from rayox_platform.urgency import STOP
@@ -44,6 +46,18 @@ class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
                 self._take_back()
         if self._asked_at is not None:  # it was over before it could be ended
             raise KeyboardInterrupt
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+        """As Ray's, but for its runtime_env: with the job's own the controller is a process that waits already.
+
+        An environment of the controller's own is also that of all that it starts: Ray Data's tasks too.
+        """
+        here = {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
+        controller = ray.remote(num_cpus=0, label_selector=here)(TrainController).remote(**arguments)
+        if threading.current_thread() is threading.main_thread():
+            self._register_sigint_handler(controller)
+        ray.get(controller.run.remote())
+        return ray.get(controller.get_result.remote())
 
     def _register_sigint_handler(self, controller: Any) -> None:
         def handle(number: int, frame: FrameType | None) -> None:

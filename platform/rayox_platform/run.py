@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
+import ray
+
 from rayox_model.checkpoint import averaged_weights, read_facts
 from rayox_model.checkpoint_folder import step_of
 from rayox_model.onnx_export import export_onnx
@@ -17,6 +19,7 @@ from rayox_platform.examples import draw_examples
 from rayox_platform.prepare import Prepared
 from rayox_platform.record import Record
 from rayox_platform.settings import block_bytes, engine_settings, evaluation_settings
+from rayox_platform.spares import start_first
 from rayox_platform.state import RESULT
 from rayox_platform.store.errors import storage_errors
 from rayox_platform.train_job import TrainJob, extend_run, newest, start_run
@@ -53,6 +56,12 @@ def check_capacity(prepared: Prepared) -> Capacity:
     fewest, most = train.workers
     demand = Demand(most, cpus, block_bytes(prepared.config, prepared.plan), fewest)
     return capacity(demand, connected_cluster())
+
+
+def start_early(given: Capacity) -> None:
+    """On a cluster of one machine, start the processes of workers: they import torch while the run is made."""
+    if len(ray.nodes()) == 1:
+        start_first(given.workers)
 
 
 def run_training(prepared: Prepared, given: Capacity, record: Record, faults: tuple[Fault, ...] = ()) -> Finished:

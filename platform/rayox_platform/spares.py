@@ -1,8 +1,9 @@
-"""Processes that Ray starts before it needs them: without them most of a restart goes to starting Python.
+"""Processes that Ray starts before it needs them: without them most of a start goes to starting Python.
 
-After a fault Ray Train starts anew every training worker, for which torch is imported, and three actors of its own in
-front of the stream, one after the other. Ray gives a process that it was asked to start early to the next actor or
-task of the same job and environment. What is not used ends with the job.
+On one machine those of a run's first start begin while the driver still prepares the run. After a fault Ray Train
+starts anew every training worker, for which torch is imported, and three actors of its own in front of the stream, one
+after the other. Ray gives a process that it was asked to start early to the next actor or task of the same job and
+environment. What is not used ends with the job.
 """
 
 import time
@@ -15,6 +16,9 @@ from ray._private.grpc_utils import init_grpc_channel
 from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc, runtime_environment_pb2
 from ray.exceptions import RayError
+from ray.runtime_env import RuntimeEnv
+from ray.runtime_env.runtime_env import _merge_runtime_env
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
 
 from rayox_platform.imports import IMPORT_ALL
 
@@ -26,6 +30,16 @@ HELPERS = 4  # of Ray Train and Ray Data, at every start: two for the workers, t
 
 # In the environment of a training worker: what its process calls before Ray gives it any work.
 ENVIRONMENT = {WORKER_PROCESS_SETUP_HOOK_ENV_VAR: IMPORT_ALL}
+
+
+def start_first(num_workers: int) -> None:
+    """Called by the driver on a cluster of one machine: what the start of a run will need. Returns at once."""
+    Thread(target=_start_first, args=(num_workers,), name="rayox-spares", daemon=True).start()
+
+
+def _start_first(num_workers: int) -> None:
+    _ask(_worker_environment(), num_workers)
+    _start(EVERY_SECONDS, HELPERS)
 
 
 def keep_spare_worker() -> None:
@@ -40,26 +54,33 @@ def keep_spare_helpers() -> None:
 
 
 def _start(after_seconds: float, count: int) -> None:
-    """One after the other; where that is refused, a restart only takes longer."""
+    """Processes like this one, one after the other."""
     time.sleep(after_seconds)
     for _ in range(count):
-        with suppress(grpc.RpcError, RayError):
-            _start_one()
+        _ask(ray.get_runtime_context().get_runtime_env_string(), 1)
         time.sleep(EVERY_SECONDS)
 
 
-def _start_one() -> None:
-    """Ask this node's raylet for a process like this one, by an RPC that Ray has no function for."""
+def _worker_environment() -> str:
+    """What Ray Train makes of the job's environment, its own variables and ours; another one only costs time."""
+    job = RuntimeEnv.deserialize(ray.get_runtime_context().get_runtime_env_string())
+    added = RuntimeEnv(env_vars=get_env_vars_to_propagate() | ENVIRONMENT)
+    return str(_merge_runtime_env(job, added, override=True).serialize())
+
+
+def _ask(environment: str, count: int) -> None:
+    """Ask this node's raylet for processes, by an RPC that Ray has no function for; a refusal only costs time."""
+    if not ray.is_initialized():  # the run is over: Ray would start anew for the questions below
+        return
     context = ray.get_runtime_context()
-    node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
-    environment = runtime_environment_pb2.RuntimeEnvInfo(serialized_runtime_env=context.get_runtime_env_string())
     request = node_manager_pb2.PrestartWorkersRequest(
         language=common_pb2.Language.PYTHON,
         job_id=bytes.fromhex(context.get_job_id()),
-        runtime_env_info=environment,
+        runtime_env_info=runtime_environment_pb2.RuntimeEnvInfo(serialized_runtime_env=environment),
         keep_alive_duration_secs=KEEP_SECONDS,
-        num_workers=1,
+        num_workers=count,
     )
-    address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
-    with init_grpc_channel(address) as channel:
-        node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=ANSWER_SECONDS)
+    with suppress(grpc.RpcError, RayError):
+        node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+        with init_grpc_channel(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}") as channel:
+            node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=ANSWER_SECONDS)

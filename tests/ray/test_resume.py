@@ -121,6 +121,8 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_leaves_no_process(toy_data
         return [event for event in read_events(run) if event["kind"] == kind]
 
     wait_for(lambda: [event for event in events("progress") if event["step"] % 3], process)
+    (first,) = events("start")
+    assert first["born"] < first["checkpoint_time"], "its process was not there before the run was made"
     started = alive_below(process.pid)
     process.send_signal(number)
     if number == signal.SIGTERM:  # a scheduler sends it to all that the job has started
