@@ -1,7 +1,6 @@
 """Ray on this machine, or the cluster at an address, for the length of one verb: started quietly, always ended."""
 
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -62,15 +61,13 @@ def ray_session(
     if not local:
         environment |= {name: value for name, value in os.environ.items() if name.startswith(FOR_EVERY_PROCESS)}
         options["runtime_env"] = {"env_vars": environment}
-    elif " " in sys.executable:  # Ray hands the interpreter's path to a shell as it stands: it must come quoted
-        options["runtime_env"] = {"py_executable": shlex.quote(sys.executable)}
     with _short_temp_folder() as folder, _environment(environment if local else {}):
         if local:
             cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)
             options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}
         try:
             try:
-                with _sigterm_blocked() if local else nullcontext():
+                with _sigterm_blocked() if local else nullcontext(), _path_without_spaces(folder):
                     ray.init(address=address or "local", **options)
             except Exception as error:
                 raise _not_connected(address, error) from error
@@ -79,6 +76,20 @@ def ray_session(
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _path_without_spaces(folder: Path) -> Iterator[None]:
+    """Ray hands the interpreter's path to a shell as it stands: what starts meanwhile has another one to the same."""
+    before = sys.executable
+    if " " in before:
+        home = folder / "python"
+        home.symlink_to(Path(before).parent.parent)
+        sys.executable = str(home / "bin" / Path(before).name)
+    try:
+        yield
+    finally:
+        sys.executable = before
 
 
 @contextmanager
@@ -143,7 +154,7 @@ def _not_connected(address: str | None, error: Exception) -> ClusterError:
 @contextmanager
 def _short_temp_folder() -> Iterator[Path]:
     root = Path(os.environ.get("TMPDIR", "/tmp"))
-    if len(os.fsencode(root)) > MAX_TEMP_FOLDER_BYTES - 12:
+    if len(os.fsencode(root)) > MAX_TEMP_FOLDER_BYTES - 12 or " " in str(root):
         root = Path("/tmp")
     with tempfile.TemporaryDirectory(prefix="rayox-", dir=root, ignore_cleanup_errors=True) as folder:
         yield Path(folder)

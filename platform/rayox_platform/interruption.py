@@ -13,7 +13,6 @@ from typing import Any
 
 import ray
 import ray.train.torch
-from ray._raylet import RAY_NODE_ID_KEY
 from ray.exceptions import RayError
 from ray.train.v2._internal.execution.controller import TrainController
 
@@ -52,7 +51,7 @@ class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
 
         An environment of the controller's own is also that of all that it starts: Ray Data's tasks too.
         """
-        here = {RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
+        here = {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
         controller = ray.remote(num_cpus=0, label_selector=here)(TrainController).remote(**arguments)
         if threading.current_thread() is threading.main_thread():
             self._register_sigint_handler(controller)
