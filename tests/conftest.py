@@ -1,9 +1,12 @@
 """Shapes in signatures are checked in every test; shared data sets are read where they are at hand."""
 
+import fcntl
 import json
+import os
 from pathlib import Path
 
 import cv2
+import jaxtyping
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
@@ -31,12 +34,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
+@pytest.fixture(scope="module")
+def shapes_unchecked():
+    """For properties over thousands of samples: the checks take nine tenths of their time, and others have them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the checkout; tests that need it say so when they skip."""
     if not SHARED.is_dir():
         pytest.skip("needs ../shared/data (real images, official weights and oracles) beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def toy_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained nano of two classes at 64×96 as ONNX; exporting takes long, so one process does it for all."""
+    import torch
+
+    from rayox_model.onnx_export import export_onnx
+    from rayox_model.yolox import YOLOX
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path = folder / "toy-onnx" / "model.onnx"
+    path.parent.mkdir(exist_ok=True)
+    with (path.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            torch.manual_seed(3)
+            export_onnx(YOLOX("nano", 2), ("dim", "bright"), (64, 96), path)
+    return path
 
 
 @pytest.fixture(scope="session")

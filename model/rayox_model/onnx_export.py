@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from rayox_model.anchors import check_image_size
 from rayox_model.errors import ExportError
+from rayox_model.layers import ConvBlock
 from rayox_model.yolox import YOLOX
 
 OPSET = 18
@@ -31,6 +33,15 @@ class _Probabilities(nn.Module):
         return torch.cat((regression, objectness.unsqueeze(-1).sigmoid(), class_logits.sigmoid()), dim=-1)
 
 
+def _folded(model: YOLOX) -> YOLOX:
+    """Batch norms become part of the convolutions before them: torch needs half the time for the smaller graph."""
+    for block in model.modules():
+        if isinstance(block, ConvBlock):
+            block.conv = fuse_conv_bn_eval(block.conv, block.bn)
+            block.bn = nn.Identity()  # type: ignore[assignment]  # for this copy's last use
+    return model
+
+
 def export_onnx(model: YOLOX, classes: Sequence[str], image_size: tuple[int, int], path: Path) -> None:
     """Write `images` [B, 3, H, W] → `output` [B, K, 5 + C] in fp32, any B, regression not decoded.
 
@@ -40,7 +51,7 @@ def export_onnx(model: YOLOX, classes: Sequence[str], image_size: tuple[int, int
     check_image_size(*image_size)
     if len(classes) != model.num_classes:
         raise ExportError(f"the network has {model.num_classes} classes, but {len(classes)} names were given")
-    network = _Probabilities(copy.deepcopy(model).cpu().float()).eval()
+    network = _Probabilities(_folded(copy.deepcopy(model).cpu().float().eval())).eval()
     program = torch.onnx.export(
         network,
         (torch.zeros(2, 3, *image_size),),  # 2, as torch takes a batch of 1 for a constant

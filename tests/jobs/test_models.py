@@ -3,27 +3,22 @@
 import os
 
 import pytest
-import torch
 
-from rayox_model.onnx_export import export_onnx
-from rayox_model.yolox import YOLOX
 from rayox_platform.registration import register
 from rayox_platform.registry import set_alias
 from rayox_platform.tracking import connect, open_run
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
+def registry(tmp_path_factory, toy_onnx):
     """A state folder with shapes/1, whose alias is champion, and shapes/2; and the two versions."""
     folder = tmp_path_factory.mktemp("registry")
-    torch.manual_seed(0)
-    export_onnx(YOLOX("nano", 2), ("dim", "bright"), (64, 64), folder / "model.onnx")
     store = connect(None, folder / "state", "rayox")
     found = []
     for name, ap in (("a-run", 0.25), ("b-run", 0.5)):
         tracking = open_run(store, name, {"model.size": "nano", "image_size": "[64, 64]"}, {"classes": "dim, bright"})
         tags = {"AP": f"{ap:.4f}", "AP50": f"{2 * ap:.4f}", "run": name}
-        found.append(register(tracking, "shapes", folder / "model.onnx", {"AP": ap}, 12, tags))
+        found.append(register(tracking, "shapes", toy_onnx, {"AP": ap}, 12, tags))
     set_alias(store, found[0], "champion")
     return folder / "state", found
 

@@ -12,6 +12,7 @@ from rayox_model.augment.settings import Augment
 from rayox_model.plan import StreamPlan
 from rayox_model.samples import Sample
 
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 SIZE = (32, 48)
 WINDOWED = Augment(partners="window")
 

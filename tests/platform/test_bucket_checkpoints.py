@@ -99,27 +99,32 @@ class WritesAfter:
         return self.left < 0
 
 
-@pytest.mark.parametrize("file", [*FILES, MANIFEST])
 @pytest.mark.parametrize("fault", ["flipped", "missing", "cut short"])
-def test_a_damaged_object_is_no_checkpoint(checkpoints, file, fault):
+def test_a_damaged_object_is_no_checkpoint(checkpoints, fault):
     names = [checkpoints.write(snapshot(step, step / 10)) for step in (1, 2)]
     checkpoints.fetch(names[1])
-    damage(checkpoints.bucket, f"{names[1]}/{file}", fault)
-    reasons = []
-    assert checkpoints.newest(reasons.append) == names[0]
-    (reason,) = reasons
-    assert names[1] in reason
-    assert reason.endswith("going back to the one before")
-    with pytest.raises(ModelError, match=f"s3://bucket/runs/mine/{names[1]}"):
-        checkpoints.fetch(names[1])
+    for file in (*FILES, MANIFEST):
+        whole = damage(checkpoints.bucket, f"{names[1]}/{file}", fault)
+        reasons = []
+        assert checkpoints.newest(reasons.append) == names[0], file
+        (reason,) = reasons
+        assert names[1] in reason
+        assert reason.endswith("going back to the one before")
+        with pytest.raises(ModelError, match=f"s3://bucket/runs/mine/{names[1]}"):
+            checkpoints.fetch(names[1])
+        checkpoints.bucket.write(f"{names[1]}/{file}", whole)
+        assert checkpoints.newest() == names[1]
 
 
-def damage(bucket: Bucket, name: str, fault: str) -> None:
-    content = bytearray(bucket.read(name))
+def damage(bucket: Bucket, name: str, fault: str) -> bytes:
+    """What was there before."""
+    whole = bucket.read(name)
+    content = bytearray(whole)
     content[len(content) // 2] ^= 16
     bucket.remove(name)
     if fault != "missing":
         bucket.write(name, bytes(content) if fault == "flipped" else bytes(content[: len(content) // 2]))
+    return whole
 
 
 def test_a_store_that_is_away_is_not_taken_for_a_damaged_checkpoint(checkpoints, bucket_door):

@@ -6,14 +6,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from mlflow.pyfunc import load_model
 
 from rayox_model.augment.letterbox import letterbox
 from rayox_model.errors import ModelError
 from rayox_model.onnx_detect import load_onnx_detector
-from rayox_model.onnx_export import export_onnx
-from rayox_model.yolox import YOLOX
 from rayox_platform.evaluation import to_image_frame
 from rayox_platform.registration import register, save_pyfunc
 from rayox_platform.registry import fetch_registered, find_version, set_alias, versions_of
@@ -21,26 +18,18 @@ from rayox_platform.tracking import connect, open_run
 
 
 @pytest.fixture(scope="module")
-def onnx(tmp_path_factory):
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_onnx(YOLOX("nano", 2), ("dim", "bright"), (64, 96), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return connect(None, tmp_path_factory.mktemp("state"), "rayox")
 
 
-def test_the_model_s_own_code_finds_what_the_detector_finds(onnx, tmp_path):
-    save_pyfunc(tmp_path / "model", onnx)
+def test_the_model_s_own_code_finds_what_the_detector_finds(toy_onnx, tmp_path):
+    save_pyfunc(tmp_path / "model", toy_onnx)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, shape, dtype=np.uint8) for shape in ((50, 130, 3), (200, 90, 3))]
     encoded = [cv2.imencode(".png", image)[1].tobytes() for image in images]
     thresholds = {"score_threshold": 1e-4, "nms_threshold": 0.5}
     found = load_model(str(tmp_path / "model")).predict(pd.DataFrame({"image": encoded}), params=thresholds)
-    detector = load_onnx_detector(onnx)
+    detector = load_onnx_detector(toy_onnx)
     for (_, row), image in zip(found.iterrows(), images, strict=True):
         pixels, ratio = letterbox(image, (64, 96))
         expected = to_image_frame(detector.detect(pixels[None], 1e-4, 0.5)[0], ratio)
@@ -50,25 +39,25 @@ def test_the_model_s_own_code_finds_what_the_detector_finds(onnx, tmp_path):
         assert row["labels"] == [("dim", "bright")[label] for label in expected.labels]
 
 
-def test_bytes_that_are_no_image_are_refused_by_name(onnx, tmp_path):
-    save_pyfunc(tmp_path / "model", onnx)
+def test_bytes_that_are_no_image_are_refused_by_name(toy_onnx, tmp_path):
+    save_pyfunc(tmp_path / "model", toy_onnx)
     model = load_model(str(tmp_path / "model"))
     with pytest.raises(ValueError, match=r"not an image \(it begins with b'GIF but not really'\)|not an image"):
         model.predict(pd.DataFrame({"image": [b"GIF but not really"]}))
 
 
-def test_versions_are_found_by_number_alias_and_run(onnx, store, tmp_path):
+def test_versions_are_found_by_number_alias_and_run(toy_onnx, store, tmp_path):
     runs = [open_run(store, name, {}, {}) for name in ("first", "second")]
-    first, second = (register(run, "shapes", onnx, {"AP": 0.25}, 12, {"AP": "0.2500"}) for run in runs)
+    first, second = (register(run, "shapes", toy_onnx, {"AP": 0.25}, 12, {"AP": "0.2500"}) for run in runs)
     assert (first.version, second.version) == (1, 2)
-    assert register(runs[0], "shapes", onnx, {"AP": 0.25}, 12, {}) == first  # once more after a crash
+    assert register(runs[0], "shapes", toy_onnx, {"AP": 0.25}, 12, {}) == first  # once more after a crash
     set_alias(store, first, "champion")
     assert find_version(store, "shapes", "champion").version == 1
     assert find_version(store, "shapes", None).version == 2
     assert [one.aliases for one in versions_of(store, "shapes")] == [(), ("champion",)]
     for model in ("models:/shapes@champion", "models:/shapes/1", f"runs:/{runs[0].run_id}", "models:/shapes"):
         path = fetch_registered(model, store.uri, tmp_path)
-        assert path.read_bytes() == onnx.read_bytes()
+        assert path.read_bytes() == toy_onnx.read_bytes()
     logged = store.client.get_logged_model(first.model_id)
     assert [(metric.key, metric.value) for metric in logged.metrics] == [("AP", 0.25)]
 
@@ -82,14 +71,14 @@ def test_versions_are_found_by_number_alias_and_run(onnx, store, tmp_path):
         ("runs:/nothing", "no registered model of such a run"),
     ],
 )
-def test_a_model_that_is_not_there_is_named_with_those_that_are(store, onnx, tmp_path, model, message):
-    register(open_run(store, "first", {}, {}), "shapes", onnx, {}, 12, {})
+def test_a_model_that_is_not_there_is_named_with_those_that_are(store, toy_onnx, tmp_path, model, message):
+    register(open_run(store, "first", {}, {}), "shapes", toy_onnx, {}, 12, {})
     with pytest.raises(ModelError, match=message):
         fetch_registered(model, store.uri, tmp_path)
 
 
-def test_a_version_whose_files_are_gone_says_so(store, onnx, tmp_path):
-    one = register(open_run(store, "gone", {}, {}), "gone", onnx, {}, 1, {})
+def test_a_version_whose_files_are_gone_says_so(store, toy_onnx, tmp_path):
+    one = register(open_run(store, "gone", {}, {}), "gone", toy_onnx, {}, 1, {})
     location = store.client.get_logged_model(one.model_id).artifact_location.removeprefix("file://")
     (Path(location) / "artifacts" / "model.onnx").unlink()
     with pytest.raises(ModelError, match=r"artifacts/model\.onnx cannot be fetched"):

@@ -23,6 +23,7 @@ QUICK = {  # what makes a recipe small without touching the command line
     "RAYOX_TRAIN__EPOCHS": "2",
     "RAYOX_TRAIN__CLOSING_EPOCHS": "1",
     "RAYOX_TRAIN__WARMUP_EPOCHS": "1",
+    "RAYOX_TRAIN__SPARES": "false",
     "OMP_NUM_THREADS": "1",
 }
 ELSEWHERE = ("make demo", "make test", ". .venv/bin/activate")  # run by hand and by CI
