@@ -1,10 +1,11 @@
 """`rayox train`: from a recipe to a trained, evaluated, recorded and registered detector."""
 
 import shlex
+import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from rayox_platform.prepare import Prepared
     from rayox_platform.run import Finished
     from rayox_platform.smoke import SmokeResult
-    from rayox_platform.tracking import Store
 
 
 @dataclass(frozen=True)
@@ -165,35 +165,32 @@ def show_smoke(console: Console, result: "SmokeResult") -> None:
 
 
 def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts: dict[str, float]) -> "Finished":
-    """Claim the name, reach the tracking store and start Ray beside it, see that it fits; make the run and train."""
+    """Claim the name, reach the tracking store, start Ray, check that it fits; then make the run and train."""
     from rayox_cluster.local import ray_session
+    from rayox_platform.state import state_folder
 
-    tracking, at = prepared.config.tracking, time.perf_counter()
-    with prepared.home.claim(), ThreadPoolExecutor(1, "rayox-tracking") as beside:
-        panel.stage("opening the tracking store and " + ("starting Ray" if address is None else f"Ray at {address}"))
-        opening = beside.submit(_open_store, tracking.uri, tracking.experiment)
+    config = prepared.config
+    at = time.perf_counter()
+    with prepared.home.claim():
+        panel.stage("opening the tracking store")
+        from rayox_platform.tracking import connect
+
+        store = connect(config.tracking.uri, state_folder(), config.tracking.experiment)
+        at, parts["tracking"] = time.perf_counter(), time.perf_counter() - at
+        # The first checkpoint needs it, and the start of Ray is mostly waiting.
+        threading.Thread(target=import_module, args=("torch._dynamo",), name="rayox-imports", daemon=True).start()
+        panel.stage("starting Ray" if address is None else f"connecting to Ray at {address}")
         with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
+            from rayox_platform.record import recorded
             from rayox_platform.run import check_capacity, run_training, start_early
 
-            try:
-                given = check_capacity(prepared)
-                start_early(given)
-            finally:
-                store = opening.result()  # whether it answers is said first
-            from rayox_platform.record import recorded
-
-            parts["tracking_and_ray"] = time.perf_counter() - at
+            given = check_capacity(prepared)
+            start_early(given)
+            parts["ray"] = time.perf_counter() - at
             with recorded(prepared, store, panel.show) as record:
                 finished = run_training(prepared, given, record)
                 panel.stage("stopping Ray")
                 return finished
-
-
-def _open_store(uri: str | None, experiment: str | None) -> "Store":
-    from rayox_platform.state import state_folder
-    from rayox_platform.tracking import connect
-
-    return connect(uri, state_folder(), experiment)
 
 
 def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config:
