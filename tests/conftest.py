@@ -18,11 +18,15 @@ install_import_hook("rayox_model", "beartype.beartype")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+CLUSTERS_OF_THEIR_OWN = ("tests/ray/test_readme.py", "tests/ray/test_resume.py")  # started by the command line
+
+
 class RayTogether(LoadScopeScheduling):
-    """One process has all tests on Ray, which share a cluster, and begins with them; the others do the rest by file."""
+    """One process has all tests that share a Ray cluster, and begins with them; the others do the rest by file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "ray" if nodeid.startswith("tests/ray/") else nodeid.partition("::")[0]
+        file = nodeid.partition("::")[0]
+        return "ray" if file.startswith("tests/ray/") and file not in CLUSTERS_OF_THEIR_OWN else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> RayTogether:
