@@ -17,7 +17,6 @@ DATA_TASK_CPUS = 0.66  # one and a half tasks a core: between two tasks Ray leav
 LEAST_SHARE = 0.1  # of a CPU a worker may be squeezed to before it is refused
 WORKER_BYTES = 1.2 * GIB  # resident memory of a training process on a CPU: torch, gradients, activations of nano
 DATA_TASK_BYTES = 0.4 * GIB  # of a data task's process
-BLOCKS_IN_FLIGHT = 4  # for each worker and data CPU: being made, waiting, being read
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Demand:
     workers: int
     cpus_per_worker: float | None  # None: as many as go round
     block_bytes: int  # of one block of the stream
+    lanes: int  # of the stream
     fewest_workers: int | None = None  # of an elastic training, which may grow to `workers`; None: always as many
 
 
@@ -143,7 +143,9 @@ def _check_memory(demand: Demand, tasks: int, cluster: Cluster) -> None:
             f"memory, but the cluster has {cluster.memory_bytes / GIB:.1f}",
             "lower train.workers, or add memory",
         )
-    blocks = (demand.workers + tasks) * BLOCKS_IN_FLIGHT * demand.block_bytes
+    # A window of every lane that the workers read and one that waits; a block that each task makes and one it has made
+    # beyond that; two that each worker fetches ahead.
+    blocks = 2 * (demand.lanes + tasks + demand.workers) * demand.block_bytes
     if blocks > cluster.object_store_bytes:
         raise ClusterError(
             f"the stream keeps about {blocks / GIB:.1f} GiB of images in Ray's object store, but the cluster has "

@@ -54,7 +54,8 @@ def check_capacity(prepared: Prepared) -> Capacity:
     train = prepared.config.train
     cpus = None if train.cpus_per_worker == "auto" else train.cpus_per_worker
     fewest, most = train.workers
-    demand = Demand(most, cpus, block_bytes(prepared.config, prepared.plan), fewest)
+    plan = prepared.plan
+    demand = Demand(most, cpus, block_bytes(prepared.config, plan), plan.lanes, fewest)
     return capacity(demand, connected_cluster())
 
 

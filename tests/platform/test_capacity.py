@@ -8,7 +8,7 @@ from rayox_model.errors import ClusterError
 from rayox_platform.capacity import GIB, Cluster, Demand, capacity
 
 LAPTOP = Cluster(cpus=2, free_cpus=2, gpus=0, free_gpus=0, memory_bytes=16 * GIB, object_store_bytes=4 * GIB)
-TWO = Demand(workers=2, cpus_per_worker=None, block_bytes=16 * 640 * 640 * 3)
+TWO = Demand(workers=2, cpus_per_worker=None, block_bytes=16 * 640 * 640 * 3, lanes=8)
 
 
 def test_on_two_cores_two_workers_share_what_the_data_leaves():
@@ -50,8 +50,16 @@ def test_too_few_gpus_memory_or_object_store_are_told_with_their_numbers():
         capacity(TWO, replace(LAPTOP, gpus=4, free_gpus=1))
     with pytest.raises(ClusterError, match=r"2\.8 GiB of memory, but the cluster has 2\.0"):
         capacity(TWO, replace(LAPTOP, memory_bytes=2 * GIB))
-    with pytest.raises(ClusterError, match=r"0\.2 GiB of images in Ray's object store, but the cluster has 0\.1"):
+    with pytest.raises(ClusterError, match=r"0\.4 GiB of images in Ray's object store, but the cluster has 0\.1"):
         capacity(TWO, replace(LAPTOP, object_store_bytes=0.1 * GIB))
+
+
+def test_the_object_store_need_not_hold_blocks_for_every_core_of_a_large_machine_twice_over():
+    """The published recipe on 16 cores with 16 GB, whose object store has 30 percent: blocks of 32 rows at 640 px."""
+    machine = replace(LAPTOP, cpus=16, free_cpus=16, object_store_bytes=4.8 * GIB)
+    assert capacity(replace(TWO, block_bytes=32 * 640 * 640 * 3), machine).data_cpus == 14
+    with pytest.raises(ClusterError, match=r"4\.5 GiB of images"):
+        capacity(replace(TWO, block_bytes=64 * 640 * 640 * 3), replace(machine, object_store_bytes=4.0 * GIB))
 
 
 def test_an_elastic_training_never_fills_a_machine_up():
