@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from rayox_model.errors import ClusterError
 
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
 MAX_TEMP_FOLDER_BYTES = 40
+ANSWER_SECONDS = 10.0
 MIN_CPUS = 2  # logical ones: on a single core training and its data take turns
 
 RAY_SETTINGS = {  # for whoever has not set them
@@ -52,6 +54,8 @@ def ray_session(
     from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
     local = address in (None, "local")
+    if address is not None and not local:
+        _reach(address)
     environment = dict(worker_environment or {})
     if local:  # nobody gives notice that this machine will be taken away: a process less
         environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
@@ -136,6 +140,16 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _reach(address: str) -> None:
+    """Where nothing listens Ray would knock for minutes; an address without a port ("auto") is left to it."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _not_connected(address, error) from error
 
 
 def _not_connected(address: str | None, error: Exception) -> ClusterError:

@@ -38,7 +38,7 @@ def _folded(model: YOLOX) -> YOLOX:
     for block in model.modules():
         if isinstance(block, ConvBlock):
             block.conv = fuse_conv_bn_eval(block.conv, block.bn)
-            block.bn = nn.Identity()  # type: ignore[assignment]  # for this copy's last use
+            block.add_module("bn", nn.Identity())
     return model
 
 

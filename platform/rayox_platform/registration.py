@@ -71,7 +71,8 @@ def save_pyfunc(folder: Path, onnx: Path, model_id: str | None = None, run_id: s
         ),
     )
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "An input example was not provided")  # it would be stored as text: 25 MB
+        # It would be stored as text: 25 MB. MLflow colours what it says, so the text does not begin with it.
+        warnings.filterwarnings("ignore", ".*An input example was not provided")
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(CODE),

@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,24 @@ def test_a_tracking_server_that_does_not_answer(train):
         said = train(f"tracking.uri={uri}")
     assert said.exit_code == 9
     assert f"tracking.uri: cannot keep runs at {uri}" in said.result["error"]["message"]
+    assert not Path(".rayox/runs/mine").exists()
+
+
+def test_a_cluster_that_does_not_answer(rayox, toy_data):
+    split = [
+        f"data.{name}={toy_data / of}"
+        for part in ("train", "val")
+        for name, of in ((f"{part}.annotations", f"{part}.json"), (f"{part}.images", "images"))
+    ]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        said = rayox("train", "scratch", *split, "image_size=64", "name=mine", "--address", address, "--json")
+        assert time.monotonic() - began < 60, "Ray itself knocks for minutes"
+    assert said.exit_code == 6
+    assert f"no Ray cluster answers at {address}" in said.result["error"]["message"]
+    assert "Traceback" not in said.err
     assert not Path(".rayox/runs/mine").exists()
 
 

@@ -1,5 +1,6 @@
 """The model as MLflow keeps it: found by name, number and alias; its own code finds what the detector finds."""
 
+import warnings
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,12 @@ from rayox_platform.tracking import connect, open_run
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     return connect(None, tmp_path_factory.mktemp("state"), "rayox")
+
+
+def test_keeping_a_model_says_nothing(toy_onnx, tmp_path):
+    with warnings.catch_warnings(record=True, action="always") as said:
+        save_pyfunc(tmp_path / "model", toy_onnx)
+    assert not [str(one.message) for one in said if "input example" in str(one.message)]
 
 
 def test_the_model_s_own_code_finds_what_the_detector_finds(toy_onnx, tmp_path):
