@@ -62,6 +62,7 @@ class EngineSettings:
     loss: LossWeights
     accumulate: int = 1  # parts that a worker's share of a step is computed in, one after the other
     clip_grad_norm: float | None = None
+    beta2: float = 0.999  # AdamW's second-moment coefficient
     freeze: Freeze = "none"
     batch_norm: BatchNorm = "local"
     channels_last: bool = True
@@ -124,7 +125,7 @@ def new_state(model: YOLOX, settings: EngineSettings, device: torch.device) -> T
     return TrainState(
         model=model,
         ema=averaged(model, settings.ema_decay, ramp),
-        optimizer=make_optimizer(model, settings.optimizer, settings.weight_decay, settings.momentum),
+        optimizer=make_optimizer(model, settings.optimizer, settings.weight_decay, settings.momentum, settings.beta2),
         scaler=GradScaler(device.type, enabled=settings.precision == "fp16"),
     )
 

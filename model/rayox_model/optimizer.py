@@ -14,16 +14,18 @@ from torch.optim import Optimizer
 OptimizerName = Literal["sgd", "adamw"]
 
 
-def make_optimizer(model: nn.Module, name: OptimizerName, weight_decay: float, momentum: float) -> Optimizer:
+def make_optimizer(
+    model: nn.Module, name: OptimizerName, weight_decay: float, momentum: float, beta2: float = 0.999
+) -> Optimizer:
     """Two groups, decayed convolution weights first; the rate is 0 until the schedule sets it.
 
-    For AdamW momentum is the first-moment coefficient β₁.
+    For AdamW (arXiv:1711.05101) momentum is the first-moment coefficient β₁, and beta2 that of the second moment.
     """
     decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=0.0, betas=(momentum, 0.999), fused=True)
+        return torch.optim.AdamW(groups, lr=0.0, betas=(momentum, beta2), fused=True)
     return torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=True, fused=True)
 
 

@@ -65,6 +65,7 @@ def engine_settings(config: Config, plan: StreamPlan, device_type: str) -> Engin
         optimizer=train.optimizer,
         weight_decay=train.weight_decay,
         momentum=train.momentum,
+        beta2=train.beta2,
         ema_decay=train.ema.decay,
         ema_ramp_steps=ramp,
         precision=_precision(train.precision, device_type),

@@ -21,6 +21,8 @@ from rayox_platform.batches import rank_batches
 from rayox_platform.blocks import SampleBlocks
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
+from rayox_platform.imports import IMPORT_RAY
+from rayox_platform.spares import keep_spare_helpers
 from rayox_platform.stream import stream_dataset
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
@@ -132,7 +134,9 @@ def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: CocoImages, row
     plain, streamed, firsts = [], [], []
     pool = ProcessPoolExecutor(CPUS, get_context("spawn"), _load, (photos, plan))
     list(pool.map(_plain_block, [(0, 0), (0, 1)]))
-    with pool, ray_session(None, num_cpus=CPUS, worker_environment={"OMP_NUM_THREADS": "1"}):
+    session = ray_session(None, CPUS, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY)
+    with pool, session:  # started, and its helpers kept ready, as for a training
+        keep_spare_helpers()
         reference, consumer = ray.put(photos), Consumer.remote()
         for attempt in range(ROUNDS + 1):
             dataset = stream_dataset(SampleBlocks(reference, plan, Augment(), SIZE))

@@ -65,6 +65,17 @@ def test_only_convolution_weights_decay():
     assert len(decayed["params"]) + len(plain["params"]) == len(list(model.parameters()))
 
 
+def test_adamw_forgets_gradients_as_its_settings_say():
+    model = torch.nn.Conv2d(1, 1, 1, bias=False)
+    optimizer = make_optimizer(model, "adamw", 0.0, momentum=0.8, beta2=0.75)
+    for gradient in (2.0, 4.0):
+        model.weight.grad = torch.full_like(model.weight, gradient)
+        optimizer.step()
+    (state,) = optimizer.state.values()
+    assert state["exp_avg"].item() == pytest.approx(0.8 * 0.2 * 2 + 0.2 * 4)
+    assert state["exp_avg_sq"].item() == pytest.approx(0.75 * 0.25 * 4 + 0.25 * 16)
+
+
 def test_sizes_are_drawn_from_step_and_seed_alone():
     sizes = {size_at(step, (416, 416), (3, 7), seed=1) for step in range(2000)}
     assert {height for height, _ in sizes} == set(range(320, 641, 32))

@@ -137,6 +137,8 @@ class Train(Section):
     """Weight decay of the convolution weights; batch norm and biases have none."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Momentum of SGD; the first-moment coefficient of AdamW."""
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
+    """Second-moment coefficient of AdamW; 0.99 follows the gradient within a run of a few hundred steps."""
     clip_grad_norm: Annotated[float, Gt(0)] | None = None
     """Longest gradient (L2 norm over all weights) that a step takes: a longer one is scaled down; unset is off."""
     warmup_epochs: Annotated[float, Ge(0)] = 5.0
