@@ -182,9 +182,9 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
         panel.stage("starting Ray" if address is None else f"connecting to Ray at {address}")
         with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
             from rayox_platform.record import recorded
-            from rayox_platform.run import check_capacity, run_training, start_early
+            from rayox_platform.run import fitted, run_training, start_early
 
-            given = check_capacity(prepared)
+            prepared, given = fitted(prepared)
             start_early(given)
             parts["ray"] = time.perf_counter() - at
             with recorded(prepared, store, panel.show) as record:

@@ -3,7 +3,7 @@
 n samples of H × W pixels, at most G boxes each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,18 +21,20 @@ class PackedSamples(NamedTuple):
     num_boxes: Int16[np.ndarray, "n"]
 
 
-def pack(samples: Sequence[Sample], max_boxes: int) -> PackedSamples:
-    """Put one or more samples of equal size into columns.
+def pack(samples: Iterable[Sample], num_samples: int, size: tuple[int, int], max_boxes: int) -> PackedSamples:
+    """Put samples of size (height, width) into columns, each as it comes: no two images are held beside them.
 
-    Raises ValueError when a sample has more than max_boxes: make_sample never gives more than its setting.
+    Raises ValueError when a sample has more than max_boxes (make_sample never gives more than its setting), or when
+    there are not num_samples of them.
     """
-    num_samples = len(samples)
+    images = np.empty((num_samples, *size, 3), np.uint8)
     boxes = np.zeros((num_samples, max_boxes, 4), np.float32)
     labels = np.zeros((num_samples, max_boxes), np.int16)
-    num_boxes = np.array([len(sample.boxes) for sample in samples], np.int16)
-    if num_boxes.max() > max_boxes:
-        raise ValueError(f"a sample has {num_boxes.max()} boxes, more than the {max_boxes} that the columns hold")
-    for row, sample in enumerate(samples):
-        boxes[row, : num_boxes[row]] = sample.boxes
-        labels[row, : num_boxes[row]] = sample.labels
-    return PackedSamples(np.stack([sample.image for sample in samples]), boxes, labels, num_boxes)
+    num_boxes = np.zeros(num_samples, np.int16)
+    for row, sample in zip(range(num_samples), samples, strict=True):
+        count = len(sample.boxes)
+        if count > max_boxes:
+            raise ValueError(f"a sample has {count} boxes, more than the {max_boxes} that the columns hold")
+        images[row], boxes[row, :count], labels[row, :count] = sample
+        num_boxes[row] = count
+    return PackedSamples(images, boxes, labels, num_boxes)

@@ -48,13 +48,13 @@ class SampleBlocks:
         """A lane's samples in a window of the plan, as columns; its first row tells of broken images known so far."""
         quarantine = quarantine or Quarantine(images)
         rows = self.plan.rows(window, lane)
-        samples = list(block_samples(images, self.plan, window, lane, self.augment, self.size, quarantine))
-        first_step = self.plan.steps(window).start
-        return pack(samples, self.augment.max_boxes)._asdict() | {
+        samples = block_samples(images, self.plan, window, lane, self.augment, self.size, quarantine)
+        num_rows, first_step = len(rows.epoch), self.plan.steps(window).start
+        return pack(samples, num_rows, self.size, self.augment.max_boxes)._asdict() | {
             "epoch": rows.epoch,
-            "first_step": np.full(len(samples), first_step),
-            "lane": np.full(len(samples), lane),
-            "broken": np.array([_as_text(quarantine)] + [""] * (len(samples) - 1)),
+            "first_step": np.full(num_rows, first_step),
+            "lane": np.full(num_rows, lane),
+            "broken": np.array([_as_text(quarantine)] + [""] * (num_rows - 1)),
         }
 
 

@@ -14,6 +14,7 @@ from rayox_model.errors import ClusterError
 GIB = 2**30
 DATA_CPUS = 1.0  # the least that Ray Data needs to move at all
 DATA_TASK_CPUS = 0.66  # one and a half tasks a core: between two tasks Ray leaves it idle for a fifth of the time
+STORE_SHARE = 0.5  # of the object store, which Ray Data lets one stream fill
 LEAST_SHARE = 0.1  # of a CPU a worker may be squeezed to before it is refused
 WORKER_BYTES = 1.2 * GIB  # resident memory of a training process on a CPU: torch, gradients, activations of nano
 DATA_TASK_BYTES = 0.4 * GIB  # of a data task's process
@@ -95,9 +96,28 @@ def capacity(demand: Demand, cluster: Cluster) -> Capacity:
     if fewest < demand.workers and not gpu:
         share, data_task = _elastic_share(demand, cluster)
     data_cpus = cluster.free_cpus - share * fewest
-    _check_memory(started, max(int(data_cpus / data_task), 1), cluster)
+    _check_memory(started, _data_tasks(data_cpus, data_task), cluster)
     threads = max(1, (os.cpu_count() or 1) // demand.workers)
     return Capacity(demand.workers, share, threads, gpu, round(data_cpus, 2), fewest, data_task)
+
+
+def room_for_block(demand: Demand, given: Capacity, cluster: Cluster) -> float:
+    """Bytes that a block of the stream may have before the stream fills its share of the object store."""
+    tasks = _data_tasks(given.data_cpus, given.cpus_per_data_task)
+    return STORE_SHARE * cluster.object_store_bytes / _blocks_kept(demand, tasks)
+
+
+def _data_tasks(data_cpus: float, cpus_per_task: float) -> int:
+    return max(int(data_cpus / cpus_per_task), 1)
+
+
+def _blocks_kept(demand: Demand, tasks: int) -> int:
+    """Blocks of the stream that are in the object store at most.
+
+    A window of every lane that the workers read and one that waits; a block that each task makes and one it has made
+    beyond that; two that each worker fetches ahead.
+    """
+    return 2 * (demand.lanes + tasks + demand.workers)
 
 
 def _elastic_share(demand: Demand, cluster: Cluster) -> tuple[float, float]:
@@ -143,9 +163,7 @@ def _check_memory(demand: Demand, tasks: int, cluster: Cluster) -> None:
             f"memory, but the cluster has {cluster.memory_bytes / GIB:.1f}",
             "lower train.workers, or add memory",
         )
-    # A window of every lane that the workers read and one that waits; a block that each task makes and one it has made
-    # beyond that; two that each worker fetches ahead.
-    blocks = 2 * (demand.lanes + tasks + demand.workers) * demand.block_bytes
+    blocks = _blocks_kept(demand, tasks) * demand.block_bytes
     if blocks > cluster.object_store_bytes:
         raise ClusterError(
             f"the stream keeps about {blocks / GIB:.1f} GiB of images in Ray's object store, but the cluster has "

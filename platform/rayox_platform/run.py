@@ -11,14 +11,14 @@ from rayox_model.checkpoint import averaged_weights, read_facts
 from rayox_model.checkpoint_folder import step_of
 from rayox_model.onnx_export import export_onnx
 from rayox_model.yolox import YOLOX
-from rayox_platform.capacity import Capacity, Demand, capacity, connected_cluster
+from rayox_platform.capacity import Capacity, Demand, capacity, connected_cluster, room_for_block
 from rayox_platform.drill import Fault
 from rayox_platform.entries import Pictures, Registration
 from rayox_platform.events import Follower
 from rayox_platform.examples import draw_examples
 from rayox_platform.prepare import Prepared
 from rayox_platform.record import Record
-from rayox_platform.settings import block_bytes, engine_settings, evaluation_settings
+from rayox_platform.settings import block_bytes, engine_settings, evaluation_settings, larger_blocks
 from rayox_platform.spares import start_first
 from rayox_platform.state import RESULT
 from rayox_platform.store.errors import storage_errors
@@ -49,14 +49,14 @@ class Finished:
     tracking_uri: str
 
 
-def check_capacity(prepared: Prepared) -> Capacity:
-    """What this training gets of the connected cluster. Raises ClusterError when it does not fit."""
-    train = prepared.config.train
-    cpus = None if train.cpus_per_worker == "auto" else train.cpus_per_worker
-    fewest, most = train.workers
-    plan = prepared.plan
-    demand = Demand(most, cpus, block_bytes(prepared.config, plan), plan.lanes, fewest)
-    return capacity(demand, connected_cluster())
+def fitted(prepared: Prepared) -> tuple[Prepared, Capacity]:
+    """The training as it suits the connected cluster, and what it gets of that. Raises ClusterError where none fits."""
+    config, plan = prepared.config, prepared.plan
+    cpus = None if config.train.cpus_per_worker == "auto" else config.train.cpus_per_worker
+    fewest, most = config.train.workers
+    demand, cluster = Demand(most, cpus, block_bytes(config, plan), plan.lanes, fewest), connected_cluster()
+    given = capacity(demand, cluster)
+    return replace(prepared, plan=larger_blocks(config, plan, room_for_block(demand, given, cluster))), given
 
 
 def start_early(given: Capacity) -> None:

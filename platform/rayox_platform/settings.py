@@ -11,7 +11,7 @@ from rayox_platform.config.tree import Config
 from rayox_platform.evaluation import EvaluationSettings
 
 # Of a block of the stream: so many rows that a task's fixed cost is small beside them, but at most so many bytes, as
-# two or three blocks of every lane are in the object store.
+# two or three blocks of every lane are in the object store; where that has room, up to MOST_ROWS after all.
 FEWEST_ROWS, MOST_ROWS, BLOCK_BYTES = 16, 64, 40_000_000
 
 
@@ -32,9 +32,24 @@ def stream_plan(config: Config, num_images: int) -> StreamPlan:
     )
 
 
+def larger_blocks(config: Config, plan: StreamPlan, room: float) -> StreamPlan:
+    """The same samples in blocks of twice the rows, and again, while a block is within room (bytes) and MOST_ROWS.
+
+    What Ray does for a block costs the same however large it is: on two cores the stream gives 0.80 of what plain
+    processes make with 32 rows of 640 × 640 pixels a block, 0.89 with 64.
+    """
+    while 2 * _rows(plan) <= MOST_ROWS and 2 * block_bytes(config, plan) <= room:
+        plan = replace(plan, window_steps=2 * plan.window_steps)
+    return plan
+
+
 def block_bytes(config: Config, plan: StreamPlan) -> int:
     """Of one block of the stream: its pixels, beside which boxes are nothing."""
-    return plan.window_steps * plan.batch_size // plan.lanes * _image_bytes(config.image_size)
+    return _rows(plan) * _image_bytes(config.image_size)
+
+
+def _rows(plan: StreamPlan) -> int:
+    return plan.window_steps * plan.batch_size // plan.lanes
 
 
 def _rows_per_block(image_size: tuple[int, int]) -> int:

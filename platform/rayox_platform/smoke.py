@@ -79,14 +79,14 @@ def first_batch(prepared: Prepared) -> Batch:
     config = prepared.config
     shown = step_samples(prepared.train_images, prepared.plan, 0, config.augment, config.image_size)
     samples = [one.sample for one in islice(shown, IMAGES)]
-    return unpack(pack(samples, config.augment.max_boxes)._asdict(), epoch=0)
+    return unpack(pack(samples, len(samples), config.image_size, config.augment.max_boxes)._asdict(), epoch=0)
 
 
 def _overfitting(settings: EngineSettings) -> EngineSettings:
     """AdamW at a rate of its own: the question is whether anything can be learnt, not whether the rate fits."""
     schedule = Schedule(peak=LEARNING_RATE, floor_ratio=1.0, warmup_steps=WARMUP_STEPS, flat_steps=0, num_steps=STEPS)
     changes = replace(settings, schedule=schedule, multi_scale=(0, 0), accumulate=1, compile=False)
-    return replace(changes, optimizer="adamw", weight_decay=0.0, momentum=0.9)
+    return replace(changes, optimizer="adamw", weight_decay=0.0, momentum=0.9, beta2=0.999)
 
 
 def _not_learnt(before: float, after: float, num_images: int, num_boxes: int) -> TrainingError:

@@ -59,7 +59,8 @@ def blocks(images: CocoImages, augment: Augment, side: int, count: int) -> Itera
     )
     for window in range(plan.num_windows):
         for lane in range(LANES):
-            pack(list(block_samples(images, plan, window, lane, augment, (side, side))), augment.max_boxes)
+            samples = block_samples(images, plan, window, lane, augment, (side, side))
+            pack(samples, plan.num_rows(window), (side, side), augment.max_boxes)
             yield
 
 

@@ -26,7 +26,7 @@ def columns():
         image[8:32, 8:32] = 200
         box = np.array([[8, 8, 32, 32]], np.float32)
         samples.append(Sample(image, box, np.array([number % 2], np.int64)))
-    return pack(samples, 120)._asdict()
+    return pack(samples, 4, (64, 64), 120)._asdict()
 
 
 def test_pixels_are_pinned_and_arrive_as_they_are():

@@ -16,7 +16,8 @@ def shown(rayox, toy_data):
     data = [f"data.train.annotations={toy_data / 'train.json'}", f"data.train.images={toy_data / 'images'}"]
 
     def run(*more):
-        return rayox("data", "show", "scratch", *data, "image_size=64", "data.lanes=4", *more, "--json")
+        small = ["image_size=64", "data.lanes=4", "train.batch_size=8"]
+        return rayox("data", "show", "scratch", *data, *small, *more, "--json")
 
     return run
 

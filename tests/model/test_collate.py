@@ -8,12 +8,14 @@ from rayox_model.collate import unpack
 from rayox_model.pack import pack
 from rayox_model.samples import Sample
 
+SIZE = (8, 12)
+
 
 def samples(counts=(2, 0, 3)):
     rng = np.random.default_rng(0)
     return [
         Sample(
-            rng.integers(0, 256, (8, 12, 3), dtype=np.uint8),
+            rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8),
             rng.uniform(0, 8, (count, 4)).astype(np.float32),
             rng.integers(0, 80, count),
         )
@@ -24,7 +26,7 @@ def samples(counts=(2, 0, 3)):
 @pytest.mark.parametrize("read_only", [True, False])
 def test_round_trip(read_only):
     given = samples()
-    columns = pack(given, max_boxes=5)._asdict()
+    columns = pack(iter(given), 3, SIZE, max_boxes=5)._asdict()
     for column in columns.values():
         column.setflags(write=not read_only)
 
@@ -40,16 +42,23 @@ def test_round_trip(read_only):
 
 
 def test_columns_have_one_shape_whatever_the_boxes():
-    shapes = {tuple(column.shape for column in pack(samples(counts), 5)) for counts in [(0, 0), (5, 1), (0, 3)]}
+    some = [(0, 0), (5, 1), (0, 3)]
+    shapes = {tuple(column.shape for column in pack(samples(counts), 2, SIZE, 5)) for counts in some}
     assert shapes == {((2, 8, 12, 3), (2, 5, 4), (2, 5), (2,))}
 
 
 def test_a_batch_without_boxes():
-    targets = unpack(pack(samples((0, 0)), 5)._asdict(), epoch=0).targets
+    targets = unpack(pack(samples((0, 0)), 2, SIZE, 5)._asdict(), epoch=0).targets
     assert targets.boxes.shape == (0, 4)
     assert len(targets.labels) == len(targets.image_index) == 0
 
 
 def test_more_boxes_than_fit():
     with pytest.raises(ValueError, match="a sample has 3 boxes, more than the 2"):
-        pack(samples(), max_boxes=2)
+        pack(samples(), 3, SIZE, max_boxes=2)
+
+
+@pytest.mark.parametrize("num_samples", [2, 4])
+def test_another_number_of_samples_than_was_told(num_samples):
+    with pytest.raises(ValueError, match="zip"):
+        pack(samples(), num_samples, SIZE, max_boxes=5)

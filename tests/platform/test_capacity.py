@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rayox_model.errors import ClusterError
-from rayox_platform.capacity import GIB, Cluster, Demand, capacity
+from rayox_platform.capacity import GIB, Cluster, Demand, capacity, room_for_block
 
 LAPTOP = Cluster(cpus=2, free_cpus=2, gpus=0, free_gpus=0, memory_bytes=16 * GIB, object_store_bytes=4 * GIB)
 TWO = Demand(workers=2, cpus_per_worker=None, block_bytes=16 * 640 * 640 * 3, lanes=8)
@@ -80,3 +80,15 @@ def test_an_elastic_training_starts_with_as_few_machines_as_it_may():
     assert capacity(replace(TWO, fewest_workers=1), gpus).workers == 2
     with pytest.raises(ClusterError, match="2 workers want a GPU each"):
         capacity(TWO, gpus)
+
+
+@pytest.mark.parametrize("tasks", [1, 8])
+def test_a_block_that_uses_its_room_takes_half_of_the_object_store(tasks):
+    machine = replace(LAPTOP, cpus=2 + tasks, free_cpus=2 + tasks)
+    demand = replace(TWO, cpus_per_worker=1.0)
+    given = capacity(demand, machine)
+    room = room_for_block(demand, given, machine)
+    half = replace(machine, object_store_bytes=machine.object_store_bytes / 2)
+    capacity(replace(demand, block_bytes=int(room)), half)
+    with pytest.raises(ClusterError, match="of images in Ray's object store"):
+        capacity(replace(demand, block_bytes=int(room) + 1), half)

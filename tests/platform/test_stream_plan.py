@@ -4,7 +4,7 @@ import pytest
 
 from rayox_model.augment.settings import Augment
 from rayox_platform.config.tree import Config, Data, Train
-from rayox_platform.settings import stream_plan
+from rayox_platform.settings import block_bytes, larger_blocks, stream_plan
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,13 @@ def test_blocks_are_whole_partner_windows(partners, batch_size, lanes, block_ste
 def test_the_size_of_the_window_is_a_setting():
     config = Config(train=Train(batch_size=64), augment=Augment(partners="window", partner_window=64))
     assert stream_plan(config, num_images=1000).partner_steps == 8
+
+
+@pytest.mark.parametrize(("room_blocks", "block_steps"), [(0.5, 4), (1.9, 4), (2, 8), (100, 8)])
+def test_blocks_grow_to_what_the_object_store_has_room_for(room_blocks, block_steps):
+    config = Config(train=Train(batch_size=64))
+    plan = stream_plan(config, num_images=1000)
+    larger = larger_blocks(config, plan, room_blocks * block_bytes(config, plan))
+    assert larger.window_steps == block_steps  # of 8 rows each; never more than 64 rows
+    assert larger.partner_steps == plan.partner_steps
+    assert larger.position(17) == plan.position(17)

@@ -11,7 +11,7 @@ from rayox_platform.config import Config
 from rayox_platform.events import read_events
 from rayox_platform.prepare import prepare
 from rayox_platform.record import recorded
-from rayox_platform.run import check_capacity, run_training
+from rayox_platform.run import fitted, run_training
 from rayox_platform.tracking import connect
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(600)]
@@ -52,7 +52,7 @@ def test_a_minute_without_the_tracking_server_costs_no_step_and_no_point(cluster
     prepared = prepare(config, resume=False)
     store = connect(server.uri, tmp_path / "state", config.tracking.experiment)
     with prepared.home.claim(), recorded(prepared, store, outage) as record:
-        finished = run_training(prepared, check_capacity(prepared), record)
+        finished = run_training(*fitted(prepared), record)
     back.join()
 
     events = read_events(tmp_path / "outage")

@@ -18,7 +18,7 @@ from rayox_platform.config import Config, load_config
 from rayox_platform.events import read_events
 from rayox_platform.prepare import prepare
 from rayox_platform.record import recorded
-from rayox_platform.run import check_capacity, run_training
+from rayox_platform.run import fitted, run_training
 from rayox_platform.tracking import connect
 
 pytestmark = pytest.mark.ray
@@ -147,7 +147,7 @@ def assert_equal_to_uninterrupted(folder: Path, checkpoint: Path) -> None:
     prepared = prepare(config, resume=False)
     store = connect(None, folder / "whole", config.tracking.experiment)
     with recorded(prepared, store, lambda event: None) as record:
-        whole = run_training(prepared, check_capacity(prepared), record)
+        whole = run_training(*fitted(prepared), record)
     mine, others = (averaged_weights(path) for path in (checkpoint, Path(whole.checkpoint)))
     assert mine.keys() == others.keys()
     assert all(torch.equal(mine[name], others[name]) for name in mine)

@@ -12,7 +12,7 @@ from rayox_platform.drill import Fault
 from rayox_platform.events import read_events
 from rayox_platform.prepare import prepare
 from rayox_platform.record import recorded
-from rayox_platform.run import Finished, check_capacity, run_training
+from rayox_platform.run import Finished, fitted, run_training
 from rayox_platform.state import state_folder
 from rayox_platform.tracking import connect
 
@@ -67,7 +67,7 @@ def train(
     prepared = prepare(config, resume=resume, extend=extend)
     store = connect(None, state_folder(), config.tracking.experiment)
     with prepared.home.claim(), recorded(prepared, store, show) as record:
-        return run_training(prepared, check_capacity(prepared), record, faults)
+        return run_training(*fitted(prepared), record, faults)
 
 
 def starts(run: Path) -> list[dict[str, Any]]:
