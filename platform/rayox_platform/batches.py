@@ -21,6 +21,7 @@ def rank_batches(
     plan: StreamPlan,
     rank: int,
     world_size: int,
+    *,
     report_stall: Callable[[str], None] = lambda cause: None,
     report_broken: Callable[[list[Replacement]], None] = lambda found: None,
     patience: Patience = PATIENT,

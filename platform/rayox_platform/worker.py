@@ -54,7 +54,8 @@ def run_worker(setup: dict[str, Any]) -> None:
     shard = ray.train.get_dataset_shard("train")
     broken = BrokenImages(job)
     plan = replace(job.plan, start_step=start)
-    batches = rank_batches(shard, plan, rank, world_size, partial(_report_stall, log), broken.add)  # begins meanwhile
+    stalled = partial(_report_stall, log)
+    batches = rank_batches(shard, plan, rank, world_size, report_stall=stalled, report_broken=broken.add)  # begins now
     folder = job.checkpoints.fetch(checkpoint)
     model = YOLOX(job.model_size, len(job.classes)).to(device)
     engine = for_workers(job.engine, job.plan, world_size)

@@ -40,7 +40,8 @@ def read(shard, plan, patience, hog=None):
             ray.kill(hog)
 
     try:
-        return sum(len(batch.images) for batch in rank_batches(shard, plan, 0, 1, report, patience)), reports, None
+        batches = rank_batches(shard, plan, 0, 1, report_stall=report, patience=patience)
+        return sum(len(batch.images) for batch in batches), reports, None
     except ClusterError as error:
         return 0, reports, error.message
 
