@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import ray
 import ray.util
 import requests
-from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+from ray._private.internal_api import get_memory_info_reply
 from ray.util.state import list_actors, list_tasks
 from ray.util.state.exception import RayStateApiException
 
@@ -143,14 +143,15 @@ def _failed_tasks() -> list[str]:
 
 def _listed(query: Callable[..., list[Any]], filters: list[tuple[str, str, str]]) -> list[Any]:
     """Empty where the cluster has no dashboard, which is what answers."""
+    address = ray.get_runtime_context().gcs_address  # this cluster's: another one may run on the same machine
     try:
-        return query(filters=filters, detail=True, timeout=5, raise_on_missing_output=False)
+        return query(address=address, filters=filters, detail=True, timeout=5, raise_on_missing_output=False)
     except (RayStateApiException, ConnectionError, requests.RequestException):
         return []
 
 
 def _full_stores() -> list[str]:
-    stats = get_memory_info_reply(get_state_from_address(None)).store_stats
+    stats = get_memory_info_reply(ray._private.state.state).store_stats
     used = stats.object_store_bytes_used / max(stats.object_store_bytes_avail, 1)
     if used < FULL:
         return []
