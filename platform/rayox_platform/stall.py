@@ -11,6 +11,7 @@ import ray
 import ray.util
 import requests
 from ray._private.internal_api import get_memory_info_reply
+from ray.exceptions import RpcError
 from ray.util.state import list_actors, list_tasks
 from ray.util.state.exception import RayStateApiException
 
@@ -146,7 +147,7 @@ def _listed(query: Callable[..., list[Any]], filters: list[tuple[str, str, str]]
     address = ray.get_runtime_context().gcs_address  # this cluster's: another one may run on the same machine
     try:
         return query(address=address, filters=filters, detail=True, timeout=5, raise_on_missing_output=False)
-    except (RayStateApiException, ConnectionError, requests.RequestException):
+    except (RayStateApiException, RpcError, ConnectionError, requests.RequestException):
         return []
 
 

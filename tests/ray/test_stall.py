@@ -53,7 +53,6 @@ def start_reading(toy_data, patience, hog=None):
     return ray.get(read.remote(dataset.streaming_split(1)[0], plan, patience, hog))
 
 
-@pytest.mark.faults
 def test_a_stream_without_cpus_gives_up_and_names_them(hog, toy_data):
     _, reports, error = start_reading(toy_data, Patience(report_seconds=4, give_up_seconds=8))
     assert "no training data for 8 s: no node has a CPU free for data tasks (0 of 2 CPUs free" in error
