@@ -87,7 +87,9 @@ def test_the_failure_is_kept_and_computed_again(images, config, tmp_path):
     plan = stream_plan(config, len(images))
     settings = engine_settings(config, plan, "cpu")
     shown = list(step_samples(images, plan, 0, Augment(mosaic_prob=0.0), SIZE))
-    batch = unpack(pack([one.sample for one in shown], 120)._asdict(), epoch=1)  # with the L1 loss
+    batch = unpack(
+        pack([one.sample for one in shown], config.train.batch_size, SIZE, 120)._asdict(), epoch=1
+    )  # with the L1 loss
     last = int(batch.targets.image_index[-1])
     batch.targets.boxes[-1, [0, 2]] = batch.targets.boxes[-1, [2, 0]]
     torch.manual_seed(0)
