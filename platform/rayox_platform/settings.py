@@ -36,7 +36,7 @@ def larger_blocks(config: Config, plan: StreamPlan, room: float) -> StreamPlan:
     """The same samples in blocks of twice the rows, and again, while a block is within room (bytes) and MOST_ROWS.
 
     What Ray does for a block costs the same however large it is: on two cores the stream gives 0.80 of what plain
-    processes make with 32 rows of 640 × 640 pixels a block, 0.89 with 64.
+    processes make with 32 rows of 640 × 640 pixels a block, about 0.9 with 64.
     """
     while 2 * _rows(plan) <= MOST_ROWS and 2 * block_bytes(config, plan) <= room:
         plan = replace(plan, window_steps=2 * plan.window_steps)
