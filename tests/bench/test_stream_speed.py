@@ -149,7 +149,7 @@ def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: CocoImages, row
     ratio = float(np.median(np.divide(streamed, plain)))
     print(
         f"\n{rows_per_block} rows a block: stream {np.median(streamed):.1f} images/s, plain processes "
-        f"{np.median(plain):.1f}, ratio {ratio:.2f}; first batch after {min(firsts):.1f}-{max(firsts):.1f} s"
+        f"{np.median(plain):.1f}, ratio {ratio:.2f}; first batch after {', '.join(f'{one:.1f}' for one in firsts)} s"
     )
     if rows_per_block == 64:  # as a training at this size has them where the object store has 4 GB or more
         assert ratio >= 0.9
