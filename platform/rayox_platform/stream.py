@@ -26,6 +26,8 @@ def stream_dataset(blocks: SampleBlocks, cpus_per_task: float = DATA_TASK_CPUS) 
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.target_max_block_size = None  # a task gives one block, however large its images are
+    context.memory_usage_poll_interval_s = None
+    context._max_num_blocks_in_streaming_gen_buffer = None  # a chapter's numbers are given at once
     put_on(context, waiting_blocks=WINDOWS_AHEAD * blocks.plan.lanes)
     with DataContext.current(context):
         numbers = block_numbers(blocks.plan.num_windows * blocks.plan.lanes)

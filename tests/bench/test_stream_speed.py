@@ -22,13 +22,14 @@ from rayox_platform.blocks import SampleBlocks
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.imports import IMPORT_RAY
-from rayox_platform.spares import keep_spare_helpers
+from rayox_platform.spares import ENVIRONMENT, keep_spare_helpers
 from rayox_platform.stream import stream_dataset
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 CPUS = 2
 NUM_IMAGES, NUM_SAMPLES, SIZE = 300, 1280, (640, 640)
-ROUNDS = 4
+ROUNDS = 8
+MEMORY = {name: value for name, value in ENVIRONMENT.items() if name.startswith("MALLOC")}  # as a training worker has
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: CocoImages, row
     session = ray_session(None, CPUS, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY)
     with pool, session:  # started, and its helpers kept ready, as for a training
         keep_spare_helpers()
-        reference, consumer = ray.put(photos), Consumer.remote()
+        reference, consumer = ray.put(photos), Consumer.options(runtime_env={"env_vars": MEMORY}).remote()
         for attempt in range(ROUNDS + 1):
             dataset = stream_dataset(SampleBlocks(reference, plan, Augment(), SIZE))
             (shard,) = dataset.streaming_split(1, equal=False)
@@ -153,7 +154,7 @@ def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: CocoImages, row
     )
     if rows_per_block == 64:  # as a training at this size has them where the object store has 4 GB or more
         assert ratio >= 0.9
-        assert min(firsts) <= 5
+        assert np.median(firsts) <= 5
 
 
 def test_two_million_blocks_start_at_once(photos: CocoImages) -> None:
