@@ -1,10 +1,10 @@
-"""An empty bucket behind a real S3 interface, for what is written to it."""
+"""An empty bucket for what is written to it, behind a real interface of S3 or of Google's store."""
 
 import tempfile
 from collections.abc import Iterator
 
 import pytest
-from object_store import Door, make_bucket, moto_store, point_to
+from object_store import Door, empty_google, google_store, make_bucket, moto_store, point_to
 
 from rayox_platform.data import retry
 from rayox_platform.data.bucket import Bucket
@@ -16,21 +16,47 @@ def bucket_server() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def google_server() -> Iterator[str]:
+    with google_store() as address:
+        yield address
+
+
 @pytest.fixture
-def bucket_door(bucket_server, monkeypatch, tmp_path) -> Iterator[Door]:
-    """What rayox goes through to an empty store; waits are short here, and this machine has no cache yet."""
+def no_cache(monkeypatch, tmp_path) -> Iterator[None]:
+    """This machine has no cache yet, and waits are short."""
     monkeypatch.setattr(retry, "FIRST_WAIT_SECONDS", 0.001)
     monkeypatch.setattr(tempfile, "tempdir", None)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    yield
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+@pytest.fixture
+def bucket_door(bucket_server, no_cache, monkeypatch) -> Iterator[Door]:
+    """What rayox goes through to an empty store."""
     make_bucket(bucket_server)
     door = Door(bucket_server)
     point_to(monkeypatch, door.address)
     yield door
     door.close()
-    monkeypatch.setattr(tempfile, "tempdir", None)
 
 
 @pytest.fixture
-def bucket(bucket_door) -> Bucket:
-    return Bucket("s3", "bucket/runs/mine")
+def google(google_server, no_cache, monkeypatch) -> None:
+    """An empty bucket of Google's."""
+    empty_google(google_server)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", google_server)
+
+
+@pytest.fixture
+def bucket(request) -> Bucket:
+    request.getfixturevalue("google" if request.param == "gs" else "bucket_door")
+    return Bucket(request.param, "bucket/runs/mine")
+
+
+def pytest_generate_tests(metafunc):
+    if "bucket" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("stores")
+        metafunc.parametrize("bucket", ["s3", "gs"] if both else ["s3"], indirect=True)

@@ -1,7 +1,11 @@
-"""A real S3 interface on this machine (moto's server), and a door in front of it that fails at times."""
+"""Real interfaces of S3 (moto's server) and Google's store on this machine, and a door to S3 that fails at times."""
 
 import http.client
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +25,45 @@ def moto_store() -> Iterator[str]:
         yield f"{host}:{port}"
     finally:
         server.stop()
+
+
+@contextmanager
+def google_store() -> Iterator[str]:
+    """Google's store on this machine, with one bucket; gives its host and port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    host, port = address.split(":")
+    command = ["start", f"--host={host}", f"--port={port}", "--in-memory", "--default-bucket=bucket"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from gcp_storage_emulator.__main__ import main; main()", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not _answers(address):
+            assert process.poll() is None
+            time.sleep(0.05)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        empty_google(address)
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def empty_google(address: str) -> None:
+    """The bucket stays."""
+    connection = http.client.HTTPConnection(address)
+    connection.request("GET", "/wipe?keep-buckets=true")
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 def point_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:

@@ -15,7 +15,8 @@ HOLD = """
 import sys
 from rayox_platform.data.bucket import Bucket
 from rayox_platform.store.bucket_claim import claimed_in_bucket
-with claimed_in_bucket("mine", Bucket("s3", sys.argv[1])):
+
+with claimed_in_bucket("mine", Bucket(*sys.argv[1:])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -29,7 +30,10 @@ def claims(bucket):
 @pytest.fixture
 def first(claims):
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, claims.prefix], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, claims.scheme, claims.prefix],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "held\n"
     yield process
@@ -37,6 +41,7 @@ def first(claims):
     process.communicate()
 
 
+@pytest.mark.stores
 def test_a_second_driver_is_told_who_has_it_until_it_is_given_back(claims, first):
     words = rf"run mine in bucket/runs/mine is being trained by process {first.pid} on .*, which was heard of \d+ s ago"
     with pytest.raises(ConfigError, match=words), claimed_in_bucket("mine", claims):
@@ -48,6 +53,7 @@ def test_a_second_driver_is_told_who_has_it_until_it_is_given_back(claims, first
     assert claims.files() == {}
 
 
+@pytest.mark.stores
 def test_a_driver_that_died_is_passed_over_when_its_claim_is_old(claims, first, monkeypatch):
     os.kill(first.pid, signal.SIGKILL)
     first.wait()

@@ -11,14 +11,12 @@ from rayox_model.checkpoint import take_snapshot
 from rayox_platform.store.bucket_claim import claimed_in_bucket
 from rayox_platform.store.runs import open_runs
 
-STORAGE = "s3://bucket/runs"
-
 
 @pytest.fixture
 def runs(bucket, tmp_path, monkeypatch):
     """A finished run with a middle checkpoint, one with a cut-off and a damaged checkpoint, a stillborn one."""
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
-    runs, state = open_runs(STORAGE), golden_state()
+    runs, state = open_runs(str(bucket).removesuffix("/mine")), golden_state()
     done, going = runs.home("done"), runs.home("going")
     names = [
         done.checkpoints.write(take_snapshot(state, replace(FACTS, step=step, metrics={"AP": ap})))
@@ -31,23 +29,23 @@ def runs(bucket, tmp_path, monkeypatch):
     going.shared.write(f"checkpoints/{names[5]}/ema.safetensors", b"")
     runs.home("stillborn").shared.write("events/1-0.jsonl", b"{}\n")
     garbage = [f"done/checkpoints/{names[1]}", *(f"going/checkpoints/{name}" for name in names[4:]), "stillborn"]
-    return runs, [f"{STORAGE}/{name}" for name in garbage]
+    return runs, [f"{runs.bucket}/{name}" for name in garbage]
 
 
-def gc(capsys, *words):
-    assert main(["gc", "--runs", STORAGE, "--json", *words]) == 0
+def gc(runs, capsys, *words):
+    assert main(["gc", "--runs", str(runs.bucket), "--json", *words]) == 0
     return sorted(one["path"] for one in json.loads(capsys.readouterr().out.splitlines()[-1])["found"])
 
 
 def test_it_lists_first_and_deletes_when_told(runs, capsys):
     runs, garbage = runs
     before = runs.bucket.files()
-    assert gc(capsys) == garbage
+    assert gc(runs, capsys) == garbage
     assert runs.bucket.files() == before
-    assert gc(capsys, "--delete") == garbage
-    left = {"/".join([STORAGE, *path.split("/")[:3]]) for path in runs.bucket.files()}
+    assert gc(runs, capsys, "--delete") == garbage
+    left = {"/".join([str(runs.bucket), *path.split("/")[:3]]) for path in runs.bucket.files()}
     assert not left & set(garbage)
-    assert gc(capsys) == []
+    assert gc(runs, capsys) == []
     assert len(runs.home("done").checkpoints.listed()) == 2
     assert runs.names() == ["done", "going"]
 
@@ -55,4 +53,4 @@ def test_it_lists_first_and_deletes_when_told(runs, capsys):
 def test_a_run_in_training_is_left_alone(runs, capsys):
     runs, garbage = runs
     with claimed_in_bucket("going", runs.home("going").claims):
-        assert gc(capsys) == [address for address in garbage if "/going/" not in address]
+        assert gc(runs, capsys) == [address for address in garbage if "/going/" not in address]

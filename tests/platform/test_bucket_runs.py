@@ -12,6 +12,8 @@ from rayox_platform.spool import Target, open_spool
 from rayox_platform.store.runs import BucketRuns
 from rayox_platform.sync import sync_run
 
+pytestmark = pytest.mark.stores
+
 
 @pytest.fixture
 def runs(bucket, tmp_path):
@@ -42,10 +44,10 @@ def test_they_are_listed_with_their_state(runs, tmp_path):
     assert found["training"].holder.startswith("process ")
     assert (found["dead"].step, found["dead"].num_steps, found["dead"].metrics) == (10, 40, {"AP": 0.25})
     assert found["dead"].unsent is None, "nobody here knows"
-    assert found["done"].folder == "s3://bucket/runs/done"
+    assert found["done"].folder == f"{runs.bucket}/done"
     assert is_over(runs.home("training"))
     assert not (tmp_path / "another machine's").exists()
-    with pytest.raises(ConfigError, match="none: no such run in s3://bucket/runs"):
+    with pytest.raises(ConfigError, match=f"none: no such run in {runs.bucket}"):
         find_run(runs, "none")
 
 

@@ -19,9 +19,9 @@ from rayox_platform.watchdog import Watchdog
 
 
 @pytest.fixture
-def job(bucket_door, toy_data, tmp_path, monkeypatch):
+def job(bucket, toy_data, tmp_path, monkeypatch):
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
-    config = toy_config(toy_data, Path("unused"), "mine").model_dump() | {"storage": "s3://bucket/runs"}
+    config = toy_config(toy_data, Path("unused"), "mine").model_dump() | {"storage": str(bucket).removesuffix("/mine")}
     prepared = prepare(Config.model_validate(config), resume=False)
     job = _job(prepared, "cpu", ())
     start_run(job, prepared.network)

@@ -88,6 +88,8 @@ class Bucket:
 
     def folders(self) -> list[str]:
         """The names right under it that have files under them."""
+        if self.scheme == "gs":  # Arrow lists no folder of Google's store that is only a part of its files' names
+            return sorted({name.partition("/")[0] for name in self.files() if "/" in name})
         return sorted(name for name, file in self._listed(recursive=False).items() if file.type.name == "Directory")
 
     def _listed(self, recursive: bool) -> "dict[str, FileInfo]":
@@ -136,8 +138,9 @@ class Bucket:
 
     def remove_all(self) -> None:
         """Everything under it."""
-        with suppress(FileNotFoundError):
-            retried(lambda: self._files.delete_dir(self.prefix))
+        if self.exists():  # of a prefix without files one store says it is not there, the other that something is wrong
+            with suppress(FileNotFoundError):
+                retried(lambda: self._files.delete_dir(self.prefix))
 
     def under(self, name: str) -> "Bucket":
         return Bucket(self.scheme, self._key(name))

@@ -73,8 +73,8 @@ class Folder(Protocol):
 
 
 def open_folder(address: str | Path) -> Folder:
-    """From a path, s3://bucket/prefix or gs://bucket/prefix. Raises ConfigError for an address of another kind."""
-    text = str(address)
+    """From a path, file:///path, s3://bucket/prefix or gs://bucket/prefix. Raises ConfigError for other addresses."""
+    text = str(address).removeprefix("file://")
     if is_remote(text):
         scheme, _, rest = text.partition("://")
         return Bucket(scheme, rest.strip("/"))

@@ -1,7 +1,8 @@
 """Connections to object stores, one a process and store, from the standard environment variables.
 
 S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (or a profile, or the machine's role), AWS_REGION or
-AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Google: GOOGLE_APPLICATION_CREDENTIALS.
+AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Google: GOOGLE_APPLICATION_CREDENTIALS, or the machine's
+account; STORAGE_EMULATOR_HOST (host:port) names a store that asks for none.
 """
 
 import os
@@ -17,7 +18,7 @@ CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
 def bucket_filesystem(scheme: str, bucket: str, attempts: int = 1) -> "FileSystem":
     """Of "s3" or "gs"; attempts are those of each S3 request. Raises OSError when the store cannot be reached."""
     if scheme == "gs":
-        return _google()
+        return _google(os.environ.get("STORAGE_EMULATOR_HOST"))
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return _s3(
@@ -39,10 +40,16 @@ def _s3(endpoint: str | None, region: str | None, bucket: str | None, attempts: 
     )
 
 
-@lru_cache(maxsize=1)
-def _google() -> "FileSystem":
+@lru_cache(maxsize=2)
+def _google(emulator: str | None) -> "FileSystem":
     from datetime import timedelta
 
     import pyarrow.fs
 
-    return pyarrow.fs.GcsFileSystem(retry_time_limit=timedelta(seconds=CONNECT_SECONDS))
+    patience = timedelta(seconds=CONNECT_SECONDS)
+    if emulator is None:
+        return pyarrow.fs.GcsFileSystem(retry_time_limit=patience)
+    scheme, _, host = emulator.rpartition("://")
+    return pyarrow.fs.GcsFileSystem(
+        anonymous=True, scheme=scheme or "http", endpoint_override=host, retry_time_limit=patience
+    )

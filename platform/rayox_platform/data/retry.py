@@ -15,7 +15,8 @@ FIRST_WAIT_SECONDS = 0.2  # doubled after each further failure
 _FOR_GOOD = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|NO_SUCH_KEY|INVALID_ACCESS_KEY_ID|SIGNATURE|UNRECOGNIZED_CLIENT|MISSING_AUTH"
     r"|HTTP status 4(?!08|29)\d\d|PERMISSION_DENIED|UNAUTHENTICATED|INVALID_ARGUMENT"
-)  # in the words of Arrow's filesystems; everything else may be over in a moment
+    r"|Retry policy exhausted"
+)  # in the words of Arrow's filesystems, which try again by themselves on Google's store; else it may soon be over
 
 T = TypeVar("T")
 

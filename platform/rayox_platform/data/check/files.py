@@ -14,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from PIL import Image
 
-from rayox_model.errors import DataError
+from rayox_model.errors import ConfigError, DataError
+from rayox_platform.data.bucket import Bucket
+from rayox_platform.data.folders import Folder, open_folder
 from rayox_platform.data.images import decode_image
 
 Depth = Literal["header", "digest", "decode"]  # each does what those before it do
@@ -26,6 +28,7 @@ Progress = Callable[[int, int], None]
 Look = Callable[["ImageFolder", Sequence[str], Depth], list["FileFacts"]]
 
 RAY_FROM_IMAGES = 20_000
+HEAD_BYTES = 1 << 16  # of an image in a bucket, read at once
 RANGE = 64  # images a piece of work; a Ray task takes several
 _ORIENTATION_TAG = 0x0112
 _PILLOW_REFUSES = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -46,7 +49,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of images: a path, or an address like s3://bucket/folder."""
+    """A folder of images: a path, or an address like s3://bucket/folder. Raises DataError for one that cannot be."""
 
     root: str
 
@@ -55,34 +58,29 @@ class ImageFolder:
         return "://" in self.root
 
     def exists(self) -> bool:
-        if not self.is_remote:
-            return os.path.isdir(os.path.expanduser(self.root))
-        from pyarrow import fs
-
-        filesystem, path = _filesystem(self.root)
-        return bool(filesystem.get_file_info(path).type != fs.FileType.NotFound)
+        return _folder(self.root).exists()
 
     def open(self, name: str) -> BinaryIO:
-        """Raises FileNotFoundError, or another OSError."""
-        if not self.is_remote:
-            return open(os.path.join(os.path.expanduser(self.root), name), "rb")
-        filesystem, path = _filesystem(self.root)
-        stream: BinaryIO = filesystem.open_input_file(f"{path}/{name}")
-        return stream
+        """For reading at any place. Raises FileNotFoundError, or another OSError."""
+        folder = _folder(self.root)
+        if isinstance(folder, Bucket):  # Pillow reads a few bytes at a time, and hundreds of times what is no image
+            return io.BufferedReader(folder.open(name), HEAD_BYTES)
+        return open(folder.path(name), "rb")
+
+    def read(self, name: str) -> bytes:
+        """The whole file. Raises FileNotFoundError, or another OSError."""
+        return _folder(self.root).read(name)
 
 
 @cache
-def _filesystem(root: str) -> tuple[Any, str]:
-    """What reads an address, and the folder's path in it. Raises DataError for an address that is none."""
-    from pyarrow import fs
-
+def _folder(root: str) -> Folder:
     try:
-        filesystem, path = fs.FileSystem.from_uri(root)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{root}: no folder can be read there ({error})", "Check the address.") from None
-    if not path:
+        folder = open_folder(root)
+    except ConfigError as error:
+        raise DataError(f"{root}: no folder can be read there ({error.message})", error.hint) from None
+    if isinstance(folder, Bucket) and not folder.prefix:
         raise DataError(f"{root}: no folder can be read there (it names no bucket)", "Check the address.")
-    return filesystem, path.rstrip("/")
+    return folder
 
 
 def look_at_range(folder: ImageFolder, names: Sequence[str], depth: Depth) -> list[FileFacts]:
@@ -105,10 +103,10 @@ def _quiet() -> Iterator[None]:
 
 def look_at_file(folder: ImageFolder, name: str, depth: Depth) -> FileFacts:
     try:
-        with folder.open(name) as file:
-            if depth == "header":
+        if depth == "header":
+            with folder.open(name) as file:
                 return _header(file)
-            content = file.read()
+        content = folder.read(name)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeEncodeError):
         return FileFacts(missing=True, instead=_instead(folder, name))
     except (OSError, ValueError) as error:
