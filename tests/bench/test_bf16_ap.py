@@ -1,0 +1,46 @@
+"""AP of a training in bfloat16 against fp32: shapes, paired seeds; its arithmetic alone on a CPU without bfloat16."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from bf16_convolutions import INSTALL, bf16_convolution, has_bf16
+from paired import mean_difference, shapes_metrics
+from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
+
+from rayox_cluster.local import ray_session
+from rayox_platform.imports import IMPORT_RAY
+from rayox_platform.spares import ENVIRONMENT
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
+LARGEST_LOSS = 0.02
+HALF_A_DIGIT = 2**-8  # of bfloat16, whose significand has 8 bits
+
+
+@pytest.mark.parametrize("groups", [1, 16])
+def test_a_rounded_convolution_is_torchs_own_in_bfloat16(groups):
+    torch.manual_seed(0)
+    features, weight = torch.randn(2, 16, 12, 10), torch.randn(16, 16 // groups, 3, 3)
+    results = []
+    for convolve in (bf16_convolution, torch.conv2d):
+        leaves = [one.clone().requires_grad_() for one in (features, weight)]
+        out = convolve(*(one.bfloat16() for one in leaves), None, (2, 2), (1, 1), (1, 1), groups)
+        assert out.dtype is torch.bfloat16
+        out.square().sum().backward()
+        results.append([out, *(one.grad for one in leaves)])
+    for ours, torchs in zip(*results, strict=True):
+        assert (ours - torchs).abs().max() <= 2 * HALF_A_DIGIT * torchs.abs().max()
+
+
+def test_bfloat16_costs_little_ap(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+    monkeypatch.setitem(ENVIRONMENT, WORKER_PROCESS_SETUP_HOOK_ENV_VAR, INSTALL)
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+
+    def metrics(precision, seed):
+        return shapes_metrics(tmp_path, seed, f"train.precision={precision}")
+
+    print("\nbfloat16 in hardware" if has_bf16() else "\nbfloat16's arithmetic in fp32 units")
+    with ray_session(None, num_cpus=os.cpu_count(), worker_environment=environment, first_call=IMPORT_RAY):
+        assert mean_difference(metrics, "bf16", "fp32") >= -LARGEST_LOSS
