@@ -16,6 +16,7 @@ from ray.util.state import list_actors, list_tasks
 from ray.util.state.exception import RayStateApiException
 
 from rayox_model.errors import ClusterError
+from rayox_platform.capacity import DATA_TASK_CPUS
 
 T = TypeVar("T")
 FULL = 0.9  # of the object stores' bytes: from here on Ray holds tasks back or spills to disk
@@ -109,9 +110,9 @@ def _lost_nodes() -> list[str]:
 
 
 def _no_cpu() -> list[str]:
-    """Data tasks want one whole CPU of one node."""
+    """A data task wants its share of a CPU on one node."""
     free = ray._private.state.available_resources_per_node().values()
-    if any(node.get("CPU", 0) >= 1 for node in free):
+    if any(node.get("CPU", 0) >= DATA_TASK_CPUS for node in free):
         return []
     holders = [*_placement_groups(), *_actors()]
     held = f"; held by {', '.join(holders)}" if holders else ""
