@@ -4,14 +4,15 @@ import json
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
+import empty_stream
 import numpy as np
 import pytest
 import ray
+from empty_stream import Idle, NoSamples, count_blocks, largest_bytes, private_bytes
 
 from rayox_cluster.local import ray_session
 from rayox_model.augment.block import keep_freed_memory
@@ -26,6 +27,7 @@ from rayox_platform.spares import ENVIRONMENT, keep_spare_helpers
 from rayox_platform.stream import stream_dataset
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+ray.cloudpickle.register_pickle_by_value(empty_stream)  # workers do not look for modules here
 CPUS = 2
 NUM_IMAGES, NUM_SAMPLES, SIZE = 300, 1280, (640, 640)
 ROUNDS = 8
@@ -161,7 +163,7 @@ def test_two_million_blocks_start_at_once(photos: CocoImages) -> None:
     """300 epochs of 118 287 images in blocks of 18 rows; the work itself is left out."""
     plan = StreamPlan(num_images=118_287, batch_size=16, lanes=8, epochs=300, seed=1, closing_epochs=0, window_steps=9)
     num_blocks = plan.num_windows * plan.lanes
-    with ray_session(None, num_cpus=CPUS):
+    with ray_session(None, num_cpus=CPUS, first_call=IMPORT_RAY):
         ray.get(Idle.remote().ready.remote())
         start = time.perf_counter()
         dataset = stream_dataset(NoSamples(None, plan, Augment(), SIZE))  # type: ignore[arg-type]
@@ -173,50 +175,6 @@ def test_two_million_blocks_start_at_once(photos: CocoImages) -> None:
     print(f"MB of the coordinating process as blocks pass: {' '.join(memory)}")
     assert num_blocks > 1_900_000
     assert first < 15
-
-
-@ray.remote(num_cpus=0)
-class Idle:
-    def ready(self) -> bool:
-        return True
-
-
-class NoSamples(SampleBlocks):
-    def samples(self, images: object, window: int, lane: int) -> dict[str, np.ndarray]:
-        return {"lane": np.array([lane])}
-
-    def __call__(self, block: object) -> dict[str, np.ndarray]:
-        return {"id": block["id"]}  # type: ignore[index]
-
-
-@ray.remote(num_cpus=0)
-def count_blocks(shard: ray.data.DataIterator, seconds: float) -> list[tuple[float, int, int]]:
-    """(seconds, blocks, bytes of the split's coordinator) every two seconds; the blocks come in order."""
-    start, series = time.perf_counter(), []
-    for number, block in enumerate(shard.iter_batches(batch_size=None, batch_format="numpy")):
-        assert block["id"].tolist() == [number]
-        passed = time.perf_counter() - start
-        if not series or passed > series[-1][0] + 2:
-            series.append((passed, number + 1, largest_bytes("ray::SplitCoordinator")))
-        if passed > seconds:
-            return series
-    raise AssertionError("the stream ended")
-
-
-def largest_bytes(*titles: str) -> int:
-    """Private bytes of the largest process with one of the titles."""
-    sizes = [0]
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it may have ended meanwhile
-            if (folder / "cmdline").read_text().startswith(titles):
-                sizes.append(private_bytes(int(folder.name)))
-    return max(sizes)
-
-
-def private_bytes(pid: int) -> int:
-    """The object store's pages are every process's and not counted."""
-    _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
-    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 @ray.remote(num_cpus=0)
