@@ -91,9 +91,14 @@ class NextTask(BackpressurePolicy):  # type: ignore[misc]
 
     def max_task_output_bytes_to_read(self, op: Any) -> int | None:
         if op is self._first:
-            running = [task.get_waitable() for one in self._topology for task in one.get_active_tasks()]
-            if running:
-                ray.wait(running, num_returns=1 + len(running) // MANY, fetch_local=False, timeout=LOOK_SECONDS)
+            heard = [one for one in self._topology if not one._in_task_output_backpressure]
+            tasks = [task.get_waitable() for one in heard for task in one.get_active_tasks()]
+            held = len(heard) < len(self._topology)  # what those give is not taken, so that they always have something
+            if tasks:
+                longest = REST_SECONDS if held else LOOK_SECONDS
+                ray.wait(tasks, num_returns=1 + len(tasks) // MANY, fetch_local=False, timeout=longest)
+            elif held:
+                time.sleep(REST_SECONDS)
         return None
 
 

@@ -1,9 +1,11 @@
-"""A spare process is there before it is needed, has imported what it will need, and is what Ray takes next."""
+"""Ray's processes: a spare is there before it is needed, has imported, and is taken next; needless ones never start."""
 
 import os
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 import ray
 
@@ -49,3 +51,12 @@ def test_the_next_worker_is_a_process_that_was_there(cluster):
     pid, imported = ray.get(create().what_is_there.remote())
     assert pid in spares | before
     assert imported
+
+
+def test_a_local_cluster_has_no_process_that_nobody_asks(cluster):
+    commands = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it may have ended meanwhile
+            commands.append(" ".join(process.cmdline()))
+    assert [one for one in commands if "gcs_server" in one]
+    assert not [one for one in commands if "monitor.py" in one or "dashboard.py" in one]
