@@ -2,12 +2,12 @@
 
 import pytest
 
+from rayox_model.errors import DataError
 from rayox_platform.data.check.checker import CheckSettings, check_file
 from rayox_platform.data.check.files import ImageFolder, look_with_threads
 
-pytestmark = pytest.mark.stores
 
-
+@pytest.mark.stores
 def test_images_in_a_bucket(bucket, toy_data):
     assert not ImageFolder(str(bucket)).exists()
     for path in (toy_data / "images").glob("train*.png"):
@@ -26,3 +26,10 @@ def test_images_in_a_bucket(bucket, toy_data):
             "unreadable-image": "images[4] (train4.png)",
             "zero-annotation-id": "annotations[0]",
         }
+
+
+def test_a_bucket_that_may_not_be_read(bucket_door):
+    bucket_door.refused, bucket_door.status = lambda method, path: True, 403
+    with pytest.raises(DataError, match=r"s3://bucket/images: cannot be read .*ACCESS_DENIED") as caught:
+        ImageFolder("s3://bucket/images").exists()
+    assert "credentials" in caught.value.hint

@@ -22,6 +22,7 @@ from rayox_model.errors import DataError
 from .fast_records import Columns, read_columns
 from .folders import is_remote, open_folder, split_address
 from .names import FileNames
+from .object_store import explained
 from .records import BBOX_HINT, Annotations, Defect, Images, Json, read_categories, records_of
 
 
@@ -75,8 +76,8 @@ def read_coco(address: Path | str) -> CocoDataset:
     try:
         content = open_folder(folder).read(name)
     except OSError as error:
-        why = error.strerror or error
-        raise DataError(f"{source}: cannot be read ({why})", "Check the path of the annotations.") from None
+        said, hint = explained(error, "Check the path of the annotations.")
+        raise DataError(f"{source}: cannot be read ({error.strerror or said})", hint) from None
     return parse_coco(content, str(source))
 
 

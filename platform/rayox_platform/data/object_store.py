@@ -6,6 +6,7 @@ account; STORAGE_EMULATOR_HOST (host:port) names a store that asks for none.
 """
 
 import os
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,23 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
+KINDS = (  # words of Arrow's messages: what to do
+    ("NO_SUCH_BUCKET", "make the bucket first, or name another one"),
+    ("ACCESS_DENIED", "give the credentials of this environment the right to read, write, list and delete there"),
+    ("INVALID_ACCESS_KEY_ID", "the access key of this environment (AWS_ACCESS_KEY_ID) is unknown to the store"),
+    ("SIGNATURE", "the secret key of this environment (AWS_SECRET_ACCESS_KEY) does not fit its access key"),
+    ("OAuth2 access token", "set GOOGLE_APPLICATION_CREDENTIALS, or run where the machine has an account of its own"),
+    ("redential", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or GOOGLE_APPLICATION_CREDENTIALS"),
+)
+WRAPPING = re.compile(
+    r"^google::cloud::Status\(| error_info=\{.*| Learn more about Google Cloud auth.*"
+)  # not for readers
 
 
 def bucket_filesystem(scheme: str, bucket: str, attempts: int = 1) -> "FileSystem":
     """Of "s3" or "gs"; attempts are those of each S3 request. Raises OSError when the store cannot be reached."""
     if scheme == "gs":
-        return _google(os.environ.get("STORAGE_EMULATOR_HOST"))
+        return _google(os.environ.get("STORAGE_EMULATOR_HOST") or None)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return _s3(
@@ -53,3 +65,9 @@ def _google(emulator: str | None) -> "FileSystem":
     return pyarrow.fs.GcsFileSystem(
         anonymous=True, scheme=scheme or "http", endpoint_override=host, retry_time_limit=patience
     )
+
+
+def explained(error: Exception, otherwise: str) -> tuple[str, str]:
+    """What a store said, for readers, and what to do about it: `otherwise` where it is no known kind."""
+    said = WRAPPING.sub("", " ".join(str(error).split()))
+    return said, next((todo for word, todo in KINDS if word in said), otherwise)

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from rayox_model.errors import DataError
 
 from .folders import Folder, open_folder
+from .object_store import explained
 
 
 @runtime_checkable
@@ -144,7 +145,8 @@ def folder_source(names: Sequence[str], where: Path | str, file: str) -> FolderS
 def unreadable(where: str, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{where}: no such image", "Check the folder of images and the file names.")
-    return DataError(f"{where}: cannot be read ({error})", "Check the file and its permissions.")
+    said, hint = explained(error, "Check the file and its permissions.")
+    return DataError(f"{where}: cannot be read ({said})", hint)
 
 
 def refuse_outside(names: Iterable[str], file: str) -> None:

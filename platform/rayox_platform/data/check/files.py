@@ -22,6 +22,7 @@ from rayox_model.errors import ConfigError, DataError
 from rayox_platform.data.bucket import Bucket
 from rayox_platform.data.folders import Folder, open_folder
 from rayox_platform.data.images import decode_image
+from rayox_platform.data.source import unreadable
 
 Depth = Literal["header", "digest", "decode"]  # each does what those before it do
 Progress = Callable[[int, int], None]
@@ -58,7 +59,10 @@ class ImageFolder:
         return "://" in self.root
 
     def exists(self) -> bool:
-        return _folder(self.root).exists()
+        try:
+            return _folder(self.root).exists()
+        except OSError as error:
+            raise unreadable(self.root, error) from None
 
     def open(self, name: str) -> BinaryIO:
         """For reading at any place. Raises FileNotFoundError, or another OSError."""
