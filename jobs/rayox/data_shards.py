@@ -62,14 +62,16 @@ def shard(
 ) -> None:
     """Copy a data set into Parquet shards that train from a disk or an object store alike.
 
-    Of a RECIPE (its training data, or --split val), or of --annotations and --images. The images' bytes stay as they
+    Of a RECIPE (its training data, or --split val), or of --annotations and --images; a FILE.json in RECIPE's place is
+    taken for --annotations. The images' bytes stay as they
     are, and training samples stay the same to the last bit. OUT then stands for both data.train.annotations and
     data.train.images. It is complete or no data set: after an interruption the same command starts anew.
     """
     console = Console(as_json)
     result = shard_data(_images(recipe, overrides, split, annotations, images), output, shard_megabytes * 1_000_000)
+    shards = f"{result.shards} shard{'' if result.shards == 1 else 's'}"
     console.text(
-        f"{result.images} images with {result.annotations} annotations in {result.shards} shards "
+        f"{result.images} images with {result.annotations} annotations in {shards} "
         f"({result.bytes / 1e6:.1f} MB): {result.output}"
     )
     console.result(asdict(result))
@@ -125,6 +127,8 @@ def _images(
     from rayox_platform.data.resolve import resolve_split
     from rayox_platform.state import state_folder
 
+    if recipe is not None and recipe.endswith(".json") and annotations is None and not overrides:
+        recipe, annotations = None, recipe  # as `rayox data check` takes it
     if (recipe is None) == (annotations is None):
         raise ConfigError("give a RECIPE or --annotations FILE (with --images DIR), one of the two", "see --help")
     if recipe is not None:

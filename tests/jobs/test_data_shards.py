@@ -46,6 +46,11 @@ def test_shard_then_verify(run, of_files):
     assert (code, found) == (0, {"ok": True, "faults": [], "images": 20, "files": 3, "bytes": made["bytes"]})
 
 
+def test_an_annotation_file_in_the_recipe_s_place(run, toy_data):
+    code, made = run(shard, toy_data / "train.json", "--images", toy_data / "images", "-o", "out")
+    assert (code, made["images"]) == (0, 20)
+
+
 def test_a_recipe_s_data(run, toy_data):
     data = {
         split: {"annotations": str(toy_data / f"{split}.json"), "images": str(toy_data / "images")}
