@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rayox_model.convolution import Convolution
+
 Activation = Callable[[], nn.Module]
 SiLU: Activation = nn.SiLU
 LeakyReLU: Activation = partial(nn.LeakyReLU, 0.1)
@@ -28,8 +30,7 @@ class ConvBlock(nn.Module):
         activation: Activation = SiLU,
     ) -> None:
         super().__init__()
-        padding = kernel_size // 2
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
+        self.conv = Convolution(in_channels, out_channels, kernel_size, stride, groups)
         # Not torch's defaults: the values the published weights were trained and are evaluated with.
         self.bn = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.03)
         self.act = activation()
