@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
-from rayox.progress import progress_of
+from rayox.progress import progress_of, progress_of_data
 from rayox_model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -114,8 +115,10 @@ def verify_data(out: str) -> VerifyResult:
     from rayox_platform.data.folders import open_folder
     from rayox_platform.data.shard_check import verify_shards
 
-    with progress_of("verify", unit="bytes") as show:
-        manifest, faults = verify_shards(open_folder(out), show)
+    with progress_of("verify", unit="MB") as show:
+        manifest, faults = verify_shards(
+            open_folder(out), lambda done, total: show(ceil(done / 1e6), ceil(total / 1e6))
+        )
     found = tuple(asdict(fault) for fault in faults)
     num_bytes = sum(file.num_bytes for file in manifest.files)
     return VerifyResult(not found, found, manifest.num_images, len(manifest.files), num_bytes)
@@ -138,6 +141,6 @@ def _images(
         loaded.require(f"data.{split}.annotations")
         chosen = loaded.config.data.train if split == "train" else loaded.config.data.val
         annotations, images = chosen.annotations, chosen.images
-    with progress_of("drawing the data set") as drawing:
+    with progress_of_data() as drawing:
         _, found = resolve_split(str(annotations), images, state_folder(), drawing)
     return found

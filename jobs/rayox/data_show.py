@@ -7,7 +7,7 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
-from rayox.progress import progress_of
+from rayox.progress import progress_of_data
 from rayox_model.errors import ConfigError
 from rayox_platform.config.tree import Config
 
@@ -73,7 +73,7 @@ def show(config: Config, step: int | None, index: int | None, output: Path) -> S
     from rayox_platform.settings import stream_plan
     from rayox_platform.state import state_folder
 
-    with progress_of("drawing the data set") as drawing:
+    with progress_of_data() as drawing:
         dataset, images = resolve_split(
             str(config.data.train.annotations), config.data.train.images, state_folder(), drawing
         )

@@ -11,7 +11,7 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
-from rayox.progress import progress_of
+from rayox.progress import progress_of, progress_of_data
 from rayox_model.errors import ConfigError
 from rayox_platform.config import LoadedConfig
 from rayox_platform.config.tree import Config
@@ -115,7 +115,7 @@ def _images(loaded: LoadedConfig, trained: Config) -> "CocoImages":
 
     given = loaded.config.data.val
     split = given if loaded.given("data.val.annotations") else trained.data.val
-    with progress_of("drawing the data set") as drawing:
+    with progress_of_data() as drawing:
         _, images = resolve_split(str(split.annotations), given.images or split.images, state_folder(), drawing)
     return images
 

@@ -2,12 +2,14 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 SECONDS_BETWEEN_LINES = 5.0
+SILENT_SECONDS = 2.0
 
 
 class Progress(Protocol):
@@ -109,3 +111,21 @@ def progress_of(label: str, unit: str = "images") -> Iterator[Callable[[int, int
             before = done
 
         yield show
+
+
+@contextmanager
+def progress_of_data() -> Iterator[Callable[[int, int], None]]:
+    """While data sets are found and read: a line if that lasts, and a bar once one is being drawn."""
+    late = threading.Timer(SILENT_SECONDS, lambda: print("reading the data …", file=sys.stderr, flush=True))
+    late.daemon = True
+    late.start()
+    try:
+        with progress_of("drawing the data set") as drawing:
+
+            def show(done: int, total: int) -> None:
+                late.cancel()
+                drawing(done, total)
+
+            yield show
+    finally:
+        late.cancel()

@@ -14,7 +14,7 @@ from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.ending import told_of_end
 from rayox.panel import TrainingPanel
-from rayox.progress import progress, progress_of
+from rayox.progress import progress, progress_of_data
 from rayox_platform.config import LoadedConfig
 from rayox_platform.config.origin import Rank
 from rayox_platform.config.settings import leaves, settings
@@ -122,7 +122,7 @@ def train(
 
     config = _run_config(loaded, resume, extend)
     imported = time.perf_counter()
-    with progress_of("drawing the data set") as drawing:
+    with progress_of_data() as drawing:
         prepared = prepare(config, resume=resume is not None, extend=extend > 0, drawing=drawing)
     if dry_run:
         return None
@@ -148,7 +148,7 @@ def smoke(loaded: LoadedConfig) -> "SmokeResult":
     from rayox_platform.prepare import prepare
     from rayox_platform.smoke import STEPS, smoke
 
-    with progress_of("drawing the data set") as drawing:
+    with progress_of_data() as drawing:
         prepared = prepare(_run_config(loaded, None, 0), resume=False, drawing=drawing)
     with progress(STEPS, "smoke test", "steps") as bar:
         return smoke(prepared, lambda report: bar.advance(note=f"loss {float(report.losses.total):.3g}"))

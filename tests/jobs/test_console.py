@@ -1,11 +1,12 @@
 """What goes to which stream, and progress as lines."""
 
 import json
+import time
 
 import pytest
 
 from rayox.console import Console, format_table
-from rayox.progress import PlainProgress, duration, progress
+from rayox.progress import PlainProgress, duration, progress, progress_of_data
 
 
 def test_the_result_is_the_last_line_and_all_else_is_on_standard_error(capsys):
@@ -77,6 +78,19 @@ def test_progress_of_nothing_says_nothing(capsys):
     with progress(0, "detect"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_data_that_take_long_are_said_to_be_read(capsys, monkeypatch):
+    monkeypatch.setattr("rayox.progress.SILENT_SECONDS", 0.05)
+    with progress_of_data():
+        pass
+    with progress_of_data() as drawing:
+        drawing(1, 2)
+        time.sleep(0.2)
+    assert "reading" not in capsys.readouterr().err
+    with progress_of_data():
+        time.sleep(0.2)
+    assert capsys.readouterr().err == "reading the data …\n"
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
