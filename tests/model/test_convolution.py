@@ -23,6 +23,16 @@ def test_the_weight_gradient_is_torchs(kernel_size, stride, size):
     torch.testing.assert_close(weight_gradient(features, outer, kernel_size, stride, padding), expected)
 
 
+def test_the_weight_gradient_is_the_same_again_to_the_bit_wherever_it_lies():
+    torch.manual_seed(0)
+    features = torch.randn(3, 64, 21, 20).contiguous(memory_format=torch.channels_last)
+    outer = torch.randn(3, 48, 11, 10).contiguous(memory_format=torch.channels_last)
+    first, held = weight_gradient(features, outer, 3, 2, 1), []
+    for floats in range(1, 40, 3):
+        held.append(torch.empty(floats))
+        assert torch.equal(weight_gradient(features.clone(), outer.clone(), 3, 2, 1), first)
+
+
 @pytest.fixture
 def own_gradients(monkeypatch) -> list[tuple[int, ...]]:
     """Shapes of the inputs whose convolution took the own gradient."""

@@ -52,13 +52,13 @@ def toy_batch(seed=0, epoch=0, num_images=4):
     return Batch(images, Targets(boxes, labels, torch.arange(num_images - 1)), epoch)
 
 
-def toy_state(settings, seed=0, layout=torch.contiguous_format):
+def toy_state(settings, seed=0, layout=torch.contiguous_format, size="nano"):
     torch.manual_seed(seed)
-    return new_state(YOLOX("nano", len(CLASSES)).to(memory_format=layout), settings, CPU)
+    return new_state(YOLOX(size, len(CLASSES)).to(memory_format=layout), settings, CPU)
 
 
-def facts(step):
-    return Facts(size="nano", classes=CLASSES, image_size=(64, 64), step=step, epoch=0, config={}, metrics={})
+def facts(step, size="nano"):
+    return Facts(size=size, classes=CLASSES, image_size=(64, 64), step=step, epoch=0, config={}, metrics={})
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,24 @@ def test_a_batch_without_boxes_trains_objectness():
 
 
 @pytest.mark.parametrize(
-    ("precision", "layout"),
-    [("fp32", torch.contiguous_format), ("fp32", torch.channels_last), ("fp16", torch.channels_last)],
+    ("precision", "layout", "size"),
+    [
+        ("fp32", torch.contiguous_format, "nano"),
+        ("fp32", torch.channels_last, "nano"),
+        ("fp32", torch.channels_last, "tiny"),  # with large kernels, whose weight gradient is our own
+        ("fp16", torch.channels_last, "nano"),
+    ],
 )
-def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, precision, layout):
+def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, precision, layout, size):
     settings = toy_settings(6, precision, multi_scale=(1, 1))
     batches = [toy_batch(seed) for seed in range(6)]
-    whole = toy_state(settings, layout=layout)
+    whole = toy_state(settings, layout=layout, size=size)
     list(train(whole, batches, settings, CPU))
 
-    part = toy_state(settings, layout=layout)
+    part = toy_state(settings, layout=layout, size=size)
     list(train(part, batches[:2], settings, CPU))
-    folder = save_checkpoint(tmp_path, part, facts(2))
-    resumed = toy_state(settings, seed=99, layout=layout)
+    folder = save_checkpoint(tmp_path, part, facts(2, size))
+    resumed = toy_state(settings, seed=99, layout=layout, size=size)
     assert restore(folder, resumed).step == 2
     list(train(resumed, batches[2:], settings, CPU))
     for name, value in whole.model.state_dict().items():
