@@ -13,31 +13,33 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 
 NARROW = 32  # fewer columns of a matrix do not gain
+ON_AVX2 = torch.backends.cpu.get_cpu_capability() == "AVX2"  # wider vectors have newer kernels; not measured there
 
 
 class Convolution(nn.Conv2d):
     """A square Conv2d without bias: the same results, but for the order of sums in the weight's gradient.
 
     oneDNN (3.11, on AVX2) computes that with an older kernel, at half the speed of the output and of the input's
-    gradient. Only kernels larger than 1×1 gain from another way, in fp32 training on a CPU with channels last.
+    gradient. Only kernels larger than 1×1 gain from another way, in fp32 training on such a CPU with channels last.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int) -> None:
         padding = kernel_size // 2
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
         wide = min(kernel_size * in_channels, out_channels) >= NARROW
-        self.gains = kernel_size > 1 and groups == 1 and wide
+        self.is_large = kernel_size > 1 and groups == 1 and wide
 
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H2 W2"]:
-        if not self.gains or not _trains_on_cpu(features, self.weight):
+        if not self.is_large or not _gains(features, self.weight):
             return super().forward(features)
         out: Tensor = _Convolve.apply(features, self.weight, self.stride[0], self.padding[0])
         return out
 
 
-def _trains_on_cpu(features: Tensor, weight: Tensor) -> bool:
+def _gains(features: Tensor, weight: Tensor) -> bool:
     return (
-        features.device.type == "cpu"
+        ON_AVX2
+        and features.device.type == "cpu"
         and torch.is_grad_enabled()
         and weight.requires_grad
         and features.dtype == weight.dtype == torch.float32

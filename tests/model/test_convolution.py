@@ -35,7 +35,8 @@ def test_the_weight_gradient_is_the_same_again_to_the_bit_wherever_it_lies():
 
 @pytest.fixture
 def own_gradients(monkeypatch) -> list[tuple[int, ...]]:
-    """Shapes of the inputs whose convolution took the own gradient."""
+    """Shapes of the inputs whose convolution took the own gradient, as with AVX2."""
+    monkeypatch.setattr(convolution, "ON_AVX2", True)
     seen = []
 
     def counted(features: Tensor, *rest: object) -> Tensor:
@@ -78,7 +79,7 @@ def test_a_layer_computes_what_conv2d_does(own_gradients, stride):
     assert of_weight.stride() == own.weight.stride()  # taken over by the optimiser without a copy
 
 
-def test_elsewhere_a_layer_is_conv2d(own_gradients):
+def test_elsewhere_a_layer_is_conv2d(own_gradients, monkeypatch):
     own, plain = _layers()
     features = _features()
     with torch.autocast("cpu", torch.bfloat16):
@@ -88,11 +89,14 @@ def test_elsewhere_a_layer_is_conv2d(own_gradients):
     grouped = [_gradients(layer, features) for layer in _layers(groups=32)]
     with torch.no_grad():
         evaluated = [[layer(features)] for layer in (own, plain)]
+    monkeypatch.setattr(convolution, "ON_AVX2", False)
+    other = [_gradients(layer, features) for layer in (own, plain)]
+    monkeypatch.setattr(convolution, "ON_AVX2", True)
     own.requires_grad_(False)
     plain.requires_grad_(False)
     frozen = [_gradients(layer, features)[:2] for layer in (own, plain)]
     assert own_gradients == []
-    for ours, torchs in (low, by_rows, grouped, evaluated, frozen):
+    for ours, torchs in (low, by_rows, grouped, evaluated, other, frozen):
         assert all(map(torch.equal, ours, torchs))
 
 
