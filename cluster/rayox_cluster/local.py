@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rayox_model.errors import ClusterError
@@ -14,6 +15,7 @@ from rayox_model.errors import ClusterError
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
 MAX_TEMP_FOLDER_BYTES = 40
 ANSWER_SECONDS = 10.0
+PROCESS_SECONDS = 60.0
 MIN_CPUS = 2  # logical ones: on a single core training and its data take turns
 
 RAY_SETTINGS = {  # for whoever has not set them
@@ -46,7 +48,7 @@ def ray_session(
 
     num_cpus counts logical CPUs of that local cluster (default: all of this machine); first_call names a function
     (module.function) that each of its processes calls before any work. Raises ClusterError when nothing answers at the
-    address.
+    address, or what answers cannot run this version of rayox.
     """
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -81,6 +83,8 @@ def ray_session(
                 raise _not_connected(address, error) from error
             if local:
                 _kill_at_shutdown()
+            else:
+                require_version(str(address), "rayox", version("rayox"))
             yield
         finally:
             ray.shutdown()
@@ -174,6 +178,34 @@ def _reach(address: str) -> None:
             socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
         except (OSError, OverflowError) as error:
             raise _not_connected(address, error) from error
+
+
+def require_version(address: str, package: str, wanted: str) -> None:
+    """One process of the cluster we are connected to has to start and to have the package: Ray would wait for ever.
+
+    Raises ClusterError. Of the cluster's machines one is asked, whichever Ray chooses.
+    """
+    import ray
+    from ray.exceptions import GetTimeoutError
+
+    asked = ray.remote(num_cpus=0)(version).remote(package)
+    try:
+        found = ray.get(asked, timeout=PROCESS_SECONDS)
+    except GetTimeoutError:
+        ray.cancel(asked, force=True)
+        raise ClusterError(
+            f"the cluster at {address} has started no process for {PROCESS_SECONDS:.0f} s",
+            "look at raylet.err in its logs; it cannot start a Python whose path has a space",
+        ) from None
+    except PackageNotFoundError as error:
+        raise ClusterError(
+            f"the cluster at {address} has no {package}", f"install {package} {wanted} on all its machines"
+        ) from error
+    if found != wanted:
+        raise ClusterError(
+            f"the cluster at {address} has {package} {found}, this machine has {wanted}",
+            "install the same version on all of them",
+        )
 
 
 def _not_connected(address: str | None, error: Exception) -> ClusterError:
