@@ -1,6 +1,6 @@
 """`rayox data check`: every defect of a data set at once, and a mended copy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.console import Console, json_option
-from rayox.progress import progress_of
+from rayox.progress import progress_of, said_if_silent
 from rayox_model.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def check(
     elif against_images is not None:
         raise ConfigError("--against-images goes with --against", "name the other split's file too")
     with ExitStack() as stack:
-        look = remembered(_look(stack, address))
+        silent_no_more = stack.enter_context(said_if_silent(f"reading {path}"))
+        look = remembered(_look(stack, address, silent_no_more))
         findings, _ = check_file(path, settings, look, other)
         mended = None
         if fix is not None:
@@ -143,7 +144,7 @@ def _by_settings(words: Sequence[str], images: str | None, image_size: int | Non
     return Path(str(train.annotations)).expanduser(), images or train.images, size
 
 
-def _look(stack: ExitStack, address: str | None) -> "Look":
+def _look(stack: ExitStack, address: str | None, begun: Callable[[], None]) -> "Look":
     """Threads for few images, Ray tasks for many and where a cluster is named; Ray starts when it is needed."""
     from rayox_platform.data.check.files import RAY_FROM_IMAGES, look_with_ray, look_with_threads
 
@@ -151,6 +152,7 @@ def _look(stack: ExitStack, address: str | None) -> "Look":
 
     def look(folder: "ImageFolder", names: Sequence[str], depth: "Depth") -> "list[FileFacts]":
         nonlocal started
+        begun()
         with progress_of("check images") as show:
             if address is None and len(names) < RAY_FROM_IMAGES:
                 return look_with_threads(folder, names, depth, show)

@@ -1,5 +1,6 @@
 """`rayox data stats`: what a data set is like, as a table and as a picture."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.console import Console, json_option
-from rayox.progress import progress_of
+from rayox.progress import progress_of, said_if_silent
 from rayox_model.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rayox_platform.data.check.files import Depth, FileFacts
     from rayox_platform.data.stats.measure import DataStats
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -45,13 +47,13 @@ def stats(file: Path, images: str | None = None, image_size: int = 640, output: 
 
     if output is not None and (output.suffix.lower() not in PICTURES or not output.absolute().parent.is_dir()):
         raise ConfigError(f"-o: {output} is no {', '.join(PICTURES)} in a folder that is there", "name another file")
-    with progress_of("read sizes") as show:
-        measured = measure(
-            file.expanduser(),
-            ImageFolder(images) if images is not None else None,
-            lambda folder, names, depth: look_with_threads(folder, names, depth, show),
-            image_size,
-        )
+    with said_if_silent(f"reading {file}") as silent_no_more, progress_of("read sizes") as show:
+
+        def look(folder: ImageFolder, names: Sequence[str], depth: "Depth") -> "list[FileFacts]":
+            silent_no_more()
+            return look_with_threads(folder, names, depth, show)
+
+        measured = measure(file.expanduser(), ImageFolder(images) if images is not None else None, look, image_size)
     found = numbers_of(measured, image_size)
     if output is not None:
         from rayox_platform.data.stats.picture import draw_stats

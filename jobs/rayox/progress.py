@@ -114,18 +114,24 @@ def progress_of(label: str, unit: str = "images") -> Iterator[Callable[[int, int
 
 
 @contextmanager
-def progress_of_data() -> Iterator[Callable[[int, int], None]]:
-    """While data sets are found and read: a line if that lasts, and a bar once one is being drawn."""
-    late = threading.Timer(SILENT_SECONDS, lambda: print("reading the data …", file=sys.stderr, flush=True))
+def said_if_silent(what: str) -> Iterator[Callable[[], None]]:
+    """A line about work that lasts and cannot tell how far it is; to be called once something else is shown."""
+    late = threading.Timer(SILENT_SECONDS, lambda: print(f"{what} …", file=sys.stderr, flush=True))
     late.daemon = True
     late.start()
     try:
-        with progress_of("drawing the data set") as drawing:
-
-            def show(done: int, total: int) -> None:
-                late.cancel()
-                drawing(done, total)
-
-            yield show
+        yield late.cancel
     finally:
         late.cancel()
+
+
+@contextmanager
+def progress_of_data() -> Iterator[Callable[[int, int], None]]:
+    """While data sets are found and read: a line if that lasts, and a bar once one is being drawn."""
+    with said_if_silent("reading the data") as silent_no_more, progress_of("drawing the data set") as drawing:
+
+        def show(done: int, total: int) -> None:
+            silent_no_more()
+            drawing(done, total)
+
+        yield show
