@@ -59,8 +59,8 @@ def toy_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained nano of two classes at 64×96 as ONNX; exporting takes long, so one process does it for all."""
     import torch
 
-    from rayox_model.onnx_export import export_onnx
-    from rayox_model.yolox import YOLOX
+    from rayox_model.detect.onnx_export import export_onnx
+    from rayox_model.nets.yolox import YOLOX
 
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

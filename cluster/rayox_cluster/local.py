@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rayox_model.errors import ClusterError
+from rayox_model.core.errors import ClusterError
 
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
 MAX_TEMP_FOLDER_BYTES = 40

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 
 from rayox.console import print_error, print_json
-from rayox_model.errors import RayoxError
+from rayox_model.core.errors import RayoxError
 
 VERBS = {
     "demo": "Train and evaluate on the embedded data set, in minutes.",

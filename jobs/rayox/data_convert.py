@@ -10,7 +10,7 @@ import click
 
 from rayox.console import Console, json_option
 from rayox.progress import progress_of
-from rayox_model.errors import ConfigError, DataError
+from rayox_model.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from rayox_platform.data.convert.labels import Labels

@@ -10,7 +10,7 @@ import click
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.progress import progress_of, progress_of_data
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rayox_platform.data.images import CocoImages
@@ -100,8 +100,8 @@ def verify(out: str, as_json: bool) -> None:
 
 def shard_data(images: "CocoImages", output: str, shard_bytes: int) -> ShardResult:
     """Write the shards. Raises ConfigError if OUT is not empty, DataError for what cannot be read or written."""
-    from rayox_platform.data.folders import open_folder
     from rayox_platform.data.shard_writer import write_shards
+    from rayox_platform.storage.folders import open_folder
 
     out = open_folder(output)
     with progress_of("shard") as show:
@@ -112,8 +112,8 @@ def shard_data(images: "CocoImages", output: str, shard_bytes: int) -> ShardResu
 
 def verify_data(out: str) -> VerifyResult:
     """Check every file. Raises DataError if OUT has no manifest, or a damaged one."""
-    from rayox_platform.data.folders import open_folder
     from rayox_platform.data.shard_check import verify_shards
+    from rayox_platform.storage.folders import open_folder
 
     with progress_of("verify", unit="MB") as show:
         manifest, faults = verify_shards(
@@ -128,7 +128,7 @@ def _images(
     recipe: str | None, overrides: tuple[str, ...], split: str, annotations: str | None, images: str | None
 ) -> "CocoImages":
     from rayox_platform.data.resolve import resolve_split
-    from rayox_platform.state import state_folder
+    from rayox_platform.storage.state import state_folder
 
     if recipe is not None and recipe.endswith(".json") and annotations is None and not overrides:
         recipe, annotations = None, recipe  # as `rayox data check` takes it

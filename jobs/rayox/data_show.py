@@ -8,7 +8,7 @@ import click
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.progress import progress_of_data
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config.tree import Config
 
 EPOCHS = 7  # of one image beside itself
@@ -67,11 +67,11 @@ def show(config: Config, step: int | None, index: int | None, output: Path) -> S
     """Draw a step's batch, or an image and its samples. Raises ConfigError or DataError."""
     import cv2
 
+    from rayox_platform.data.draw import contact_sheet, draw_boxes
     from rayox_platform.data.look import draw_sample, image_samples, step_samples
     from rayox_platform.data.resolve import resolve_split
-    from rayox_platform.draw import contact_sheet, draw_boxes
-    from rayox_platform.settings import stream_plan
-    from rayox_platform.state import state_folder
+    from rayox_platform.storage.state import state_folder
+    from rayox_platform.train.from_config import stream_plan
 
     with progress_of_data() as drawing:
         dataset, images = resolve_split(
@@ -110,9 +110,9 @@ def _config(recipe: str | None, overrides: tuple[str, ...], run: str | None) -> 
         loaded = load_recipe(recipe, overrides)
         loaded.require("data.train.annotations")
         return loaded.config
-    from rayox_platform.resume import resumed_config
-    from rayox_platform.store.errors import storage_errors
-    from rayox_platform.store.runs import open_runs
+    from rayox_platform.runs.places import open_runs
+    from rayox_platform.storage.errors import storage_errors
+    from rayox_platform.train.resume import resumed_config
 
     runs = open_runs(load_recipe(None, overrides).config.storage)
     with storage_errors(str(runs), "read"):

@@ -9,7 +9,7 @@ import click
 
 from rayox.console import Console, json_option
 from rayox.progress import progress_of, said_if_silent
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rayox_platform.data.check.files import Depth, FileFacts

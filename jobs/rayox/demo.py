@@ -27,9 +27,9 @@ def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> N
 
 
 def _crown(result: TrainResult) -> None:
-    from rayox_platform.registry import find_version, set_alias
-    from rayox_platform.state import state_folder
-    from rayox_platform.tracking import connect
+    from rayox_platform.storage.state import state_folder
+    from rayox_platform.track.registry import find_version, set_alias
+    from rayox_platform.track.tracking import connect
 
     store = connect(result.tracking_uri, state_folder(), experiment=None)
     set_alias(store, find_version(store, _name(result), result.registered.rpartition("/")[2]), ALIAS)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rayox.console import Console
-from rayox_model.errors import RayoxError
+from rayox_model.core.errors import RayoxError
 from rayox_platform.config.tree import Config
 
 if TYPE_CHECKING:
-    from rayox_platform.run import Finished
-    from rayox_platform.store.home import RunHome
+    from rayox_platform.runs.home import RunHome
+    from rayox_platform.train.run import Finished
 
 INTERRUPTED = 130
 
@@ -54,7 +54,7 @@ def told_of_end(config: Config, home: "RunHome", console: Console) -> Iterator[E
 
 
 def _tell(config: Config, home: "RunHome", console: Console, end: End) -> None:
-    from rayox_platform.notify import Message, notify
+    from rayox_platform.track.notify import Message, notify
 
     newest, finished = None, end.finished
     with suppress(OSError):  # the store is away, which may be why it ends

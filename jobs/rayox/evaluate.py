@@ -12,13 +12,13 @@ import click
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.progress import progress_of, progress_of_data
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config import LoadedConfig
 from rayox_platform.config.tree import Config
 
 if TYPE_CHECKING:
     from rayox_platform.data.images import CocoImages
-    from rayox_platform.evaluation import EvaluationSettings
+    from rayox_platform.evaluate.evaluation import EvaluationSettings
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
 
     `output` is a file for the detections. Raises ConfigError, ModelError or DataError, checked in this order.
     """
-    from rayox_platform.evaluation import evaluate_detector
-    from rayox_platform.metrics import coco_results
-    from rayox_platform.models import checkpoint_facts, local_model, open_detector
-    from rayox_platform.state import state_folder
+    from rayox_platform.evaluate.evaluation import evaluate_detector
+    from rayox_platform.evaluate.metrics import coco_results
+    from rayox_platform.models.open_model import checkpoint_facts, local_model, open_detector
+    from rayox_platform.storage.state import state_folder
 
     if output is not None and not output.absolute().parent.is_dir():
         raise ConfigError(f"-o: {output.parent}: no such folder", "make it, or name another file")
@@ -111,7 +111,7 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
 def _images(loaded: LoadedConfig, trained: Config) -> "CocoImages":
     """Of the given data, else of those the model was trained with."""
     from rayox_platform.data.resolve import resolve_split
-    from rayox_platform.state import state_folder
+    from rayox_platform.storage.state import state_folder
 
     given = loaded.config.data.val
     split = given if loaded.given("data.val.annotations") else trained.data.val
@@ -122,7 +122,7 @@ def _images(loaded: LoadedConfig, trained: Config) -> "CocoImages":
 
 def _settings(loaded: LoadedConfig, trained: Config) -> "EvaluationSettings":
     """As given, else as the model was evaluated in training, so that its metrics come out again."""
-    from rayox_platform.settings import evaluation_settings
+    from rayox_platform.train.from_config import evaluation_settings
 
     asked = {name: value for name, value in loaded.config.eval.model_dump().items() if loaded.given(f"eval.{name}")}
     return replace(evaluation_settings(trained), **asked)

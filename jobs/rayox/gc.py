@@ -7,7 +7,7 @@ import click
 from rayox.console import Console, json_option
 
 if TYPE_CHECKING:
-    from rayox_platform.garbage import Garbage
+    from rayox_platform.runs.garbage import Garbage
 
 MEGABYTE = 1e6
 
@@ -39,11 +39,11 @@ def command(delete: bool, runs: str | None, as_json: bool) -> None:
 
 def _found(runs: str | None) -> "tuple[str, list[Garbage]]":
     """Where was looked, and what was found."""
-    from rayox_model.errors import ConfigError
-    from rayox_platform.bucket_garbage import find_garbage_in_bucket
-    from rayox_platform.garbage import find_garbage
-    from rayox_platform.store.errors import storage_errors
-    from rayox_platform.store.runs import BucketRuns, FolderRuns, open_runs
+    from rayox_model.core.errors import ConfigError
+    from rayox_platform.runs.bucket_garbage import find_garbage_in_bucket
+    from rayox_platform.runs.garbage import find_garbage
+    from rayox_platform.runs.places import BucketRuns, FolderRuns, open_runs
+    from rayox_platform.storage.errors import storage_errors
 
     place = open_runs(runs)
     if isinstance(place, BucketRuns):

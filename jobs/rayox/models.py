@@ -10,7 +10,7 @@ from rayox.config import load_recipe
 from rayox.console import Console, json_option
 
 if TYPE_CHECKING:
-    from rayox_platform.registry import Version
+    from rayox_platform.track.registry import Version
 
 
 @click.group("models")
@@ -23,7 +23,7 @@ def command() -> None:
 @json_option
 def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
     """All versions of all registered models, the youngest of each first (tracking.uri names another registry)."""
-    from rayox_platform.registry import all_versions
+    from rayox_platform.track.registry import all_versions
 
     console = Console(as_json)
     found = all_versions(load_recipe(None, overrides).config.tracking.uri)
@@ -44,7 +44,7 @@ def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def show_command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show MODEL: NAME, NAME@ALIAS or NAME/VERSION, with or without models:/ before it; NAME is its youngest."""
-    from rayox_platform.registry import describe
+    from rayox_platform.track.registry import describe
 
     console = Console(as_json)
     config = load_recipe(None, overrides).config

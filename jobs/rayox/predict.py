@@ -8,7 +8,7 @@ import click
 from rayox.config import load_recipe
 from rayox.console import Console, json_option, print_error
 from rayox.progress import progress_of
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.config import LoadedConfig
 
 SCORE_THRESHOLD = 0.25  # to be looked at; metrics want lower scores too
@@ -85,11 +85,11 @@ def predict(
     Without a score_threshold it is eval.score_threshold where somebody set that, else 0.25.
     """
     from rayox_platform.data.coco import read_coco
-    from rayox_platform.models import local_model, open_detector
-    from rayox_platform.prediction import DRAWINGS, predict_images
-    from rayox_platform.settings import evaluation_settings
-    from rayox_platform.sources import find_images
-    from rayox_platform.state import state_folder
+    from rayox_platform.evaluate.prediction import DRAWINGS, predict_images
+    from rayox_platform.evaluate.sources import find_images
+    from rayox_platform.models.open_model import local_model, open_detector
+    from rayox_platform.storage.state import state_folder
+    from rayox_platform.train.from_config import evaluation_settings
 
     annotations = loaded.config.data.val.annotations
     detector = open_detector(

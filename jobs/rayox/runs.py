@@ -14,9 +14,9 @@ from rayox.panel import TrainingPanel
 from rayox.progress import duration
 
 if TYPE_CHECKING:
-    from rayox_platform.runs import Run
-    from rayox_platform.store.home import RunHome
-    from rayox_platform.store.runs import Runs
+    from rayox_platform.runs.home import RunHome
+    from rayox_platform.runs.overview import Run
+    from rayox_platform.runs.places import Runs
 
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
@@ -31,7 +31,7 @@ def command() -> None:
 @json_option
 def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
     """All runs, the one that spoke last first."""
-    from rayox_platform.runs import list_runs
+    from rayox_platform.runs.overview import list_runs
 
     console, now = Console(as_json), time.time()
     with _opened(overrides) as place:
@@ -60,7 +60,7 @@ def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Where the run NAME stands."""
-    from rayox_platform.runs import find_run, read_run
+    from rayox_platform.runs.overview import find_run, read_run
 
     console = Console(as_json)
     with _opened(overrides) as place:
@@ -90,7 +90,7 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: bool) -> None:
     """The events of the run NAME as lines."""
-    from rayox_platform.runs import event_line, find_run
+    from rayox_platform.runs.overview import event_line, find_run
 
     console, count = Console(as_json), 0
     with _opened(overrides) as place:
@@ -107,8 +107,8 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
 @json_option
 def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """The live panel of the run NAME, which another process trains, until that ends."""
-    from rayox_platform.runs import find_run, read_run
-    from rayox_platform.store.errors import storage_errors
+    from rayox_platform.runs.overview import find_run, read_run
+    from rayox_platform.storage.errors import storage_errors
 
     console = Console(as_json)
     with _opened(overrides) as place:
@@ -129,8 +129,8 @@ def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Send what MLflow has not got of the run NAME: after an outage, or after its driver was killed."""
-    from rayox_platform.runs import find_run
-    from rayox_platform.sync import sync_run
+    from rayox_platform.runs.overview import find_run
+    from rayox_platform.track.sync import sync_run
 
     console, config = Console(as_json), load_recipe(None, overrides).config
     with _opened(overrides) as place:
@@ -147,8 +147,8 @@ def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @contextmanager
 def _opened(overrides: tuple[str, ...]) -> "Iterator[Runs]":
     """Where the runs are; a store that cannot be read is the setting's fault."""
-    from rayox_platform.store.errors import storage_errors
-    from rayox_platform.store.runs import open_runs
+    from rayox_platform.runs.places import open_runs
+    from rayox_platform.storage.errors import storage_errors
 
     runs = open_runs(load_recipe(None, overrides).config.storage)
     with storage_errors(str(runs), "read"):
@@ -156,9 +156,9 @@ def _opened(overrides: tuple[str, ...]) -> "Iterator[Runs]":
 
 
 def _events(home: "RunHome", follow: bool) -> Iterator[dict[str, Any]]:
-    from rayox_platform.events import follow as followed
-    from rayox_platform.runs import is_over
-    from rayox_platform.store.errors import storage_errors
+    from rayox_platform.runs.events import follow as followed
+    from rayox_platform.runs.overview import is_over
+    from rayox_platform.storage.errors import storage_errors
 
     with storage_errors(str(home), "read"):
         if follow:

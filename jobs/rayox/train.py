@@ -19,12 +19,12 @@ from rayox_platform.config import LoadedConfig
 from rayox_platform.config.origin import Rank
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
-from rayox_platform.imports import IMPORT_RAY
+from rayox_platform.resources.preloading import IMPORT_RAY
 
 if TYPE_CHECKING:
-    from rayox_platform.prepare import Prepared
-    from rayox_platform.run import Finished
-    from rayox_platform.smoke import SmokeResult
+    from rayox_platform.train.prepare import Prepared
+    from rayox_platform.train.run import Finished
+    from rayox_platform.train.smoke import SmokeResult
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def train(
     started = time.perf_counter()
     if resume is None:
         loaded.require("data.train.annotations", "data.val.annotations")
-    from rayox_platform.prepare import prepare
+    from rayox_platform.train.prepare import prepare
 
     config = _run_config(loaded, resume, extend)
     imported = time.perf_counter()
@@ -145,8 +145,8 @@ def train(
 def smoke(loaded: LoadedConfig) -> "SmokeResult":
     """Overfit the first batch of a run that is not started. Raises TrainingError when it cannot be learnt."""
     loaded.require("data.train.annotations", "data.val.annotations")
-    from rayox_platform.prepare import prepare
-    from rayox_platform.smoke import STEPS, smoke
+    from rayox_platform.train.prepare import prepare
+    from rayox_platform.train.smoke import STEPS, smoke
 
     with progress_of_data() as drawing:
         prepared = prepare(_run_config(loaded, None, 0), resume=False, drawing=drawing)
@@ -167,13 +167,13 @@ def show_smoke(console: Console, result: "SmokeResult") -> None:
 def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts: dict[str, float]) -> "Finished":
     """Claim the name, reach the tracking store, start Ray, check that it fits; then make the run and train."""
     from rayox_cluster.local import ray_session
-    from rayox_platform.state import state_folder
+    from rayox_platform.storage.state import state_folder
 
     config = prepared.config
     at = time.perf_counter()
     with prepared.home.claim():
         panel.stage("opening the tracking store")
-        from rayox_platform.tracking import connect
+        from rayox_platform.track.tracking import connect
 
         store = connect(config.tracking.uri, state_folder(), config.tracking.experiment)
         at, parts["tracking"] = time.perf_counter(), time.perf_counter() - at
@@ -181,13 +181,13 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
         threading.Thread(target=import_module, args=("torch._dynamo",), name="rayox-imports", daemon=True).start()
         panel.stage("starting Ray" if address is None else f"connecting to Ray at {address}")
         with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
-            from rayox_platform.record import recorded
-            from rayox_platform.run import fitted, run_training, start_early
+            from rayox_platform.track.record import recorded
+            from rayox_platform.train.run import fitted, run_training, start_early
 
             prepared, given = fitted(prepared)
             start_early(given)
             parts["ray"] = time.perf_counter() - at
-            with recorded(prepared, store, panel.show) as record:
+            with recorded(prepared.config, prepared.home, prepared.images, store, panel.show) as record:
                 finished = run_training(prepared, given, record)
                 panel.stage("stopping Ray")
                 return finished
@@ -195,9 +195,9 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
 
 def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config:
     """The run's settings: as given, under a name of its own; or of a resumed run, those it began with."""
-    from rayox_platform.resume import last_run, resumed_config
-    from rayox_platform.store.errors import storage_errors
-    from rayox_platform.store.runs import open_runs
+    from rayox_platform.runs.places import open_runs
+    from rayox_platform.storage.errors import storage_errors
+    from rayox_platform.train.resume import last_run, resumed_config
 
     config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
     if resume is None:

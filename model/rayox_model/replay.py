@@ -14,15 +14,15 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
-from rayox_model.assign.settings import SimOTA
-from rayox_model.engine import EngineSettings, predict, sums_of
-from rayox_model.errors import ModelError, RayoxError
-from rayox_model.loss_weights import LossWeights
-from rayox_model.losses import LossTerms
-from rayox_model.parts import start_training
-from rayox_model.schedule import Schedule
-from rayox_model.structures import AnchorPoints, Batch, Predictions, Targets, split_batch
-from rayox_model.yolox import YOLOX
+from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.core.errors import ModelError, RayoxError
+from rayox_model.core.structures import AnchorPoints, Batch, Predictions, Targets, split_batch
+from rayox_model.loss.loss_weights import LossWeights
+from rayox_model.loss.losses import LossTerms
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import EngineSettings, predict, sums_of
+from rayox_model.train.parts import start_training
+from rayox_model.train.schedule import Schedule
 
 WEIGHTS = "model."
 CPU = torch.device("cpu")

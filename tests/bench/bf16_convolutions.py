@@ -19,7 +19,7 @@ def has_bf16() -> bool:
 
 def install() -> None:
     """The first call of a training worker's process."""
-    from rayox_platform.imports import import_all
+    from rayox_platform.resources.preloading import import_all
 
     import_all()
     if not has_bf16():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import ray
 
-from rayox_platform.blocks import SampleBlocks
+from rayox_platform.stream.blocks import SampleBlocks
 
 
 @ray.remote(num_cpus=0)

@@ -31,7 +31,7 @@ def run(folder: Path, workers: int | tuple[int, int], cpus: float, num_steps: in
 def _loop(setup: dict[str, Any]) -> None:
     import os
 
-    from rayox_model.yolox import YOLOX
+    from rayox_model.nets.yolox import YOLOX
 
     torch.set_num_threads(1)
     rank = ray.train.get_context().get_world_rank()

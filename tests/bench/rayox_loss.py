@@ -9,11 +9,11 @@ import time
 import numpy as np
 import torch
 
-from rayox_model.anchors import anchor_points
 from rayox_model.assign.assigner import assign
-from rayox_model.assign.settings import SimOTA
-from rayox_model.losses import LossWeights, loss_sums, normalise
-from rayox_model.structures import Predictions, Targets
+from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.core.anchors import anchor_points
+from rayox_model.core.structures import Predictions, Targets
+from rayox_model.loss.losses import LossWeights, loss_sums, normalise
 
 
 def serve(path: str, threads: int) -> None:

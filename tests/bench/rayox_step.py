@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from rayox_model.assign.settings import SimOTA
-from rayox_model.engine import EngineSettings, new_state, train
-from rayox_model.loss_weights import LossWeights
-from rayox_model.schedule import Schedule
-from rayox_model.structures import Batch, Targets
-from rayox_model.yolox import YOLOX
+from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.core.structures import Batch, Targets
+from rayox_model.loss.loss_weights import LossWeights
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import EngineSettings, new_state, train
+from rayox_model.train.schedule import Schedule
 
 
 def settings_of(case: dict[str, np.ndarray], compiled: bool) -> EngineSettings:

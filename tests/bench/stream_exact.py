@@ -16,14 +16,14 @@ import ray.train.torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from rayox_model.augment.settings import Augment
-from rayox_model.collate import unpack
-from rayox_model.plan import StreamPlan
-from rayox_model.samples import LabelledImages
-from rayox_model.structures import Batch
-from rayox_platform.batches import rank_batches
-from rayox_platform.blocks import SampleBlocks
-from rayox_platform.dealing import deal
-from rayox_platform.stream import LaneSplit, stream_dataset
+from rayox_model.core.collate import unpack
+from rayox_model.core.plan import StreamPlan
+from rayox_model.core.samples import LabelledImages
+from rayox_model.core.structures import Batch
+from rayox_platform.stream.batches import rank_batches
+from rayox_platform.stream.blocks import SampleBlocks
+from rayox_platform.stream.dataset import LaneSplit, stream_dataset
+from rayox_platform.stream.lane_assignment import deal
 
 Digests = Mapping[tuple[int, int], str]  # of (step, lane)
 

@@ -10,8 +10,8 @@ from paired import mean_difference, shapes_metrics
 from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
 from rayox_cluster.local import ray_session
-from rayox_platform.imports import IMPORT_RAY
-from rayox_platform.spares import ENVIRONMENT
+from rayox_platform.ray_internals.prestart import ENVIRONMENT
+from rayox_platform.resources.preloading import IMPORT_RAY
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 LARGEST_LOSS = 0.02

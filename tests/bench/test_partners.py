@@ -6,7 +6,7 @@ import pytest
 from paired import mean_difference, shapes_metrics
 
 from rayox_cluster.local import ray_session
-from rayox_platform.imports import IMPORT_RAY
+from rayox_platform.resources.preloading import IMPORT_RAY
 
 LARGEST_LOSS = 0.02  # AP that a third of the decoding may cost
 

@@ -16,8 +16,8 @@ from small_cluster import three_nodes
 from toy_runs import toy_config, train
 
 from rayox_cluster.local import RAY_SETTINGS, ray_session
-from rayox_platform.events import read_events
-from rayox_platform.imports import IMPORT_RAY
+from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.runs.events import read_events
 
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
 OURS = RAY_SETTINGS | {"RAY_health_check_period_ms": "1000"}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rayox_model.yolox import YOLOX
-from rayox_platform.spares import ENVIRONMENT
+from rayox_model.nets.yolox import YOLOX
+from rayox_platform.ray_internals.prestart import ENVIRONMENT
 
 HERE = Path(__file__).resolve().parent
 WARM_UP, ROUNDS = 3, 15

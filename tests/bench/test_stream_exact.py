@@ -10,7 +10,7 @@ import ray.cloudpickle
 from small_cluster import three_nodes
 
 from rayox_cluster.local import ray_session
-from rayox_model.plan import StreamPlan
+from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.resolve import resolve_split
 
 SIZE = (160, 160)

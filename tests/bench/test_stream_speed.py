@@ -17,14 +17,14 @@ from empty_stream import Idle, NoSamples, count_blocks, largest_bytes, private_b
 from rayox_cluster.local import ray_session
 from rayox_model.augment.block import keep_freed_memory
 from rayox_model.augment.settings import Augment
-from rayox_model.plan import StreamPlan
-from rayox_platform.batches import rank_batches
-from rayox_platform.blocks import SampleBlocks
+from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
-from rayox_platform.imports import IMPORT_RAY
-from rayox_platform.spares import ENVIRONMENT, keep_spare_helpers
-from rayox_platform.stream import stream_dataset
+from rayox_platform.ray_internals.prestart import ENVIRONMENT, keep_spare_helpers
+from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.stream.batches import rank_batches
+from rayox_platform.stream.blocks import SampleBlocks
+from rayox_platform.stream.dataset import stream_dataset
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
 ray.cloudpickle.register_pickle_by_value(empty_stream)  # workers do not look for modules here

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rayox_model.assign.settings import SimOTA
-from rayox_model.checkpoint import FORMAT, Facts, save_checkpoint
-from rayox_model.engine import EngineSettings, TrainState, new_state
-from rayox_model.loss_weights import LossWeights
-from rayox_model.schedule import Schedule
-from rayox_model.yolox import YOLOX
+from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.checkpoint.snapshot import FORMAT, Facts, save_checkpoint
+from rayox_model.loss.loss_weights import LossWeights
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import EngineSettings, TrainState, new_state
+from rayox_model.train.schedule import Schedule
 
 FOLDER = Path(__file__).parent / "checkpoints"
 FACTS = Facts(

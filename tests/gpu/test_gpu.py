@@ -7,13 +7,13 @@ import pytest
 import torch
 from toy_engine import ENGINE
 
-from rayox_model.batchnorm import synchronise
-from rayox_model.collate import unpack
-from rayox_model.engine import new_state, train
-from rayox_model.pack import pack
-from rayox_model.samples import Sample
-from rayox_model.schedule import Schedule
-from rayox_model.yolox import YOLOX
+from rayox_model.core.collate import unpack
+from rayox_model.core.pack import pack
+from rayox_model.core.samples import Sample
+from rayox_model.nets.batchnorm import synchronise
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import new_state, train
+from rayox_model.train.schedule import Schedule
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

@@ -11,9 +11,9 @@ import torch
 from toy_engine import ENGINE
 
 from rayox.cli import main
-from rayox_model.checkpoint import Facts, save_checkpoint
-from rayox_model.engine import new_state
-from rayox_model.yolox import YOLOX
+from rayox_model.checkpoint.snapshot import Facts, save_checkpoint
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import new_state
 from rayox_platform.config.tree import Config
 
 CLASSES = ("dim", "bright")  # of toy_data

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rayox_model.yolox import YOLOX
+from rayox_model.nets.yolox import YOLOX
 
 CODES = {2: "config", 3: "data", 4: "model"}
 VERBS = ("train", "evaluate", "predict")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from object_store import point_to
 
-from rayox_platform.claim import claimed
-from rayox_platform.tracking import connect
+from rayox_platform.runs.run_lock import claimed
+from rayox_platform.track.tracking import connect
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_storage_that_is_no_address_or_does_not_answer(train, monkeypatch, stora
 def test_two_runs_of_one_name(train):
     with claimed(Path(".rayox/runs/mine").absolute()):
         code = (
-            "import sys; from pathlib import Path; from rayox_platform.claim import claimed\n"
+            "import sys; from pathlib import Path; from rayox_platform.runs.run_lock import claimed\n"
             "with claimed(Path(sys.argv[1])): pass"
         )
         other = subprocess.run([sys.executable, "-c", code, ".rayox/runs/mine"], capture_output=True, text=True)

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from rayox import cli
-from rayox_model.errors import ConfigError, DataError, ModelError, TrainingError
+from rayox_model.core.errors import ConfigError, DataError, ModelError, TrainingError
 
 HELP_SECONDS = 0.5
 

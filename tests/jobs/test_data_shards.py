@@ -8,7 +8,7 @@ import click
 import pytest
 
 from rayox.data_shards import shard, verify
-from rayox_model.errors import ConfigError, DataError
+from rayox_model.core.errors import ConfigError, DataError
 
 Run = Callable[..., tuple[int, dict]]
 

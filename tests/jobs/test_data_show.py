@@ -6,7 +6,7 @@ import pytest
 
 from rayox_model.augment.block import block_samples
 from rayox_model.augment.settings import Augment
-from rayox_model.plan import StreamPlan
+from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.look import step_samples
 from rayox_platform.data.resolve import resolve_split
 

@@ -8,8 +8,8 @@ import pytest
 from rayox.config import load_recipe
 from rayox.console import Console
 from rayox.ending import told_of_end
-from rayox_model.errors import TrainingError
-from rayox_platform.store.home import FolderHome
+from rayox_model.core.errors import TrainingError
+from rayox_platform.runs.home import FolderHome
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from rayox_model.samples import Detections
-from rayox_platform import evaluation
-from rayox_platform.evaluation import EvaluationSettings
+from rayox_model.core.samples import Detections
+from rayox_platform.evaluate import evaluation
+from rayox_platform.evaluate.evaluation import EvaluationSettings
 
 RESULT_KEYS = {
     "metrics",
@@ -86,7 +86,8 @@ class SquareDetector:
 
 @pytest.fixture
 def perfect(monkeypatch) -> None:
-    monkeypatch.setattr("rayox_platform.models.open_detector", lambda model, image_size, names=None: SquareDetector())
+    square = SquareDetector()
+    monkeypatch.setattr("rayox_platform.models.open_model.open_detector", lambda *_, **__: square)
 
 
 def test_a_perfect_detector(rayox, perfect, toy_data, nameless_pth):

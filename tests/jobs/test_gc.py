@@ -8,8 +8,8 @@ import pytest
 from make_checkpoint import FACTS, golden_state
 
 from rayox.cli import main
-from rayox_model.checkpoint import save_checkpoint
-from rayox_platform.claim import claimed
+from rayox_model.checkpoint.snapshot import save_checkpoint
+from rayox_platform.runs.run_lock import claimed
 
 
 @pytest.fixture

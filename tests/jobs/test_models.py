@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from rayox_platform.registration import register
-from rayox_platform.registry import set_alias
-from rayox_platform.tracking import connect, open_run
+from rayox_platform.track.registration import register
+from rayox_platform.track.registry import set_alias
+from rayox_platform.track.tracking import connect, open_run
 
 
 @pytest.fixture(scope="module")

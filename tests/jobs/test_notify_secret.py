@@ -7,7 +7,7 @@ import pytest
 
 from rayox.config import load_recipe
 from rayox.train import _run_config
-from rayox_platform.record import _params
+from rayox_platform.track.record import _params
 
 SECRET = "https://me:pass@hooks.example.com:8443/services/T0/TOKEN?key=TOKEN"
 SHOWN = "https://hooks.example.com:8443/***"

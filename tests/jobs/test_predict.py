@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rayox_model.coco_classes import COCO_CLASSES, COCO_IDS
-from rayox_model.samples import Detections
-from rayox_platform import prediction
+from rayox_model.core.coco_classes import COCO_CLASSES, COCO_IDS
+from rayox_model.core.samples import Detections
 from rayox_platform.data.images import read_image
-from rayox_platform.results import category_ids
+from rayox_platform.evaluate import prediction
+from rayox_platform.evaluate.results import category_ids
 
 WHITE_BOX = (20, 12, 40, 28)  # x, y, width, height in every image painted here
 
@@ -43,7 +43,7 @@ class WhiteBoxDetector:
 def detector(monkeypatch) -> WhiteBoxDetector:
     """In place of any MODEL."""
     stand_in = WhiteBoxDetector()
-    monkeypatch.setattr("rayox_platform.models.open_detector", lambda model, image_size, names=None: stand_in)
+    monkeypatch.setattr("rayox_platform.models.open_model.open_detector", lambda *_, **__: stand_in)
     return stand_in
 
 

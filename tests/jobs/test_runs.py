@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rayox_platform.claim import claimed
-from rayox_platform.entries import Points, Status
-from rayox_platform.spool import Spool
+from rayox_platform.runs.outbox import Spool
+from rayox_platform.runs.outbox_entries import Points, Status
+from rayox_platform.runs.run_lock import claimed
 
 NOW = time.time()
 START = {"kind": "start", "step": 0, "workers": 2, "num_steps": 40, "epochs": 4, "checkpoint_time": NOW - 60}
@@ -120,7 +120,7 @@ def test_logs_are_the_events_as_lines(rayox, runs):
 HOLD = """
 import sys
 from pathlib import Path
-from rayox_platform.claim import claimed
+from rayox_platform.runs.run_lock import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -185,7 +185,7 @@ def test_a_run_without_anything_for_mlflow_says_so(rayox, runs):
 
 
 def test_sync_sends_what_a_killed_driver_left_to_the_local_store(rayox, runs, toy_data):
-    from rayox_platform.tracking import connect, open_run
+    from rayox_platform.track.tracking import connect, open_run
 
     path = runs("toy", START)
     tracking = open_run(connect(None, Path(".rayox").absolute(), "rayox"), "toy", {}, {})

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from workers import CPU, SETTINGS, global_batch, state_of
 
-from rayox_model.engine import train
+from rayox_model.train.engine import train
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

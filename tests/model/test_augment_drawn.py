@@ -7,8 +7,8 @@ import pytest
 from rayox_model.augment.partners import of_window, whole_dataset
 from rayox_model.augment.sample import make_sample
 from rayox_model.augment.settings import Augment
-from rayox_model.plan import sample_rng
-from rayox_model.samples import Sample
+from rayox_model.core.plan import sample_rng
+from rayox_model.core.samples import Sample
 
 GROUND = 114
 SIZES = [(96, 96), (96, 160), (160, 96)]

@@ -7,8 +7,8 @@ import pytest
 from rayox_model.augment.mosaic import Mosaic, draw_mosaic, make_mosaic, place_tile
 from rayox_model.augment.partners import whole_dataset
 from rayox_model.augment.settings import Augment
-from rayox_model.errors import DataError
-from rayox_model.samples import Sample
+from rayox_model.core.errors import DataError
+from rayox_model.core.samples import Sample
 
 SIZES = [(160, 160), (128, 224)]
 

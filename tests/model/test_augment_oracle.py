@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from rayox_model.augment.mosaic import Mosaic, make_mosaic, place_tile
-from rayox_model.samples import Sample
+from rayox_model.core.samples import Sample
 from rayox_platform.data.coco import read_coco
 from rayox_platform.data.images import folder_images
 

@@ -9,8 +9,8 @@ import pytest
 from rayox_model.augment.block import block_samples
 from rayox_model.augment.partners import DecodedOnce, Partners, draw_partners, of_window, whole_dataset
 from rayox_model.augment.settings import Augment
-from rayox_model.plan import StreamPlan
-from rayox_model.samples import Sample
+from rayox_model.core.plan import StreamPlan
+from rayox_model.core.samples import Sample
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 SIZE = (32, 48)

@@ -10,8 +10,8 @@ from rayox_model.augment.mosaic import draw_mosaic, make_mosaic
 from rayox_model.augment.partners import whole_dataset
 from rayox_model.augment.sample import make_sample
 from rayox_model.augment.settings import Augment
-from rayox_model.plan import sample_rng
-from rayox_model.samples import Sample
+from rayox_model.core.plan import sample_rng
+from rayox_model.core.samples import Sample
 
 SIZE = (192, 256)
 PLAIN = Augment(mosaic_prob=0.0, hsv_prob=0.0, flip_prob=0.0)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rayox_model.anchors import anchor_points, decode
-from rayox_model.boxes import (
+from rayox_model.core.anchors import anchor_points, decode
+from rayox_model.core.boxes import (
     cxcywh_to_xyxy,
     decode_cxcywh,
     extents_cxcywh,

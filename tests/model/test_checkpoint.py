@@ -8,17 +8,11 @@ import pytest
 import torch
 from toy_engine import ENGINE
 
-from rayox_model.checkpoint import (
-    Facts,
-    averaged_weights,
-    read_facts,
-    save_checkpoint,
-    verify,
-)
-from rayox_model.checkpoint_folder import best_checkpoint, newest_checkpoint, prune
-from rayox_model.engine import new_state
-from rayox_model.errors import ModelError
-from rayox_model.yolox import YOLOX
+from rayox_model.checkpoint.checkpoint_folder import best_checkpoint, newest_checkpoint, prune
+from rayox_model.checkpoint.snapshot import Facts, averaged_weights, read_facts, save_checkpoint, verify
+from rayox_model.core.errors import ModelError
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import new_state
 
 FILES = ("model.safetensors", "ema.safetensors", "training.pt", "checkpoint.json")
 

@@ -17,12 +17,20 @@ import pytest
 import torch
 from make_checkpoint import FACTS, golden_state, settings
 
-from rayox_model.checkpoint import FILES, MANIFEST, restore, save_checkpoint, take_snapshot, verify, write_checkpoint
-from rayox_model.checkpoint_folder import newest_checkpoint
-from rayox_model.checkpoint_writer import CheckpointWriter
-from rayox_model.engine import new_state
-from rayox_model.errors import ModelError
-from rayox_model.yolox import YOLOX
+from rayox_model.checkpoint.checkpoint_folder import newest_checkpoint
+from rayox_model.checkpoint.checkpoint_writer import CheckpointWriter
+from rayox_model.checkpoint.snapshot import (
+    FILES,
+    MANIFEST,
+    restore,
+    save_checkpoint,
+    take_snapshot,
+    verify,
+    write_checkpoint,
+)
+from rayox_model.core.errors import ModelError
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import new_state
 
 # Saves step 2 beside step 1, drops what is old, and dies by SIGKILL right before its system call number K.
 SAVE_AND_DIE = """
@@ -31,8 +39,8 @@ from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from make_checkpoint import FACTS, golden_state
-from rayox_model.checkpoint import save_checkpoint
-from rayox_model.checkpoint_folder import prune
+from rayox_model.checkpoint.snapshot import save_checkpoint
+from rayox_model.checkpoint.checkpoint_folder import prune
 parent = Path(sys.argv[2])
 state = golden_state()
 CALLS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.scandir")
@@ -213,7 +221,7 @@ from pathlib import Path
 import numpy as np, torch
 sys.path.insert(0, sys.argv[1])
 from make_checkpoint import FACTS, golden_state
-from rayox_model.checkpoint import restore, take_snapshot, write_checkpoint
+from rayox_model.checkpoint.snapshot import restore, take_snapshot, write_checkpoint
 def seed(number):
     random.seed(number), np.random.seed(number), torch.manual_seed(number)
 def draw():
@@ -232,7 +240,7 @@ assert draw() == wanted
 
 
 def test_drafts_of_a_crash_are_taken_away(tmp_path, state):
-    from rayox_model.checkpoint_folder import prune
+    from rayox_model.checkpoint.checkpoint_folder import prune
 
     (tmp_path / ".draft-1234").mkdir()
     save_checkpoint(tmp_path, state, FACTS)

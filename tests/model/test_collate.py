@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from rayox_model.collate import unpack
-from rayox_model.pack import pack
-from rayox_model.samples import Sample
+from rayox_model.core.collate import unpack
+from rayox_model.core.pack import pack
+from rayox_model.core.samples import Sample
 
 SIZE = (8, 12)
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rayox_model import convolution
-from rayox_model.convolution import Convolution, weight_gradient
-from rayox_model.yolox import YOLOX
+from rayox_model.nets import convolution
+from rayox_model.nets.convolution import Convolution, weight_gradient
+from rayox_model.nets.yolox import YOLOX
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

@@ -9,14 +9,14 @@ import onnx
 import pytest
 import torch
 
-from rayox_model.detect import TorchDetector, load_pth_detector
-from rayox_model.errors import ConfigError, ExportError, ModelError
-from rayox_model.nms import ScoredBoxes, non_max_suppression, score_boxes
-from rayox_model.onnx_detect import load_onnx_detector
-from rayox_model.onnx_export import export_onnx
-from rayox_model.samples import Detections
-from rayox_model.weights import read_pth, transfer
-from rayox_model.yolox import YOLOX
+from rayox_model.checkpoint.weights import read_pth, transfer
+from rayox_model.core.errors import ConfigError, ExportError, ModelError
+from rayox_model.core.samples import Detections
+from rayox_model.detect.detector import TorchDetector, load_pth_detector
+from rayox_model.detect.nms import ScoredBoxes, non_max_suppression, score_boxes
+from rayox_model.detect.onnx_detector import load_onnx_detector
+from rayox_model.detect.onnx_export import export_onnx
+from rayox_model.nets.yolox import YOLOX
 
 SIZE = (416, 416)
 ORACLE_IMAGES = (5001, 6818, 30213)

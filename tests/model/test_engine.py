@@ -13,14 +13,14 @@ import torch
 from toy_engine import ENGINE
 
 from rayox_model.assign.assigner import assign
-from rayox_model.checkpoint import Facts, restore, save_checkpoint
-from rayox_model.checkpoint_folder import newest_checkpoint
-from rayox_model.engine import NonFiniteError, new_state, predict, sums_of, train
-from rayox_model.errors import ConfigError, TrainingError
-from rayox_model.losses import LossWeights
-from rayox_model.schedule import Schedule
-from rayox_model.structures import Batch, Targets
-from rayox_model.yolox import YOLOX
+from rayox_model.checkpoint.checkpoint_folder import newest_checkpoint
+from rayox_model.checkpoint.snapshot import Facts, restore, save_checkpoint
+from rayox_model.core.errors import ConfigError, TrainingError
+from rayox_model.core.structures import Batch, Targets
+from rayox_model.loss.losses import LossWeights
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import NonFiniteError, new_state, predict, sums_of, train
+from rayox_model.train.schedule import Schedule
 
 CPU = torch.device("cpu")
 CLASSES = ("a", "b")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from make_checkpoint import FACTS, golden_state, settings
 
-from rayox_model.checkpoint import FORMAT, averaged_weights, read_facts, restore
-from rayox_model.engine import new_state
-from rayox_model.yolox import YOLOX
+from rayox_model.checkpoint.snapshot import FORMAT, averaged_weights, read_facts, restore
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import new_state
 
 ARCHIVES = sorted((Path(make_checkpoint.__file__).parent / "checkpoints").glob("format-*.tar.xz"))
 

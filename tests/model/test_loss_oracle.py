@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from rayox_model.anchors import anchor_points
 from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.candidates import candidates_of, mark_candidates
-from rayox_model.assign.settings import PUBLISHED_SIMOTA, SimOTA
 from rayox_model.assign.simota import simota_pairs
-from rayox_model.boxes import xyxy_to_cxcywh
-from rayox_model.losses import LossWeights, loss_sums, normalise
-from rayox_model.structures import AnchorPoints, Predictions, Targets
+from rayox_model.assign.simota_settings import PUBLISHED_SIMOTA, SimOTA
+from rayox_model.core.anchors import anchor_points
+from rayox_model.core.boxes import xyxy_to_cxcywh
+from rayox_model.core.structures import AnchorPoints, Predictions, Targets
+from rayox_model.loss.losses import LossWeights, loss_sums, normalise
 
 TESTS = Path(__file__).resolve().parents[1]
 GOLDEN = sorted((TESTS / "golden").glob("loss_*.npz"))

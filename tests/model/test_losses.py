@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from rayox_model.anchors import anchor_points
 from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment
-from rayox_model.assign.settings import SimOTA
-from rayox_model.boxes import cxcywh_to_xyxy, decode_cxcywh
-from rayox_model.losses import LossTerms, LossWeights, detection_loss, l1_targets, loss_sums, normalise
-from rayox_model.structures import Predictions, Targets
+from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.core.anchors import anchor_points
+from rayox_model.core.boxes import cxcywh_to_xyxy, decode_cxcywh
+from rayox_model.core.structures import Predictions, Targets
+from rayox_model.loss.losses import LossTerms, LossWeights, detection_loss, l1_targets, loss_sums, normalise
 
 ANCHORS = anchor_points(64, 64, torch.device("cpu"))
 NUM_ANCHORS = len(ANCHORS.grid)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rayox_model.anchors import anchor_points, decode
-from rayox_model.errors import ConfigError
-from rayox_model.yolox import VARIANTS, YOLOX
+from rayox_model.core.anchors import anchor_points, decode
+from rayox_model.core.errors import ConfigError
+from rayox_model.nets.yolox import VARIANTS, YOLOX
 
 CPU = torch.device("cpu")
 PARAMETERS = {

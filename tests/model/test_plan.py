@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rayox_model.errors import ConfigError, DataError
-from rayox_model.plan import StreamPlan, epoch_permutation, lane_positions, sample_rng, steps_per_epoch
+from rayox_model.core.errors import ConfigError, DataError
+from rayox_model.core.plan import StreamPlan, epoch_permutation, lane_positions, sample_rng, steps_per_epoch
 
 
 def plan(**changes):

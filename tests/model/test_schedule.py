@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from rayox_model.ema import averaged, ramp_for
-from rayox_model.multiscale import resize, size_at
-from rayox_model.optimizer import make_optimizer
-from rayox_model.schedule import Schedule
-from rayox_model.structures import Targets
-from rayox_model.yolox import YOLOX
+from rayox_model.core.structures import Targets
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.ema import averaged, ramp_for
+from rayox_model.train.multiscale import resize, size_at
+from rayox_model.train.optimizer import make_optimizer
+from rayox_model.train.schedule import Schedule
 
 SCHEDULE = Schedule(peak=0.01, floor_ratio=0.05, warmup_steps=10, flat_steps=20, num_steps=100)
 

@@ -12,14 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rayox_model.anchors import anchor_points
 from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.candidates import mark_candidates
 from rayox_model.assign.matcher import cheapest_columns, match
-from rayox_model.assign.settings import PUBLISHED_SIMOTA, SimOTA
-from rayox_model.boxes import xyxy_to_cxcywh
-from rayox_model.structures import AnchorPoints, Predictions, Targets
+from rayox_model.assign.simota_settings import PUBLISHED_SIMOTA, SimOTA
+from rayox_model.core.anchors import anchor_points
+from rayox_model.core.boxes import xyxy_to_cxcywh
+from rayox_model.core.structures import AnchorPoints, Predictions, Targets
 
 SIZE = (64, 96)
 ANCHORS = anchor_points(*SIZE, torch.device("cpu"))

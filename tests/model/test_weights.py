@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from rayox_model.coco_classes import COCO_CLASSES
-from rayox_model.errors import ModelError
-from rayox_model.weights import PretrainedWeights, read_pth, transfer
-from rayox_model.yolox import YOLOX
+from rayox_model.checkpoint.weights import PretrainedWeights, read_pth, transfer
+from rayox_model.core.coco_classes import COCO_CLASSES
+from rayox_model.core.errors import ModelError
+from rayox_model.nets.yolox import YOLOX
 
 
 def new_network(num_classes: int, size: str = "nano", seed: int = 0) -> YOLOX:

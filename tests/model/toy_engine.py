@@ -1,9 +1,9 @@
 """The settings of a step on a toy, which tests change as they need."""
 
-from rayox_model.assign.settings import SimOTA
-from rayox_model.engine import EngineSettings
-from rayox_model.loss_weights import LossWeights
-from rayox_model.schedule import Schedule
+from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.loss.loss_weights import LossWeights
+from rayox_model.train.engine import EngineSettings
+from rayox_model.train.schedule import Schedule
 
 ENGINE = EngineSettings(
     schedule=Schedule(peak=1e-3, floor_ratio=0.5, warmup_steps=0, flat_steps=0, num_steps=4),

@@ -16,12 +16,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from toy_engine import ENGINE
 
-from rayox_model.batchnorm import synchronise
-from rayox_model.engine import EngineSettings, NonFiniteError, TrainState, new_state, train
-from rayox_model.loss_weights import LossWeights
-from rayox_model.schedule import Schedule
-from rayox_model.structures import Batch, Targets
-from rayox_model.yolox import YOLOX
+from rayox_model.core.structures import Batch, Targets
+from rayox_model.loss.loss_weights import LossWeights
+from rayox_model.nets.batchnorm import synchronise
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import EngineSettings, NonFiniteError, TrainState, new_state, train
+from rayox_model.train.schedule import Schedule
 
 CPU = torch.device("cpu")
 IMAGES = 8

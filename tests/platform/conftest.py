@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from object_store import Door, empty_google, google_store, make_bucket, moto_store, point_to
 
-from rayox_platform.data import retry
-from rayox_platform.data.bucket import Bucket
+from rayox_platform.storage import retry
+from rayox_platform.storage.bucket import Bucket
 
 
 @pytest.fixture(scope="session")

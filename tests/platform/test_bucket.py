@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from rayox_platform.data.bucket import Bucket
+from rayox_platform.storage.bucket import Bucket
 
 pytestmark = pytest.mark.stores
 

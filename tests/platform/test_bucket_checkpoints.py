@@ -8,14 +8,21 @@ import pytest
 import torch
 from make_checkpoint import FACTS, golden_state
 
-from rayox_model.checkpoint import FILES, MANIFEST, averaged_weights, read_facts, save_checkpoint, take_snapshot
-from rayox_model.checkpoint_folder import step_of
-from rayox_model.errors import ModelError
-from rayox_platform.data.bucket import Bucket
-from rayox_platform.models import checkpoint_facts
-from rayox_platform.store import cache
-from rayox_platform.store.bucket_checkpoints import BucketCheckpoints
-from rayox_platform.store.checkpoints import FolderCheckpoints
+from rayox_model.checkpoint.checkpoint_folder import step_of
+from rayox_model.checkpoint.snapshot import (
+    FILES,
+    MANIFEST,
+    averaged_weights,
+    read_facts,
+    save_checkpoint,
+    take_snapshot,
+)
+from rayox_model.core.errors import ModelError
+from rayox_platform.models.open_model import checkpoint_facts
+from rayox_platform.runs.bucket_checkpoints import BucketCheckpoints
+from rayox_platform.runs.checkpoints import FolderCheckpoints
+from rayox_platform.storage import cache
+from rayox_platform.storage.bucket import Bucket
 
 STATE = golden_state()
 

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from rayox_model.errors import ConfigError
-from rayox_platform.store import bucket_claim
-from rayox_platform.store.bucket_claim import claimed_in_bucket
+from rayox_model.core.errors import ConfigError
+from rayox_platform.runs import bucket_lock as bucket_claim
+from rayox_platform.runs.bucket_lock import claimed_in_bucket
 
 HOLD = """
 import sys
-from rayox_platform.data.bucket import Bucket
-from rayox_platform.store.bucket_claim import claimed_in_bucket
+from rayox_platform.storage.bucket import Bucket
+from rayox_platform.runs.bucket_lock import claimed_in_bucket
 
 with claimed_in_bucket("mine", Bucket(*sys.argv[1:])):
     print("held", flush=True)

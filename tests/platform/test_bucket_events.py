@@ -2,8 +2,8 @@
 
 import time
 
-from rayox_platform.events import Follower
-from rayox_platform.store.bucket_events import PROGRESS_SECONDS, SEGMENT_SECONDS, BucketEvents
+from rayox_platform.runs.bucket_events import PROGRESS_SECONDS, SEGMENT_SECONDS, BucketEvents
+from rayox_platform.runs.events import Follower
 
 
 def wait_for(condition, seconds=20.0):

@@ -7,9 +7,9 @@ import pytest
 from make_checkpoint import FACTS, golden_state
 
 from rayox.cli import main
-from rayox_model.checkpoint import take_snapshot
-from rayox_platform.store.bucket_claim import claimed_in_bucket
-from rayox_platform.store.runs import open_runs
+from rayox_model.checkpoint.snapshot import take_snapshot
+from rayox_platform.runs.bucket_lock import claimed_in_bucket
+from rayox_platform.runs.places import open_runs
 
 
 @pytest.fixture

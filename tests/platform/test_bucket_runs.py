@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from rayox_model.errors import ConfigError
-from rayox_platform.entries import Status
-from rayox_platform.events import follow
-from rayox_platform.runs import find_run, is_over, list_runs, read_run
-from rayox_platform.spool import Target, open_spool
-from rayox_platform.store.runs import BucketRuns
-from rayox_platform.sync import sync_run
+from rayox_model.core.errors import ConfigError
+from rayox_platform.runs.events import follow
+from rayox_platform.runs.outbox import Target, open_spool
+from rayox_platform.runs.outbox_entries import Status
+from rayox_platform.runs.overview import find_run, is_over, list_runs, read_run
+from rayox_platform.runs.places import BucketRuns
+from rayox_platform.track.sync import sync_run
 
 pytestmark = pytest.mark.stores
 

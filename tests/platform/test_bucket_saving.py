@@ -7,15 +7,15 @@ import pytest
 import torch
 from toy_runs import toy_config
 
-from rayox_model.checkpoint_folder import step_of
-from rayox_model.engine import new_state
+from rayox_model.checkpoint.checkpoint_folder import step_of
+from rayox_model.train.engine import new_state
 from rayox_platform.config import Config
-from rayox_platform.drill import _first_time
-from rayox_platform.prepare import prepare
-from rayox_platform.run import _job
-from rayox_platform.saving import Saver
-from rayox_platform.train_job import newest, start_run
-from rayox_platform.watchdog import Watchdog
+from rayox_platform.train.fault_injection import _first_time
+from rayox_platform.train.job import newest, start_run
+from rayox_platform.train.prepare import prepare
+from rayox_platform.train.run import _job
+from rayox_platform.train.saving import Saver
+from rayox_platform.train.watchdog import Watchdog
 
 
 @pytest.fixture

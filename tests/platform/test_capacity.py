@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from rayox_model.errors import ClusterError
-from rayox_platform.capacity import GIB, Cluster, Demand, capacity, room_for_block
+from rayox_model.core.errors import ClusterError
+from rayox_platform.resources.capacity import GIB, Cluster, Demand, capacity, room_for_block
 
 LAPTOP = Cluster(cpus=2, free_cpus=2, gpus=0, free_gpus=0, memory_bytes=16 * GIB, object_store_bytes=4 * GIB)
 TWO = Demand(workers=2, cpus_per_worker=None, block_bytes=16 * 640 * 640 * 3, lanes=8)

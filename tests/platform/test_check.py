@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rayox_model.errors import ConfigError, DataError
+from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.data.check import fast
 from rayox_platform.data.check.checker import Against, CheckSettings, check_document, check_file
 from rayox_platform.data.check.files import ImageFolder, look_with_threads, remembered

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.check.checker import CheckSettings, check_document, check_file
 from rayox_platform.data.check.fast import read_fast
 from rayox_platform.data.check.files import ImageFolder, look_with_threads, remembered

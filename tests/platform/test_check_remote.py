@@ -2,7 +2,7 @@
 
 import pytest
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.check.checker import CheckSettings, check_file
 from rayox_platform.data.check.files import ImageFolder, look_with_threads
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from rayox_model.errors import ConfigError
-from rayox_platform.claim import claimed
+from rayox_model.core.errors import ConfigError
+from rayox_platform.runs.run_lock import claimed
 
 HOLD = """
 import sys
 from pathlib import Path
-from rayox_platform.claim import claimed
+from rayox_platform.runs.run_lock import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

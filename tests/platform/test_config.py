@@ -6,8 +6,8 @@ from typing import get_args
 import pytest
 import yaml
 
-from rayox_model.errors import ConfigError
-from rayox_model.yolox import VARIANTS
+from rayox_model.core.errors import ConfigError
+from rayox_model.nets.yolox import VARIANTS
 from rayox_platform.config import Config, LoadedConfig, load_config
 from rayox_platform.config.explain import show
 from rayox_platform.config.settings import settings

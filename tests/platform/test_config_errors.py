@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config import Config, load_config
 
 PACKAGED = Path(__file__).parents[2] / "jobs" / "rayox" / "recipes"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config.explain import explain, explain_json
 from rayox_platform.config.settings import json_schema, settings
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.check.checker import CheckSettings, check_file
 from rayox_platform.data.check.files import ImageFolder, look_with_threads
 from rayox_platform.data.coco import read_coco

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.check.files import ImageFolder, look_with_threads
 from rayox_platform.data.stats.measure import ClassCount, DataStats, Shares, measure, numbers_of
 from rayox_platform.data.stats.picture import draw_stats

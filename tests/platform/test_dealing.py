@@ -2,9 +2,9 @@
 
 import pytest
 
-from rayox_model.errors import ConfigError
-from rayox_model.plan import StreamPlan
-from rayox_platform.dealing import deal
+from rayox_model.core.errors import ConfigError
+from rayox_model.core.plan import StreamPlan
+from rayox_platform.stream.lane_assignment import deal
 
 
 def plan(lanes=8, **changes):

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from rayox_model.samples import Detections
+from rayox_model.core.samples import Detections
 from rayox_platform.data.coco import read_coco
-from rayox_platform.diagnosis import Progress, diagnose
-from rayox_platform.metrics import coco_metrics
+from rayox_platform.evaluate.metrics import coco_metrics
+from rayox_platform.train.diagnosis import Progress, diagnose
 
 LATE = Progress(step=500, warmup_steps=10)
 

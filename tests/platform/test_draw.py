@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rayox_model.samples import Detections
-from rayox_platform.draw import PALETTE, contact_sheet, draw_detections
+from rayox_model.core.samples import Detections
+from rayox_platform.data.draw import PALETTE, contact_sheet, draw_detections
 
 
 def detections(boxes: list[list[float]]) -> Detections:

@@ -9,13 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from rayox_model.coco_classes import COCO_CLASSES
-from rayox_model.errors import DataError
-from rayox_model.onnx_detect import OnnxDetector
-from rayox_model.samples import Detections
+from rayox_model.core.coco_classes import COCO_CLASSES
+from rayox_model.core.errors import DataError
+from rayox_model.core.samples import Detections
+from rayox_model.detect.onnx_detector import OnnxDetector
 from rayox_platform.data.coco import read_coco
 from rayox_platform.data.images import CocoImages, folder_images
-from rayox_platform.evaluation import EvaluationSettings, evaluate_detector, match_classes, relabel
+from rayox_platform.evaluate.evaluation import EvaluationSettings, evaluate_detector, match_classes, relabel
 
 
 class WhiteBoxDetector:

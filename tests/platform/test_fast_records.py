@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import parse_coco, read_carefully
 from rayox_platform.data.fast_records import Columns, read_columns
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import read_coco
 from rayox_platform.data.fingerprint import Fingerprint, fingerprint
 from rayox_platform.data.images import folder_images

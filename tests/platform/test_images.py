@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import read_coco
 from rayox_platform.data.images import CocoImages, decode_image, folder_images, read_image
 from rayox_platform.data.resolve import resolve_split

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data import index
 from rayox_platform.data.coco import CocoDataset, read_coco
 from rayox_platform.data.index import load_coco

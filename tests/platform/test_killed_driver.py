@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rayox_platform.record import Record
-from rayox_platform.sender import sending
-from rayox_platform.spool import num_unsent
-from rayox_platform.store.home import FolderHome
-from rayox_platform.sync import sync_run
-from rayox_platform.tracking import Tracking, connect, open_run
+from rayox_platform.runs.home import FolderHome
+from rayox_platform.runs.outbox import num_unsent
+from rayox_platform.track.record import Record
+from rayox_platform.track.sender import sending
+from rayox_platform.track.sync import sync_run
+from rayox_platform.track.tracking import Tracking, connect, open_run
 
 sys.path.insert(0, str(Path(__file__).parent))
 from record_events import assert_whole, epoch, progress, settings
@@ -21,11 +21,11 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from record_events import epoch, progress, settings
-from rayox_platform.entries import Status
-from rayox_platform.record import Record
-from rayox_platform.sender import sending
-from rayox_platform.store.home import FolderHome
-from rayox_platform.tracking import connect, open_run
+from rayox_platform.runs.outbox_entries import Status
+from rayox_platform.track.record import Record
+from rayox_platform.track.sender import sending
+from rayox_platform.runs.home import FolderHome
+from rayox_platform.track.tracking import connect, open_run
 state, folder = Path(sys.argv[1]), Path(sys.argv[2])
 tracking = open_run(connect(None, state, "rayox"), folder.name, {}, {})
 with sending(folder, tracking) as sender:

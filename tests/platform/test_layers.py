@@ -15,6 +15,44 @@ FORBIDDEN = {
     "jobs/rayox": {"ray", "mlflow"},
 }
 
+# Rooms of a package, and what each imports of the others. CONTRIBUTING.md shows it as a picture.
+ROOMS = {
+    "platform/rayox_platform": {
+        "config": set(),
+        "storage": set(),
+        "resources": set(),
+        "ray_internals": {"resources"},
+        "data": {"storage"},
+        "runs": {"storage"},
+        "stream": {"resources", "data", "ray_internals"},
+        "evaluate": {"data"},
+        "track": {"config", "storage", "data", "runs"},
+        "models": {"config", "storage", "runs", "track"},
+        "train": {
+            "config",
+            "storage",
+            "resources",
+            "data",
+            "runs",
+            "stream",
+            "evaluate",
+            "track",
+            "models",
+            "ray_internals",
+        },
+    },
+    "model/rayox_model": {
+        "core": set(),
+        "nets": {"core"},
+        "assign": {"core"},
+        "loss": {"core", "assign"},
+        "augment": {"core"},
+        "train": {"core", "nets", "assign", "loss"},
+        "checkpoint": {"core", "nets", "train"},
+        "detect": {"core", "nets", "checkpoint"},
+    },
+}
+
 
 def imported(path: Path) -> set[str]:
     names = set()
@@ -34,6 +72,20 @@ def test_imports_go_one_way(folder):
         assert not imported(path) & FORBIDDEN[folder], path
 
 
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_only_what_their_table_names(package):
+    """Also inside functions: an import that is put off is still an arrow."""
+    rooms, name = ROOMS[package], package.split("/")[1]
+    folders = {path.name for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(rooms)
+    for room, allowed in rooms.items():
+        for path in (ROOT / package / room).rglob("*.py"):
+            nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+            modules = [str(node.module) for node in nodes if node.level == 0]
+            others = {module.split(".")[1] for module in modules if module.startswith(f"{name}.")} - {room}
+            assert others <= allowed, path
+
+
 def test_platform_is_no_package_that_shadows_the_standard_module():
     assert not (ROOT / "platform" / "__init__.py").exists()
     code = "import platform; print(platform.python_version())"
@@ -42,7 +94,12 @@ def test_platform_is_no_package_that_shadows_the_standard_module():
 
 
 def test_a_data_task_starts_without_torch():
-    modules = "rayox_platform.blocks, rayox_platform.data.images, rayox_platform.data.shards, rayox_model.quarantine"
-    code = f"import sys, {modules}; print('torch' in sys.modules)"
+    modules = (
+        "rayox_platform.stream.blocks",
+        "rayox_platform.data.images",
+        "rayox_platform.data.shards",
+        "rayox_model.core.quarantine",
+    )
+    code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

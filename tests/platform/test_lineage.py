@@ -1,6 +1,6 @@
 """What a run says of its surroundings, also of damaged ones."""
 
-from rayox_platform.lineage import lineage_tags
+from rayox_platform.track.lineage import lineage_tags
 
 
 def test_a_half_removed_package_changes_nothing(tmp_path, monkeypatch):

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from rayox_model.engine import StepReport
-from rayox_model.losses import LossTerms
-from rayox_platform.meter import Meter
+from rayox_model.loss.losses import LossTerms
+from rayox_model.train.engine import StepReport
+from rayox_platform.train.step_statistics import Meter
 
 
 def report(norm, skipped=False, total=6.0, positives=12.0, boxes=4.0):

@@ -12,9 +12,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from rayox_model.samples import Detections
+from rayox_model.core.samples import Detections
 from rayox_platform.data.coco import CocoDataset, read_coco
-from rayox_platform.metrics import coco_metrics, coco_results
+from rayox_platform.evaluate.metrics import coco_metrics, coco_results
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from rayox_model.augment.settings import Augment
-from rayox_model.collate import unpack
-from rayox_model.engine import NonFiniteError, new_state, train
-from rayox_model.errors import ModelError
-from rayox_model.pack import pack
+from rayox_model.core.collate import unpack
+from rayox_model.core.errors import ModelError
+from rayox_model.core.pack import pack
+from rayox_model.nets.yolox import YOLOX
 from rayox_model.replay import kept_step, replay
-from rayox_model.yolox import YOLOX
+from rayox_model.train.engine import NonFiniteError, new_state, train
 from rayox_platform.config import Config
 from rayox_platform.data.look import step_samples
 from rayox_platform.data.resolve import resolve_split
-from rayox_platform.non_finite import explained, step_images
-from rayox_platform.settings import engine_settings, for_workers, stream_plan
-from rayox_platform.store.home import FolderHome
+from rayox_platform.runs.home import FolderHome
+from rayox_platform.train.from_config import engine_settings, for_workers, stream_plan
+from rayox_platform.train.non_finite import explained, step_images
 
 SIZE = (64, 64)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rayox_platform import notify as module
 from rayox_platform.config.tree import Notify
-from rayox_platform.notify import Message, notify
+from rayox_platform.track import notify as module
+from rayox_platform.track.notify import Message, notify
 
 MESSAGE = Message(
     run="blood",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rayox_platform.numbers import FIRST_CHAPTER, LONGEST_CHAPTER, chapters_of
+from rayox_platform.stream.block_ids import FIRST_CHAPTER, LONGEST_CHAPTER, chapters_of
 
 
 @pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 96, 97, 2048, 4064, 4065, 1_972_000])

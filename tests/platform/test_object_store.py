@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from object_store import Door, make_bucket, moto_store, point_to, store
 
-from rayox_model.errors import ConfigError, DataError
-from rayox_platform.data import retry
-from rayox_platform.data.bucket import Stamp
+from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.data.fingerprint import fingerprint
-from rayox_platform.data.folders import LocalFolder, open_folder
 from rayox_platform.data.resolve import resolve_split
-from rayox_platform.data.retry import ATTEMPTS, retried
+from rayox_platform.storage import retry
+from rayox_platform.storage.bucket import Stamp
+from rayox_platform.storage.folders import LocalFolder, open_folder
+from rayox_platform.storage.retry import ATTEMPTS, retried
 
 ANNOTATIONS = "s3://bucket/coco/val.json"
 IMAGES = "s3://bucket/coco/images"

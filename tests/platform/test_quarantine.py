@@ -12,10 +12,10 @@ import pytest
 
 from rayox_model.augment.sample import make_sample
 from rayox_model.augment.settings import Augment
-from rayox_model.errors import DataError
-from rayox_model.plan import sample_rng
-from rayox_model.quarantine import BrokenImage, Quarantine, Replacement, check_broken
-from rayox_model.samples import LabelledImages, Sample
+from rayox_model.core.errors import DataError
+from rayox_model.core.plan import sample_rng
+from rayox_model.core.quarantine import BrokenImage, Quarantine, Replacement, check_broken
+from rayox_model.core.samples import LabelledImages, Sample
 from rayox_platform.data.images import CocoImages, decode_image
 from rayox_platform.data.resolve import resolve_split
 

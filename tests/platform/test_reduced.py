@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rayox_model.augment.pixels import load_pixels
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import read_coco
 from rayox_platform.data.images import CocoImages, decode_image, folder_images
 from rayox_platform.data.reduced import decode_reduced

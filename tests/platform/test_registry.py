@@ -10,12 +10,12 @@ import pytest
 from mlflow.pyfunc import load_model
 
 from rayox_model.augment.letterbox import letterbox
-from rayox_model.errors import ModelError
-from rayox_model.onnx_detect import load_onnx_detector
-from rayox_platform.evaluation import to_image_frame
-from rayox_platform.registration import register, save_pyfunc
-from rayox_platform.registry import fetch_registered, find_version, set_alias, versions_of
-from rayox_platform.tracking import connect, open_run
+from rayox_model.core.errors import ModelError
+from rayox_model.detect.onnx_detector import load_onnx_detector
+from rayox_platform.evaluate.evaluation import to_image_frame
+from rayox_platform.track.registration import register, save_pyfunc
+from rayox_platform.track.registry import fetch_registered, find_version, set_alias, versions_of
+from rayox_platform.track.tracking import connect, open_run
 
 
 @pytest.fixture(scope="module")

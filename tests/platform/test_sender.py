@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from rayox_model.errors import TrackingError
-from rayox_platform.entries import DatasetUse, Pictures, Points, Status, Tags, TextFile
-from rayox_platform.record import Record
-from rayox_platform.sender import POINTS_AT_ONCE, _batch, sending
-from rayox_platform.spool import Line, num_unsent
-from rayox_platform.store.home import FolderHome
-from rayox_platform.sync import sync_run
-from rayox_platform.tracking import connect, open_run
+from rayox_model.core.errors import TrackingError
+from rayox_platform.runs.home import FolderHome
+from rayox_platform.runs.outbox import Line, num_unsent
+from rayox_platform.runs.outbox_entries import DatasetUse, Pictures, Points, Status, Tags, TextFile
+from rayox_platform.track.record import Record
+from rayox_platform.track.sender import POINTS_AT_ONCE, _batch, sending
+from rayox_platform.track.sync import sync_run
+from rayox_platform.track.tracking import connect, open_run
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mlflow_server import MlflowServer

@@ -13,17 +13,17 @@ from object_store import make_bucket, moto_store, point_to
 
 from rayox_model.augment.sample import make_sample
 from rayox_model.augment.settings import Augment
-from rayox_model.errors import ConfigError, DataError
-from rayox_model.plan import sample_rng
+from rayox_model.core.errors import ConfigError, DataError
+from rayox_model.core.plan import sample_rng
 from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.fingerprint import fingerprint
-from rayox_platform.data.folders import Folder, LocalFolder, open_folder
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.data.shard_check import verify_shards
 from rayox_platform.data.shard_writer import GROUP_IMAGES, write_shards
 from rayox_platform.data.shards import read_manifest
 from rayox_platform.data.source import ImageSource
+from rayox_platform.storage.folders import Folder, LocalFolder, open_folder
 
 SHARD_BYTES = 2_000_000  # small, for several of them
 

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from rayox_platform.entries import (
+from rayox_platform.runs.outbox import SENT, Spool, Target, num_unsent, open_spool, read_target, spooled
+from rayox_platform.runs.outbox_entries import (
     DatasetUse,
     Pictures,
     Points,
@@ -15,7 +16,6 @@ from rayox_platform.entries import (
     from_line,
     to_line,
 )
-from rayox_platform.spool import SENT, Spool, Target, num_unsent, open_spool, read_target, spooled
 
 ENTRIES = [
     Points({"AP": 0.5, "loss": 1e-300}, 3, 1700000000.1234567),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from rayox_model.errors import ConfigError
-from rayox_platform.store.home import BucketHome
-from rayox_platform.store.runs import open_runs
+from rayox_model.core.errors import ConfigError
+from rayox_platform.runs.home import BucketHome
+from rayox_platform.runs.places import open_runs
 
 
 def test_a_folder_a_bucket_and_nothing(bucket, bucket_door, tmp_path, monkeypatch):

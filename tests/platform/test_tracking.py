@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from rayox_model.errors import TrackingError
-from rayox_platform.entries import Points
-from rayox_platform.tracking import connect, default_uri, find_run, open_run
+from rayox_model.core.errors import TrackingError
+from rayox_platform.runs.outbox_entries import Points
+from rayox_platform.track.tracking import connect, default_uri, find_run, open_run
 
 OPEN = """
 import sys
 from pathlib import Path
-from rayox_platform.tracking import connect, open_run
+from rayox_platform.track.tracking import connect, open_run
 store = connect(None, Path(sys.argv[1]), "many")
 open_run(store, sys.argv[2], {"a": "1"}, {})
 """

@@ -2,8 +2,8 @@
 
 import time
 
-from rayox_platform.store.home import FolderHome
-from rayox_platform.watchdog import Watchdog
+from rayox_platform.runs.home import FolderHome
+from rayox_platform.train.watchdog import Watchdog
 
 
 def test_each_standstill_is_written_down_once(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from toy_runs import toy_config, train
 
 from rayox_cluster.local import ray_session
-from rayox_platform.imports import IMPORT_RAY
+from rayox_platform.resources.preloading import IMPORT_RAY
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rayox_cluster.local import require_version
-from rayox_model.errors import ClusterError
+from rayox_model.core.errors import ClusterError
 
 pytestmark = pytest.mark.ray
 PATIENT = """

@@ -9,10 +9,10 @@ from object_store import make_bucket, moto_store, point_to
 from toy_runs import toy_config, train
 
 from rayox_cluster.local import ray_session
-from rayox_model.checkpoint import averaged_weights
-from rayox_platform.drill import Kill
-from rayox_platform.imports import IMPORT_RAY
-from rayox_platform.store.runs import open_runs
+from rayox_model.checkpoint.snapshot import averaged_weights
+from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.runs.places import open_runs
+from rayox_platform.train.fault_injection import Kill
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(900)]
 STORAGE = "s3://bucket/some/runs"
@@ -72,7 +72,7 @@ def test_a_run_in_a_bucket_ends_as_one_in_a_folder(bucket, toy_data, tmp_path, m
 
 def test_a_stopped_run_is_gone_on_with_from_a_fresh_state_folder(bucket, toy_data, tmp_path, monkeypatch):
     """Most of a run by one machine; the store's word is all that the other one has."""
-    from rayox_platform.resume import last_run, resumed_config
+    from rayox_platform.train.resume import last_run, resumed_config
 
     whole = train(toy_config(toy_data, tmp_path / "runs", "whole", every_steps=2), lambda event: None)
     config = toy_config(toy_data, Path("unused"), "toy-1", every_steps=2, max_failures=0)

@@ -12,7 +12,7 @@ from small_cluster import three_nodes
 from toy_runs import starts, toy_config, train
 
 from rayox_cluster.local import RAY_SETTINGS
-from rayox_platform.events import read_events
+from rayox_platform.runs.events import read_events
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}

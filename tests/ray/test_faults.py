@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from toy_runs import assert_same_weights, starts, toy_config, train
 
-from rayox_platform.drill import Hang, Kill
+from rayox_platform.train.fault_injection import Hang, Kill
 
 pytestmark = pytest.mark.ray
 STEPS = 9

@@ -46,8 +46,8 @@ class Rank0:
     """Sets gauges as a worker does, and lives on while they are read."""
 
     def __init__(self, folder):
-        from rayox_platform.gauges import RunGauges
-        from rayox_platform.store.home import FolderHome
+        from rayox_platform.runs.home import FolderHome
+        from rayox_platform.train.prometheus import RunGauges
 
         self.gauges = RunGauges(FolderHome(folder))
 

@@ -8,11 +8,11 @@ from mlflow_server import MlflowServer
 from toy_runs import toy_config
 
 from rayox_platform.config import Config
-from rayox_platform.events import read_events
-from rayox_platform.prepare import prepare
-from rayox_platform.record import recorded
-from rayox_platform.run import fitted, run_training
-from rayox_platform.tracking import connect
+from rayox_platform.runs.events import read_events
+from rayox_platform.track.record import recorded
+from rayox_platform.track.tracking import connect
+from rayox_platform.train.prepare import prepare
+from rayox_platform.train.run import fitted, run_training
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -51,7 +51,7 @@ def test_a_minute_without_the_tracking_server_costs_no_step_and_no_point(cluster
     back = threading.Thread(target=come_back)
     prepared = prepare(config, resume=False)
     store = connect(server.uri, tmp_path / "state", config.tracking.experiment)
-    with prepared.home.claim(), recorded(prepared, store, outage) as record:
+    with prepared.home.claim(), recorded(prepared.config, prepared.home, prepared.images, store, outage) as record:
         finished = run_training(*fitted(prepared), record)
     back.join()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rayox_model.yolox import YOLOX
+from rayox_model.nets.yolox import YOLOX
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

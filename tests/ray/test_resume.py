@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from rayox_model.checkpoint import averaged_weights
-from rayox_model.checkpoint_folder import newest_checkpoint
+from rayox_model.checkpoint.checkpoint_folder import newest_checkpoint
+from rayox_model.checkpoint.snapshot import averaged_weights
 from rayox_platform.config import Config, load_config
-from rayox_platform.events import read_events
-from rayox_platform.prepare import prepare
-from rayox_platform.record import recorded
-from rayox_platform.run import fitted, run_training
-from rayox_platform.tracking import connect
+from rayox_platform.runs.events import read_events
+from rayox_platform.track.record import recorded
+from rayox_platform.track.tracking import connect
+from rayox_platform.train.prepare import prepare
+from rayox_platform.train.run import fitted, run_training
 
 pytestmark = pytest.mark.ray
 
@@ -146,7 +146,7 @@ def assert_equal_to_uninterrupted(folder: Path, checkpoint: Path) -> None:
     config = Config.model_validate(loaded.config.model_dump() | {"storage": str(folder / "whole")})
     prepared = prepare(config, resume=False)
     store = connect(None, folder / "whole", config.tracking.experiment)
-    with recorded(prepared, store, lambda event: None) as record:
+    with recorded(prepared.config, prepared.home, prepared.images, store, lambda event: None) as record:
         whole = run_training(*fitted(prepared), record)
     mine, others = (averaged_weights(path) for path in (checkpoint, Path(whole.checkpoint)))
     assert mine.keys() == others.keys()

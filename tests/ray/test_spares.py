@@ -9,7 +9,7 @@ import psutil
 import pytest
 import ray
 
-from rayox_platform.spares import ENVIRONMENT, keep_spare_worker
+from rayox_platform.ray_internals.prestart import ENVIRONMENT, keep_spare_worker
 
 pytestmark = pytest.mark.ray
 READY_SECONDS = 60.0

@@ -4,13 +4,13 @@ import pytest
 import ray
 
 from rayox_model.augment.settings import Augment
-from rayox_model.errors import ClusterError
-from rayox_model.plan import StreamPlan
-from rayox_platform.batches import rank_batches
-from rayox_platform.blocks import SampleBlocks
+from rayox_model.core.errors import ClusterError
+from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.resolve import resolve_split
-from rayox_platform.stall import Patience, explain_stall, watched
-from rayox_platform.stream import stream_dataset
+from rayox_platform.stream.batches import rank_batches
+from rayox_platform.stream.blocks import SampleBlocks
+from rayox_platform.stream.dataset import stream_dataset
+from rayox_platform.stream.stall import Patience, explain_stall, watched
 
 pytestmark = pytest.mark.ray
 

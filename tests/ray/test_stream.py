@@ -9,13 +9,13 @@ import pytest
 import ray
 
 from rayox_model.augment.settings import Augment
-from rayox_model.errors import DataError
-from rayox_model.plan import StreamPlan
-from rayox_platform.batches import rank_batches
-from rayox_platform.blocks import SampleBlocks
+from rayox_model.core.errors import DataError
+from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.resolve import resolve_split
-from rayox_platform.dealing import deal
-from rayox_platform.stream import LaneSplit, stream_dataset
+from rayox_platform.stream.batches import rank_batches
+from rayox_platform.stream.blocks import SampleBlocks
+from rayox_platform.stream.dataset import LaneSplit, stream_dataset
+from rayox_platform.stream.lane_assignment import deal
 
 pytestmark = pytest.mark.ray
 LANES = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import ray.cloudpickle
 
-from rayox_model.plan import StreamPlan
+from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.resolve import resolve_split
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]

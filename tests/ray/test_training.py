@@ -9,19 +9,19 @@ import torch
 from mlflow import MlflowClient
 from toy_runs import assert_same_weights, toy_config, train
 
-from rayox_model.checkpoint import averaged_weights, read_facts
-from rayox_model.checkpoint_folder import newest_checkpoint
-from rayox_model.errors import ConfigError, DataError, ModelError, TrainingError
+from rayox_model.checkpoint.checkpoint_folder import newest_checkpoint
+from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
+from rayox_model.core.errors import ConfigError, DataError, ModelError, TrainingError
 from rayox_model.replay import kept_step
 from rayox_platform.config import Config
-from rayox_platform.drill import Kill
-from rayox_platform.models import local_model, open_detector
-from rayox_platform.prepare import prepare
-from rayox_platform.registry import versions
-from rayox_platform.resume import resumed_config
-from rayox_platform.settings import engine_settings, stream_plan
-from rayox_platform.store.runs import open_runs
-from rayox_platform.tracking import connect
+from rayox_platform.models.open_model import local_model, open_detector
+from rayox_platform.runs.places import open_runs
+from rayox_platform.track.registry import versions
+from rayox_platform.track.tracking import connect
+from rayox_platform.train.fault_injection import Kill
+from rayox_platform.train.from_config import engine_settings, stream_plan
+from rayox_platform.train.prepare import prepare
+from rayox_platform.train.resume import resumed_config
 
 pytestmark = pytest.mark.ray
 

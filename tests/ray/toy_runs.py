@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from rayox_model.checkpoint import averaged_weights
+from rayox_model.checkpoint.snapshot import averaged_weights
 from rayox_platform.config import Config
-from rayox_platform.drill import Fault
-from rayox_platform.events import read_events
-from rayox_platform.prepare import prepare
-from rayox_platform.record import recorded
-from rayox_platform.run import Finished, fitted, run_training
-from rayox_platform.state import state_folder
-from rayox_platform.tracking import connect
+from rayox_platform.runs.events import read_events
+from rayox_platform.storage.state import state_folder
+from rayox_platform.track.record import recorded
+from rayox_platform.track.tracking import connect
+from rayox_platform.train.fault_injection import Fault
+from rayox_platform.train.prepare import prepare
+from rayox_platform.train.run import Finished, fitted, run_training
 
 
 def toy_config(
@@ -66,7 +66,7 @@ def train(
 ) -> Finished:
     prepared = prepare(config, resume=resume, extend=extend)
     store = connect(None, state_folder(), config.tracking.experiment)
-    with prepared.home.claim(), recorded(prepared, store, show) as record:
+    with prepared.home.claim(), recorded(prepared.config, prepared.home, prepared.images, store, show) as record:
         return run_training(*fitted(prepared), record, faults)
 
 

@@ -1,9 +1,9 @@
 """The one entry to all assigners: a batch's boxes in, its positives out."""
 
 from rayox_model.assign.assignment import Assignment
-from rayox_model.assign.settings import Assigner, SimOTA
 from rayox_model.assign.simota import simota
-from rayox_model.structures import AnchorPoints, Predictions, Targets
+from rayox_model.assign.simota_settings import Assigner, SimOTA
+from rayox_model.core.structures import AnchorPoints, Predictions, Targets
 
 
 def assign(predictions: Predictions, anchors: AnchorPoints, targets: Targets, settings: Assigner) -> Assignment:

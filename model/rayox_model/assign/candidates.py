@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from rayox_model.assign.settings import SimOTA
-from rayox_model.structures import AnchorPoints, Level
+from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.core.structures import AnchorPoints, Level
 
 
 class Points(NamedTuple):

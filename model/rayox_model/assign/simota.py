@@ -11,11 +11,18 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from rayox_model.assign.assignment import Assignment, empty_assignment, take_points
-from rayox_model.assign.candidates import Candidates, Points, candidates_of, mark_candidates, own_candidates, points_of
+from rayox_model.assign.candidates import (
+    Candidates,
+    Points,
+    candidates_of,
+    mark_candidates,
+    own_candidates,
+    points_of,
+)
 from rayox_model.assign.matcher import match, smallest
-from rayox_model.assign.settings import SimOTA
-from rayox_model.boxes import Extents, decode_cxcywh, extents_cxcywh, extents_iou, xyxy_to_cxcywh
-from rayox_model.structures import AnchorPoints, Predictions, Targets
+from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.core.boxes import Extents, decode_cxcywh, extents_cxcywh, extents_iou, xyxy_to_cxcywh
+from rayox_model.core.structures import AnchorPoints, Predictions, Targets
 
 
 class Pairs(NamedTuple):

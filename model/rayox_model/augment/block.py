@@ -9,9 +9,9 @@ import numpy as np
 from rayox_model.augment.partners import DecodedOnce, of_window
 from rayox_model.augment.sample import make_sample
 from rayox_model.augment.settings import Augment
-from rayox_model.plan import StreamPlan, sample_rng
-from rayox_model.quarantine import Quarantine
-from rayox_model.samples import LabelledImages, Sample
+from rayox_model.core.plan import StreamPlan, sample_rng
+from rayox_model.core.quarantine import Quarantine
+from rayox_model.core.samples import LabelledImages, Sample
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 

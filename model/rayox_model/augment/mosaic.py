@@ -26,7 +26,7 @@ from rayox_model.augment.letterbox import FILL, fit_size
 from rayox_model.augment.partners import Partners, draw_partners
 from rayox_model.augment.pixels import load_pixels
 from rayox_model.augment.settings import Augment
-from rayox_model.samples import LabelledImages, Sample
+from rayox_model.core.samples import LabelledImages, Sample
 
 
 class Mosaic(NamedTuple):

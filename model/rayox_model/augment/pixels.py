@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from rayox_model.errors import DataError
-from rayox_model.samples import LabelledImages
+from rayox_model.core.errors import DataError
+from rayox_model.core.samples import LabelledImages
 
 REDUCTIONS = (8, 4, 2)
 

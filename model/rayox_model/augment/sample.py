@@ -15,7 +15,7 @@ from rayox_model.augment.mosaic import draw_mosaic, make_mosaic
 from rayox_model.augment.partners import Partners, whole_dataset
 from rayox_model.augment.pixels import load_pixels
 from rayox_model.augment.settings import Augment
-from rayox_model.samples import LabelledImages, Sample
+from rayox_model.core.samples import LabelledImages, Sample
 
 
 def make_sample(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config.load import LoadedConfig
 from rayox_platform.config.settings import Setting, Settings, nearest, settings
 from rayox_platform.config.yaml_values import compose, plain

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config.layer import overlay
 from rayox_platform.config.origin import Finding, Layer, Origin, Rank, Value
 from rayox_platform.config.overrides import read_command_line, read_environment

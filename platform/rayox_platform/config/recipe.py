@@ -6,7 +6,7 @@ from typing import NamedTuple
 import yaml
 from yaml import MappingNode, Node, ScalarNode
 
-from rayox_model.errors import ConfigError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config.layer import read_section
 from rayox_platform.config.origin import Finding, Origin, Rank, ReadLayer
 from rayox_platform.config.settings import Settings, closest

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from rayox_model.assign.settings import SimOTA
+from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.augment.settings import Augment
-from rayox_model.loss_weights import LossWeights
+from rayox_model.loss.loss_weights import LossWeights
 from rayox_platform.config.rules import ConflictError, conflicts
 
 STRIDE = 32

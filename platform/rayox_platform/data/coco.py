@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
-from rayox_model.errors import DataError
-
-from .fast_records import Columns, read_columns
-from .folders import is_remote, open_folder, split_address
-from .names import FileNames
-from .object_store import explained
-from .records import BBOX_HINT, Annotations, Defect, Images, Json, read_categories, records_of
+from rayox_model.core.errors import DataError
+from rayox_platform.data.fast_records import Columns, read_columns
+from rayox_platform.data.names import FileNames
+from rayox_platform.data.records import BBOX_HINT, Annotations, Defect, Images, Json, read_categories, records_of
+from rayox_platform.storage.folders import is_remote, open_folder, split_address
+from rayox_platform.storage.object_store import explained
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from .records import (
+from rayox_platform.data.records import (
     AREA_ABSENT,
     AREA_ZERO,
     CROWD_ABSENT,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from .coco import CocoDataset
-from .images import CocoImages
-from .source import ImageSource
+from rayox_platform.data.coco import CocoDataset
+from rayox_platform.data.images import CocoImages
+from rayox_platform.data.source import ImageSource
 
 _CHUNK = 64  # images a thread hashes between two calls of progress
 

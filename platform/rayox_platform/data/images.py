@@ -15,12 +15,11 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from rayox_model.quarantine import BrokenImage
-from rayox_model.samples import Sample
-
-from .coco import CocoDataset
-from .reduced import decode_reduced
-from .source import HeldSource, ImageSource, folder_source, unreadable
+from rayox_model.core.quarantine import BrokenImage
+from rayox_model.core.samples import Sample
+from rayox_platform.data.coco import CocoDataset
+from rayox_platform.data.reduced import decode_reduced
+from rayox_platform.data.source import HeldSource, ImageSource, folder_source, unreadable
 
 _READ_AT_ONCE = 64
 _ORIENTATION_TAG = 0x0112

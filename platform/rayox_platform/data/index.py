@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from .coco import CocoDataset, read_coco
-from .folders import is_remote, open_folder, split_address
-from .names import FileNames
+from rayox_platform.data.coco import CocoDataset, read_coco
+from rayox_platform.data.names import FileNames
+from rayox_platform.storage.folders import is_remote, open_folder, split_address
 
 VERSION = 1  # of the columns and of what the reader makes of a file: raise it with any change to either
 MIN_BYTES = 8_000_000  # of a file worth an index: smaller ones are read in a fifth of a second

@@ -8,11 +8,11 @@ from jaxtyping import UInt8
 
 from rayox_model.augment.block import block_samples
 from rayox_model.augment.settings import Augment
-from rayox_model.errors import ConfigError
-from rayox_model.plan import StreamPlan
-from rayox_model.quarantine import Quarantine
-from rayox_model.samples import LabelledImages, Sample
-from rayox_platform.draw import draw_boxes
+from rayox_model.core.errors import ConfigError
+from rayox_model.core.plan import StreamPlan
+from rayox_model.core.quarantine import Quarantine
+from rayox_model.core.samples import LabelledImages, Sample
+from rayox_platform.data.draw import draw_boxes
 
 
 @dataclass(frozen=True)

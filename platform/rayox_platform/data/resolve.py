@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from rayox_model.errors import DataError
-
-from .coco import CocoDataset
-from .folders import is_remote, open_folder
-from .images import CocoImages
-from .index import load_coco
-from .shapes import SPLITS, shapes_folder
-from .shards import is_sharded, open_shards, shard_source
-from .source import ImageSource, folder_source
+from rayox_model.core.errors import DataError
+from rayox_platform.data.coco import CocoDataset
+from rayox_platform.data.images import CocoImages
+from rayox_platform.data.index import load_coco
+from rayox_platform.data.shapes import SPLITS, shapes_folder
+from rayox_platform.data.shards import is_sharded, open_shards, shard_source
+from rayox_platform.data.source import ImageSource, folder_source
+from rayox_platform.storage.folders import is_remote, open_folder
 
 
 def resolve_split(

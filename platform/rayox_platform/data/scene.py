@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .outlines import OUTLINES, clutter, draw_mask
-from .textures import HUES, Colour, bright_colour, dull_colour, texture
+from rayox_platform.data.outlines import OUTLINES, clutter, draw_mask
+from rayox_platform.data.textures import HUES, Colour, bright_colour, dull_colour, texture
 
 SIZES = (12.0, 180.0)  # longer side of a whole object in pixels, log-uniform
 MAX_OBJECTS = 12

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from .outlines import OUTLINES
-from .scene import PaintedObject, Scene, paint_scene
+from rayox_platform.data.outlines import OUTLINES
+from rayox_platform.data.scene import PaintedObject, Scene, paint_scene
 
 VERSION = 1  # of the rendered bytes: raise it with any change to how the images look
 MOST_PROCESSES = 8

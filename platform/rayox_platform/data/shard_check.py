@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .folders import Folder
-from .shards import MANIFEST, Manifest, ShardFile, read_manifest
+from rayox_platform.data.shards import MANIFEST, Manifest, ShardFile, read_manifest
+from rayox_platform.storage.folders import Folder
 
 _PIECE_BYTES = 1 << 23
 

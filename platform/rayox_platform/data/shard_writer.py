@@ -15,12 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayox_model.errors import ConfigError, DataError
-
-from .folders import Folder, LocalFolder
-from .images import CocoImages
-from .index import to_table, write_index
-from .shards import FORMAT, INDEX, MANIFEST, PLACES, VERSION, Manifest, ShardFile, manifest_digest
+from rayox_model.core.errors import ConfigError, DataError
+from rayox_platform.data.images import CocoImages
+from rayox_platform.data.index import to_table, write_index
+from rayox_platform.data.shards import FORMAT, INDEX, MANIFEST, PLACES, VERSION, Manifest, ShardFile, manifest_digest
+from rayox_platform.storage.folders import Folder, LocalFolder
 
 SHARD_BYTES = 192_000_000  # of images, after which a shard is closed: files of 192 to about 200 MB
 GROUP_IMAGES = 64  # in a row group

@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from rayox_model.errors import DataError
-
-from .coco import CocoDataset
-from .folders import Folder, is_remote, open_folder
-from .images import CocoImages
-from .index import BrokenIndex, array_of, read_index, read_parquet
-from .source import unreadable
+from rayox_model.core.errors import DataError
+from rayox_platform.data.coco import CocoDataset
+from rayox_platform.data.images import CocoImages
+from rayox_platform.data.index import BrokenIndex, array_of, read_index, read_parquet
+from rayox_platform.data.source import unreadable
+from rayox_platform.storage.folders import Folder, is_remote, open_folder
 
 FORMAT = "rayox-shards"
 VERSION = 1

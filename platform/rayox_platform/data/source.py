@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Protocol, runtime_checkable
 
-from rayox_model.errors import DataError
-
-from .folders import Folder, open_folder
-from .object_store import explained
+from rayox_model.core.errors import DataError
+from rayox_platform.storage.folders import Folder, open_folder
+from rayox_platform.storage.object_store import explained
 
 
 @runtime_checkable

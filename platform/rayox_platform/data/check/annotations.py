@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from .findings import Findings, short
-from .ids import check_ids, whole_number
-from .reading import Record
-from .sections import MAX_PIXELS, Categories, Images
+from rayox_platform.data.check.findings import Findings, short
+from rayox_platform.data.check.ids import check_ids, whole_number
+from rayox_platform.data.check.reading import Record
+from rayox_platform.data.check.sections import MAX_PIXELS, Categories, Images
 
 _NO_BBOX = [float("nan")] * 4
 _NUMBERS = {int, float}  # a bool is none

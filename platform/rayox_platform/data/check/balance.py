@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Int64
 
-from .annotations import Annotations
-from .boxes import boxes_per_image
-from .findings import Findings
-from .kinds import FEW_BOXES, FEW_IMAGES, IMBALANCE
-from .sections import Categories, Images
+from rayox_platform.data.check.annotations import Annotations
+from rayox_platform.data.check.boxes import boxes_per_image
+from rayox_platform.data.check.findings import Findings
+from rayox_platform.data.check.kinds import FEW_BOXES, FEW_IMAGES, IMBALANCE
+from rayox_platform.data.check.sections import Categories, Images
 
 
 def check_balance(categories: Categories, images: Images, annotations: Annotations, findings: Findings) -> None:

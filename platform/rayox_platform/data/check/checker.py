@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayox_model.errors import DataError
-
-from .annotations import Annotations, check_annotations
-from .balance import check_balance
-from .boxes import Frames, check_boxes
-from .files import Depth, FileFacts, ImageFolder, Look
-from .findings import Finding, Findings
-from .leaks import Split, check_leaks
-from .pictures import check_pictures, with_file_sizes
-from .reading import Document, read_leniently
-from .sections import Categories, Images, check_categories, check_images, records_of
+from rayox_model.core.errors import DataError
+from rayox_platform.data.check.annotations import Annotations, check_annotations
+from rayox_platform.data.check.balance import check_balance
+from rayox_platform.data.check.boxes import Frames, check_boxes
+from rayox_platform.data.check.files import Depth, FileFacts, ImageFolder, Look
+from rayox_platform.data.check.findings import Finding, Findings
+from rayox_platform.data.check.leaks import Split, check_leaks
+from rayox_platform.data.check.pictures import check_pictures, with_file_sizes
+from rayox_platform.data.check.reading import Document, read_leniently
+from rayox_platform.data.check.sections import Categories, Images, check_categories, check_images, records_of
 
 
 @dataclass(frozen=True, kw_only=True)

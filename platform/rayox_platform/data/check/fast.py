@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from .segmentation import segmentation_problem
+from rayox_platform.data.check.segmentation import segmentation_problem
 
 FROM_BYTES = 8_000_000  # below, the lenient reader takes under half a second
 

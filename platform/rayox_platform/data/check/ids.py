@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from .findings import Findings, short
+from rayox_platform.data.check.findings import Findings, short
 
 _DIGITS = re.compile(r"-?[0-9]{1,18}")
 

@@ -4,9 +4,9 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .files import FileFacts, ImageFolder
-from .findings import Findings
-from .sections import Categories, Images
+from rayox_platform.data.check.files import FileFacts, ImageFolder
+from rayox_platform.data.check.findings import Findings
+from rayox_platform.data.check.sections import Categories, Images
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rayox_model.errors import ConfigError, DataError
-
-from .checker import CheckSettings, check_document
-from .files import Look
-from .findings import Finding, Findings
-from .mend_annotations import mended_annotations
-from .mend_images import mended_images
-from .reading import SECTIONS, Document, Record, read_leniently
-from .sections import Categories
-from .segmentation import segmentation_problem
+from rayox_model.core.errors import ConfigError, DataError
+from rayox_platform.data.check.checker import CheckSettings, check_document
+from rayox_platform.data.check.files import Look
+from rayox_platform.data.check.findings import Finding, Findings
+from rayox_platform.data.check.mend_annotations import mended_annotations
+from rayox_platform.data.check.mend_images import mended_images
+from rayox_platform.data.check.reading import SECTIONS, Document, Record, read_leniently
+from rayox_platform.data.check.sections import Categories
+from rayox_platform.data.check.segmentation import segmentation_problem
 
 HOW = {
     "byte-order-mark": "left out",

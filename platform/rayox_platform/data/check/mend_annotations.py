@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from .annotations import Annotations
-from .checker import Checked
-from .frames import OtherForm, centers_as_corners, fractions_as_xywh
-from .reading import Record
-from .sections import MAX_PIXELS
-from .segmentation import segmentation_problem
+from rayox_platform.data.check.annotations import Annotations
+from rayox_platform.data.check.checker import Checked
+from rayox_platform.data.check.frames import OtherForm, centers_as_corners, fractions_as_xywh
+from rayox_platform.data.check.reading import Record
+from rayox_platform.data.check.sections import MAX_PIXELS
+from rayox_platform.data.check.segmentation import segmentation_problem
 
 _DIGITS = 4  # after the point, of pixels
 

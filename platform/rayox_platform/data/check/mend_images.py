@@ -3,9 +3,9 @@
 import posixpath
 from collections.abc import Sequence
 
-from .checker import Checked
-from .files import FileFacts
-from .reading import Record
+from rayox_platform.data.check.checker import Checked
+from rayox_platform.data.check.files import FileFacts
+from rayox_platform.data.check.reading import Record
 
 
 def mended_images(records: Sequence[Record], checked: Checked) -> tuple[list[Record], dict[int, int]]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool
 
-from .files import FileFacts
-from .findings import Findings
-from .kinds import LONG_SIDE_RATIO, SMALL_SIDE
-from .sections import Images
+from rayox_platform.data.check.files import FileFacts
+from rayox_platform.data.check.findings import Findings
+from rayox_platform.data.check.kinds import LONG_SIDE_RATIO, SMALL_SIDE
+from rayox_platform.data.check.sections import Images
 
 _ENDINGS = {
     "JPEG": ("jpg", "jpeg", "jpe", "jfif"),

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .fast import FROM_BYTES, read_fast
-from .findings import Findings, short
-from .segmentation import segmentation_problem
+from rayox_platform.data.check.fast import FROM_BYTES, read_fast
+from rayox_platform.data.check.findings import Findings, short
+from rayox_platform.data.check.segmentation import segmentation_problem
 
 Record = dict[str, Any]
 SECTIONS = ("images", "annotations", "categories")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from .findings import Findings, short
-from .ids import check_ids
-from .reading import Record
+from rayox_platform.data.check.findings import Findings, short
+from rayox_platform.data.check.ids import check_ids
+from rayox_platform.data.check.reading import Record
 
 MAX_PIXELS = 10_000_000  # no side is longer, as for training
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import CocoDataset, read_coco
+from rayox_platform.data.convert.labels import Box, LabelledImage, Labels
 from rayox_platform.data.images import folder_images
-
-from .labels import Box, LabelledImage, Labels
 
 _DIGITS = 6  # after the point, of pixels
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 
 
 @dataclass(frozen=True)

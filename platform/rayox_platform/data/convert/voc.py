@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from rayox_model.errors import DataError
-
-from .labels import BadLines, Box, LabelledImage, Labels
+from rayox_model.core.errors import DataError
+from rayox_platform.data.convert.labels import BadLines, Box, LabelledImage, Labels
 
 _MAX_BYTES = 50_000_000
 _WHOLE = re.compile(r"[0-9]+")

@@ -12,9 +12,8 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from rayox_model.errors import DataError
-
-from .labels import BadLines, Box, LabelledImage, Labels
+from rayox_model.core.errors import DataError
+from rayox_platform.data.convert.labels import BadLines, Box, LabelledImage, Labels
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 _SLACK = 1e-3  # of the image's side: what rounding to three digits does to an edge

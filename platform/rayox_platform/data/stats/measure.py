@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from rayox_model.errors import DataError
+from rayox_model.core.errors import DataError
 from rayox_platform.data.check.annotations import Annotations, check_annotations
 from rayox_platform.data.check.boxes import sizes_of
 from rayox_platform.data.check.files import ImageFolder, Look

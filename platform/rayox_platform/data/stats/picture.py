@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .measure import DataStats, Measured
+from rayox_platform.data.stats.measure import DataStats, Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

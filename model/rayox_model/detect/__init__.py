@@ -1,0 +1,1 @@
+"""From images to detections: decoding, non-maximum suppression, ONNX."""

@@ -1,0 +1,1 @@
+"""The loss: an assignment's targets, its terms and their weights."""

@@ -1,0 +1,1 @@
+"""Detectors over images: COCO metrics, predictions and pictures."""

@@ -1,0 +1,124 @@
+"""The COCO metrics of detections, computed by hotcoco, and detections as a COCO results file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import hotcoco
+import numpy as np
+from jaxtyping import Float64
+
+from rayox_model.core.samples import Detections
+from rayox_platform.data.coco import CocoDataset
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The twelve COCO numbers, 0 to 1; −1 where no ground truth is there to be found, as COCO has it."""
+
+    AP: float  # mean over IoU 0.50 to 0.95
+    AP50: float
+    AP75: float
+    AP_small: float  # area below 32² pixels
+    AP_medium: float
+    AP_large: float  # area from 96² pixels
+    AR_1: float  # recall with one detection an image
+    AR_10: float
+    AR_100: float
+    AR_small: float
+    AR_medium: float
+    AR_large: float
+
+
+@dataclass(frozen=True)
+class CocoScores:
+    metrics: Metrics
+    class_ap: Mapping[str, float]  # AP of each class of the data; −1 for a class without ground truth
+
+
+class CocoResult(TypedDict):
+    """One detection as a COCO results file has it."""
+
+    image_id: int
+    category_id: int
+    bbox: list[float]  # [x, y, width, height]
+    score: float
+
+
+def coco_metrics(dataset: CocoDataset, detections: Mapping[int, Detections]) -> CocoScores:
+    """Score detections (by image index; boxes in the original image's pixels, labels the data set's).
+
+    An image without an entry has no detections; with none at all the metrics are 0. Crowds, and annotations with
+    id 0, count as COCO defines them. Only the first 100 detections of an image and class count.
+    """
+    ground_truth = _ground_truth(dataset)
+    found = ground_truth.load_res(_result_rows(dataset, detections))
+    evaluator = hotcoco.COCOeval(ground_truth, found, "bbox")
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summary_lines()
+    metrics = Metrics(*(float(value) for value in evaluator.stats))
+    assert evaluator.eval is not None  # accumulate() has filled it
+    return CocoScores(metrics, _class_ap(evaluator.eval["precision"], dataset.classes))
+
+
+def coco_results(dataset: CocoDataset, detections: Mapping[int, Detections]) -> list[CocoResult]:
+    """Detections as records of a COCO results file, with the ids of the data set's file."""
+    return [
+        CocoResult(
+            image_id=int(dataset.image_ids[index]),
+            category_id=int(dataset.category_ids[label]),
+            bbox=[round(float(value), 3) for value in bbox],
+            score=round(float(score), 6),
+        )
+        for index, found in sorted(detections.items())
+        for bbox, score, label in zip(_xywh(found), found.scores, found.labels, strict=True)
+    ]
+
+
+def _ranks(dataset: CocoDataset) -> list[int]:
+    """Image ids by order only: equal scores are settled in the order of the ids, which themselves may be negative."""
+    ranks = np.empty(len(dataset), np.int64)
+    ranks[np.argsort(dataset.image_ids)] = np.arange(len(dataset))
+    return [int(rank) for rank in ranks]
+
+
+def _ground_truth(dataset: CocoDataset) -> hotcoco.COCO:
+    ranks = _ranks(dataset)
+    images = [
+        {"id": rank, "file_name": name, "height": int(height), "width": int(width)}
+        for rank, name, height, width in zip(ranks, dataset.file_names, dataset.heights, dataset.widths, strict=True)
+    ]
+    return hotcoco.COCO.from_arrays(
+        images=images,
+        categories=[{"id": label, "name": name} for label, name in enumerate(dataset.classes)],
+        image_ids=np.repeat(np.array(ranks, np.int64), np.diff(dataset.offsets)),
+        category_ids=dataset.labels,
+        boxes=dataset.bboxes_xywh,
+        area=dataset.areas,
+        iscrowd=dataset.iscrowd,
+    )  # annotation ids are numbered from 1: an id 0 would count as a miss
+
+
+def _result_rows(dataset: CocoDataset, detections: Mapping[int, Detections]) -> Float64[np.ndarray, "D 7"]:
+    """Rows of (image, x, y, width, height, score, label)."""
+    ranks = _ranks(dataset)
+    rows = [
+        np.column_stack([np.full(len(found.scores), ranks[index]), _xywh(found), found.scores, found.labels])
+        for index, found in sorted(detections.items())
+    ]
+    return np.concatenate([np.zeros((0, 7)), *rows]).astype(np.float64)
+
+
+def _xywh(found: Detections) -> Float64[np.ndarray, "D 4"]:
+    boxes = found.boxes.astype(np.float64)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _class_ap(precision: Float64[np.ndarray, "T R C A M"], classes: Sequence[str]) -> dict[str, float]:
+    """T IoU thresholds, R recalls, C classes, A areas (the first: all), M limits of detections (the last: 100)."""
+    of_class = precision[:, :, :, 0, -1]  # [T, R, C]
+    return {
+        name: float(np.mean(of_class[:, :, label])) if (of_class[:, :, label] > -1).all() else -1.0
+        for label, name in enumerate(classes)
+    }

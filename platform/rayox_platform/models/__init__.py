@@ -1,0 +1,1 @@
+"""MODEL of every verb, opened from wherever it is."""

@@ -1,0 +1,116 @@
+"""MODEL, the same for every verb: a folder, a file or a registered model, as detector or as weights."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from rayox_model.checkpoint.snapshot import Facts, averaged_weights, read_facts
+from rayox_model.checkpoint.weights import NamelessClassesError, PretrainedWeights, Transfer, read_pth, transfer
+from rayox_model.core.errors import ModelError
+from rayox_model.detect.detector import Detector, TorchDetector, load_pth_detector
+from rayox_model.detect.onnx_detector import load_onnx_detector
+from rayox_model.nets.yolox import YOLOX
+from rayox_platform.storage.bucket import Bucket
+from rayox_platform.storage.folders import is_remote, open_folder, split_address
+
+FORMS = (
+    "a checkpoint folder here or in a bucket (s3://, gs://), an official .pth, an .onnx, models:/NAME@ALIAS, "
+    "models:/NAME/VERSION or runs:/RUN_ID"
+)
+REGISTERED = ("models:/", "runs:/")
+CHECKPOINT_NAME = re.compile(r"step-\d+-\d+")  # in a bucket
+
+
+def local_model(model: str, tracking_uri: str | None, state: Path) -> str:
+    """A MODEL as a path: one of a registry or a run is fetched into the state folder's cache first.
+
+    A checkpoint in a bucket comes into this machine's cache. Raises ModelError when there is no such model,
+    TrackingError when the registry does not answer.
+    """
+    if is_remote(model):
+        return str(_fetched_checkpoint(model))
+    if not model.startswith(REGISTERED):
+        return model
+    from rayox_platform.track.registry import fetch_registered
+
+    return str(fetch_registered(model, tracking_uri, state))
+
+
+def _fetched_checkpoint(address: str) -> Path:
+    from rayox_platform.runs.bucket_checkpoints import BucketCheckpoints
+
+    folder, name = split_address(address.rstrip("/"))
+    checkpoints = open_folder(folder)
+    if not (isinstance(checkpoints, Bucket) and CHECKPOINT_NAME.fullmatch(name)):
+        raise ModelError(f"{address}: no checkpoint of a run", "give the address of one: s3://…/checkpoints/step-…")
+    try:
+        return BucketCheckpoints(checkpoints).fetch(name)
+    except OSError as error:
+        raise ModelError(f"{address}: cannot be read ({error})", "look at the address and the credentials") from error
+
+
+def open_detector(
+    model: str, image_size: tuple[int, int] | None, names: Callable[[], tuple[str, ...]] | None = None
+) -> Detector:
+    """A detector at image_size, or at the model's own size when that is None.
+
+    `names` is asked for the class names of a file that does not tell them. Raises ModelError.
+    """
+    path = _existing(model)
+    try:
+        return _open(path, image_size, None)
+    except NamelessClassesError as nameless:
+        if names is None:
+            raise ModelError(
+                nameless.message, "give data.val.annotations=FILE: its categories name them, in the order of their ids"
+            ) from None
+        return _open(path, image_size, names())
+
+
+def _open(path: Path, image_size: tuple[int, int] | None, classes: tuple[str, ...] | None) -> Detector:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if path.is_dir():
+        facts = read_facts(path)
+        network = YOLOX(facts.size, len(facts.classes))
+        network.load_state_dict(averaged_weights(path))
+        return TorchDetector(network, facts.classes, image_size or facts.image_size, device)
+    if path.suffix.lower() == ".onnx":
+        return load_onnx_detector(path, image_size, classes)
+    return load_pth_detector(path, image_size, classes, device)
+
+
+def new_model(size: str, classes: tuple[str, ...], init: str | None, seed: int) -> tuple[YOLOX, Transfer | None]:
+    """The network that training starts from: random from the seed, or with the weights of another one.
+
+    Raises ModelError when those are of another variant.
+    """
+    torch.manual_seed(seed)
+    network = YOLOX(size, len(classes))
+    return network, transfer(read_weights(init), network, classes) if init else None
+
+
+def read_weights(model: str) -> PretrainedWeights:
+    """The weights of a MODEL that can be trained on. Raises ModelError."""
+    path = _existing(model)
+    if path.suffix.lower() == ".onnx":
+        raise ModelError(f"{path}: an .onnx cannot be trained", "give a checkpoint folder or an official .pth")
+    if not path.is_dir():
+        return read_pth(path)
+    facts = read_facts(path)
+    return PretrainedWeights(str(path), facts.size, len(facts.classes), facts.classes, averaged_weights(path))
+
+
+def checkpoint_facts(model: str) -> Facts | None:
+    """What a MODEL says of its training; None for one that is no checkpoint folder. Raises ModelError."""
+    path = _existing(model)
+    return read_facts(path) if path.is_dir() else None
+
+
+def _existing(model: str) -> Path:
+    path = Path(_fetched_checkpoint(model) if is_remote(model) else model).expanduser()
+    if not os.path.exists(path):  # unlike Path.exists, also quiet about names the system refuses
+        raise ModelError(f"{model}: no such model", f"give {FORMS}")
+    return path

@@ -1,0 +1,1 @@
+"""Private parts of Ray, torch and MLflow: one file a trick, each optional."""

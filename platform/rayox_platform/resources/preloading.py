@@ -1,0 +1,23 @@
+"""What the processes of a Ray cluster import before they have anything to do; imports nothing itself."""
+
+import importlib
+from contextlib import suppress
+
+IMPORT_RAY = "rayox_platform.resources.preloading.import_ray"
+IMPORT_ALL = "rayox_platform.resources.preloading.import_all"
+
+
+def import_ray() -> None:
+    """What every actor of Ray Train and Ray Data and every data task imports."""
+    _import("ray.data", "ray.train")
+
+
+def import_all() -> None:
+    """What a training worker imports; torch imports its compiler when the first optimiser is made."""
+    _import("rayox_platform.train.worker", "torch._dynamo")
+
+
+def _import(*names: str) -> None:
+    for name in names:
+        with suppress(ImportError):  # who needs it says what is missing
+            importlib.import_module(name)

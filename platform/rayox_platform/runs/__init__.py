@@ -1,0 +1,1 @@
+"""Runs on their storage, a folder or a bucket: home, checkpoints, events, outbox, lock and garbage."""

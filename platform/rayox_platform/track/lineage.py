@@ -1,0 +1,84 @@
+"""Where a run comes from: commit, packages, machine, data. What a reader needs to make it again."""
+
+import getpass
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import distributions, version
+from pathlib import Path
+
+import rayox_model
+from rayox_model.core.plan import STREAM_CONTRACT
+from rayox_platform.data.coco import CocoDataset
+
+PACKAGES = ("rayox", "torch", "torchvision", "ray", "mlflow", "opencv-python-headless", "numpy")
+
+
+def lineage_tags(classes: tuple[str, ...]) -> dict[str, str]:
+    """Tags of a run; those that begin with mlflow. are the ones its pages show."""
+    return {
+        "classes": ", ".join(classes),
+        "python": platform.python_version(),
+        "packages.digest": _packages_digest(),
+        "mlflow.user": _user(),
+        "mlflow.source.name": "rayox train",
+        "mlflow.source.type": "LOCAL",
+        "stream.contract": str(STREAM_CONTRACT),
+        **{f"version.{name}": number for name, number in package_versions().items()},
+        **_commit(),
+    }
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Of the packages whose numbers a run's depend on: OpenCV's and numpy's builds decide pixels."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def dataset_profile(dataset: CocoDataset) -> str:
+    """Counts of a data set, as JSON."""
+    return json.dumps(
+        {
+            "images": len(dataset),
+            "boxes": len(dataset.labels),
+            "classes": len(dataset.classes),
+            "crowds": int(dataset.iscrowd.sum()),
+        }
+    )
+
+
+def _packages_digest() -> str:
+    """One digest of every installed package with its version: equal for equal environments."""
+    installed = set()
+    for one in distributions():
+        with suppress(FileNotFoundError):  # of a package half removed: the folder is there, the name in it is not
+            if one.metadata["Name"]:
+                installed.add(f"{one.metadata['Name']}=={one.version}".lower())
+    return hashlib.sha256("\n".join(sorted(installed)).encode()).hexdigest()[:16]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's number without a name
+        return str(os.getuid())
+
+
+def _commit() -> dict[str, str]:
+    """The commit rayox runs from, if it runs from a checkout and git is there."""
+    folder = Path(rayox_model.__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(dirty).lower()}
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

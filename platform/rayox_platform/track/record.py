@@ -1,0 +1,185 @@
+"""The MLflow run of a training: what is written when it opens, while it runs, and the status it ends with."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from rayox_platform.config.settings import leaves, settings
+from rayox_platform.config.tree import Config
+from rayox_platform.config.tree import Tracking as TrackingSettings
+from rayox_platform.data.fingerprint import Fingerprint, fingerprint
+from rayox_platform.data.images import CocoImages
+from rayox_platform.runs.home import RunHome
+from rayox_platform.runs.outbox import spooled
+from rayox_platform.runs.outbox_entries import DatasetUse, Entry, Points, Status, Tags, TextFile
+from rayox_platform.track.lineage import dataset_profile, lineage_tags
+from rayox_platform.track.registry import versions
+from rayox_platform.track.sender import Sender, sending
+from rayox_platform.track.tracking import STORE_ERRORS, Store, open_run
+
+RunEvent = Mapping[str, Any]
+CONTEXTS = {"train": "training", "val": "evaluation"}  # what a split is for, in MLflow's words
+NO_CURVE = frozenset(("time", "step", "epoch", "data_seconds"))  # numbers of a progress event
+LEAST_STEP_SECONDS = 1.0
+LONGEST_AFTER_FAILURE = 10.0  # seconds that a failed or stopped run waits for MLflow
+
+
+class Record:
+    """Hands a run's events on to whoever shows them and to MLflow, for which it only writes the spool.
+
+    The ends of epochs are curves by epoch; what is told in between are curves step/… by step, thinned out.
+    """
+
+    def __init__(
+        self, home: RunHome, sender: Sender, show: Callable[[RunEvent], None], settings: TrackingSettings
+    ) -> None:
+        self.sender = sender
+        self._name, self._show, self._settings = home.name, show, settings
+        self._epochs: dict[int, Mapping[str, float]] = {}
+        self._step, self._step_time = 0, 0.0  # of the last point of the curves by step
+        self.bad_images: list[str] = []
+        self._spooled = {entry.time for entry in spooled(home.folder) if isinstance(entry, Points)}
+        for event in home.events.read():  # of an earlier driver, which may have died before it took note of them
+            self._keep(event)
+        self.first_events: dict[str, RunEvent] = {}
+
+    def handle(self, event: RunEvent) -> None:
+        self.first_events.setdefault(event["kind"], event)
+        self._show(event)
+        self._keep(event)
+
+    def add(self, entry: Entry) -> None:
+        """Tell MLflow, now or as soon as it answers."""
+        self.sender.spool.add(entry)
+
+    def mean(self, name: str) -> float:
+        return sum(metrics[name] for metrics in self._epochs.values()) / max(len(self._epochs), 1)
+
+    def registered(self) -> str:
+        """The model version that this run has become, once all is sent; empty when MLflow does not answer in time."""
+        if not self._drain(self._settings.flush_seconds):
+            return ""
+        tracking = self.sender.tracking
+        try:
+            found = versions(tracking.store, f"run_id = '{tracking.run_id}'")
+        except STORE_ERRORS:
+            return ""
+        return found[0].uri if found else ""
+
+    def close(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED, and say what MLflow has not got."""
+        self.add(Status(status, time.time()))
+        most = self._settings.flush_seconds
+        sent = self._drain(most if status == "FINISHED" else min(most, LONGEST_AFTER_FAILURE))
+        spool = self.sender.spool
+        if not sent:
+            why = f": {self.sender.problem}" if self.sender.problem else ""
+            self._notice(
+                f"{spool.num_unsent()} entries of the run are not in MLflow yet{why}; "
+                f"`rayox runs sync {self._name}` sends them when it answers again"
+            )
+        if self.sender.refused:
+            refused = self.sender.refused
+            self._notice(f"MLflow has refused {len(refused)} entries of the run; the first: {refused[0]}")
+        if spool.lost:
+            self._notice(f"{spool.lost} entries for MLflow could not be written: is the disk full?")
+
+    def _drain(self, seconds: float) -> bool:
+        text = f"sending the rest to MLflow (at most {seconds:g} s without an answer; Ctrl-C leaves it for later)"
+        return self.sender.drain(seconds, lambda: self._show({"kind": "stage", "text": text}))
+
+    def _notice(self, text: str) -> None:
+        self._show({"kind": "notice", "text": text})
+
+    def _keep(self, event: RunEvent) -> None:
+        """An epoch or step that is trained again after a restart ends as it did the first time: the first counts."""
+        if event["kind"] == "epoch" and event["epoch"] not in self._epochs:
+            self._epochs[event["epoch"]] = event["metrics"]
+            self._add_points(event["metrics"], event["epoch"], event["time"])
+        elif event["kind"] == "progress" and self._is_due(event):
+            self._step, self._step_time = event["step"], event["time"]
+            self._add_points(_curves(event), event["step"], event["time"])
+        elif event["kind"] == "bad_images" and event["images"] != self.bad_images:
+            self.bad_images = event["images"]
+            self.add(TextFile("bad_images.txt", "\n".join(self.bad_images) + "\n"))
+            self.add(Tags({"bad_images": str(len(self.bad_images))}))
+
+    def _is_due(self, event: RunEvent) -> bool:
+        every = self._settings.step_seconds
+        since = event["time"] - self._step_time
+        return bool(every) and event["step"] > self._step and since >= max(every, LEAST_STEP_SECONDS)
+
+    def _add_points(self, metrics: Mapping[str, float], step: int, at: float) -> None:
+        if at not in self._spooled:
+            self.add(Points(dict(metrics), step, at))
+
+
+@contextmanager
+def recorded(
+    config: Config,
+    home: RunHome,
+    images: Mapping[str, CocoImages],
+    store: Store,
+    show: Callable[[RunEvent], None],
+) -> Iterator[Record]:
+    """Open the run, or the one of that name again, and end it as FINISHED, KILLED or FAILED. Raises TrackingError.
+
+    images are those of "train" and "val".
+
+    The store has to answer now and may be away later. The data sets' fingerprints are taken beside the training:
+    reading every image may take minutes.
+    """
+    tracking = open_run(store, config.name, _params(config), lineage_tags(images["train"].dataset.classes))
+    with sending(home.folder, tracking) as sender:
+        sender.spool.add(Status("RUNNING", time.time()))  # an earlier driver's last word may still be on its way
+        record = Record(home, sender, show, config.tracking)
+        try:
+            with _fingerprinting(images, record):
+                yield record
+        except BaseException as error:
+            record.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        record.close("FINISHED")
+
+
+def _params(config: Config) -> dict[str, str]:
+    return {key: str(value) for key, value in leaves(config.model_dump(mode="json"), settings())}
+
+
+def _curves(event: RunEvent) -> dict[str, float]:
+    """The numbers of a progress event, under step/."""
+    return {
+        f"step/{name}": float(value)
+        for name, value in event.items()
+        if name not in NO_CURVE and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+@contextmanager
+def _fingerprinting(images: Mapping[str, CocoImages], record: Record) -> Iterator[None]:
+    over = Event()
+
+    def go_on(*_: int) -> None:
+        if over.is_set():
+            raise CancelledError
+
+    with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:
+        jobs = {split: pool.submit(fingerprint, of_split, go_on) for split, of_split in images.items()}
+        try:
+            yield
+        except BaseException:
+            over.set()  # the training has failed or was stopped: nobody waits for digests
+            raise
+        for split, job in jobs.items():
+            _tell_dataset(record, split, images[split], job)
+
+
+def _tell_dataset(record: Record, split: str, images: CocoImages, job: "Future[Fingerprint]") -> None:
+    digest, context = job.result().digest, CONTEXTS[split]
+    name = f"{Path(images.dataset.source).stem} ({split})"
+    record.add(DatasetUse(name, digest, images.dataset.source, context, dataset_profile(images.dataset)))
+    record.add(Tags({f"data.{split}.fingerprint": digest}))

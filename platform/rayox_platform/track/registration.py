@@ -1,0 +1,98 @@
+"""A run's detector becomes a version of a registered model; an attempt that broke off is gone on with."""
+
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.exceptions import MlflowException
+
+from rayox_platform.track.registry import MODEL_TAG, Version, versions
+from rayox_platform.track.tracking import Store, Tracking
+
+CODE = Path(__file__).with_name("pyfunc_detector.py")
+PACKAGES = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")  # what that file imports
+
+
+def register(
+    tracking: Tracking, name: str, onnx: Path, metrics: Mapping[str, float], epoch: int, tags: Mapping[str, str]
+) -> Version:
+    """Log the ONNX file as a model of the run, with its metrics after an epoch, and make it a name's next version.
+
+    Called again for the same run (after a crash in between) it gives the version that is there.
+    """
+    found = versions(tracking.store, f"run_id = '{tracking.run_id}'")
+    if found:
+        return found[0]
+    client = tracking.client
+    logged = _logged_before(tracking) or client.create_logged_model(
+        tracking.store.experiment_id, name=name, source_run_id=tracking.run_id, model_type="detector", tags=dict(tags)
+    )
+    with TemporaryDirectory(prefix="rayox-model-") as folder:
+        save_pyfunc(Path(folder) / "model", onnx, model_id=logged.model_id, run_id=tracking.run_id)
+        client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    client.log_outputs(tracking.run_id, [LoggedModelOutput(logged.model_id, epoch)])
+    stamp = int(logged.creation_timestamp)
+    points = [Metric(key, value, stamp, epoch, model_id=logged.model_id) for key, value in metrics.items()]
+    client.log_batch(tracking.run_id, metrics=points)
+    _make_name(tracking.store, name)
+    # A server takes a model's id and looks it up itself; without one MLflow would look in its global store.
+    source = logged.model_uri if tracking.uri.startswith("http") else logged.artifact_location
+    client.create_model_version(
+        name, source=source, run_id=tracking.run_id, model_id=logged.model_id, tags={**tags, MODEL_TAG: logged.model_id}
+    )
+    return versions(tracking.store, f"run_id = '{tracking.run_id}'")[0]
+
+
+def save_pyfunc(folder: Path, onnx: Path, model_id: str | None = None, run_id: str | None = None) -> None:
+    """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle."""
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        outputs=Schema(
+            [
+                ColSpec(Array(Array(DataType.double)), "boxes"),
+                ColSpec(Array(DataType.double), "scores"),
+                ColSpec(Array(DataType.string), "labels"),
+            ]
+        ),
+        params=ParamSchema(
+            [
+                ParamSpec("score_threshold", DataType.double, 0.25),
+                ParamSpec("nms_threshold", DataType.double, 0.65),
+            ]
+        ),
+    )
+    with warnings.catch_warnings():
+        # It would be stored as text: 25 MB. MLflow colours what it says, so the text does not begin with it.
+        warnings.filterwarnings("ignore", ".*An input example was not provided")
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=str(CODE),
+            artifacts={"onnx": str(onnx)},
+            signature=signature,
+            pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
+            mlflow_model=Model(model_id=model_id, run_id=run_id),
+        )
+
+
+def _logged_before(tracking: Tracking) -> LoggedModel | None:
+    """The model that an earlier attempt has begun to log: another one would be a ghost beside it."""
+    query = f"source_run_id = '{tracking.run_id}'"
+    found = tracking.client.search_logged_models([tracking.store.experiment_id], filter_string=query, max_results=1)
+    return found[0] if found else None
+
+
+def _make_name(store: Store, name: str) -> None:
+    try:
+        store.client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise

@@ -1,0 +1,70 @@
+"""Sends to MLflow what a run's driver could not send any more."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rayox_model.core.errors import ConfigError, TrackingError
+from rayox_platform.runs.home import RunHome
+from rayox_platform.runs.outbox import Spool, read_target, spooled
+from rayox_platform.runs.outbox_entries import Status
+from rayox_platform.storage.state import RESULT, state_folder
+from rayox_platform.track.registry import versions
+from rayox_platform.track.sender import Sender, sending
+from rayox_platform.track.tracking import STORE_ERRORS, Store, Tracking, connect, refused
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync has done."""
+
+    run: str
+    run_id: str
+    sent: int
+    refused: tuple[str, ...]  # reasons of entries that MLflow will never take
+    registered: str  # models:/NAME/VERSION; empty when the run has none
+    tracking_uri: str
+
+
+def sync_run(home: RunHome, seconds: float, waiting: Callable[[], None] | None = None) -> Synced:
+    """Send the rest of a run's spool, giving up when nothing gets through for so many seconds.
+
+    Raises ConfigError when there is no such run or it is being trained, TrackingError when MLflow does not answer.
+    """
+    folder = home.folder
+    target = read_target(folder)
+    if target is None:
+        where = "check the name" if str(folder) == str(home) else "sync it on the machine of its driver, or --resume it"
+        raise ConfigError(f"{home.name}: no run in {folder.parent} has anything for MLflow", where)
+    store = Store(connect(target.uri, state_folder(), experiment=None).client, target.uri, target.experiment_id)
+    with home.claim(), sending(folder, Tracking(store, target.run_id)) as sender:
+        _last_word(home, sender.spool)
+        before = sender.spool.num_unsent()
+        if not sender.drain(seconds, waiting):
+            raise TrackingError(
+                f"tracking.uri: {sender.spool.num_unsent()} of {before} entries of {folder.name} are still unsent; "
+                f"{target.uri} does not take them: {sender.problem or 'no answer'}",
+                "start the tracking server and run the same command again; nothing is lost",
+            )
+        return Synced(folder.name, target.run_id, before, tuple(sender.refused), _registered(home, sender), target.uri)
+
+
+def _last_word(home: RunHome, spool: Spool) -> None:
+    """A driver that was killed has left its run as running, and nobody else will ever end it."""
+    said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
+    if said and said[-1] == "RUNNING":
+        spool.add(Status("FINISHED" if home.shared.has(RESULT) else "KILLED", time.time()))
+
+
+def _registered(home: RunHome, sender: Sender) -> str:
+    """The run's model version, also written into its result, which did not know it yet."""
+    store = sender.tracking.store
+    try:
+        found = versions(store, f"run_id = '{sender.tracking.run_id}'")
+    except STORE_ERRORS as error:
+        raise refused(store.uri, error) from error
+    if found and home.shared.has(RESULT):
+        result = json.loads(home.shared.read(RESULT)) | {"registered": found[0].uri}
+        home.shared.write(RESULT, json.dumps(result, indent=1).encode())
+    return found[0].uri if found else ""

@@ -1,0 +1,191 @@
+"""MLflow runs, written by the driver alone: a store that answers, and one open run of it."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # which has the result alone
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # a user's uv.lock says nothing about a detector
+# An unreachable server must not hold a command for minutes; and a retried request to make a run would make two.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+import logging
+
+from alembic.util.exc import CommandError
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from rayox_model.core.errors import TrackingError
+from rayox_platform.runs.outbox_entries import Points
+
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # each new table is no news to a user
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+RUN_TAG = "rayox.run"
+PARAM_LIMIT = 500  # characters of a value
+BATCH_LIMIT = 100  # parameters of one request
+TRIES = 3  # at opening a store or a run
+STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, OSError)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow tracking store that has answered, and the experiment runs go to."""
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """An open MLflow run."""
+
+    store: Store
+    run_id: str
+
+    @property
+    def client(self) -> MlflowClient:
+        return self.store.client
+
+    @property
+    def uri(self) -> str:
+        return self.store.uri
+
+    def log_points(self, points: Iterable[Points]) -> None:
+        """Points of curves in one request, at most 1000; the same point again changes nothing."""
+        metrics = [
+            Metric(key, value, int(point.time * 1000), point.step)
+            for point in points
+            for key, value in point.metrics.items()
+        ]
+        self.client.log_batch(self.run_id, metrics=metrics)
+
+    def log_text(self, text: str, name: str) -> None:
+        self.client.log_text(self.run_id, text, name)
+
+    def log_folder(self, folder: Path, name: str) -> None:
+        self.client.log_artifacts(self.run_id, str(folder), name)
+
+    def log_dataset(self, name: str, digest: str, source: str, context: str, profile: str) -> None:
+        """What the run used: context is training or evaluation, profile a JSON object of counts."""
+        dataset = Dataset(name, digest[:36], "local", source, profile=profile)  # MLflow keeps 36 characters
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def set_status(self, status: str, time_seconds: float) -> None:
+        """RUNNING, or FINISHED, FAILED or KILLED since a time."""
+        if status == "RUNNING":
+            self.client.update_run(self.run_id, status=status)
+        else:
+            self.client.set_terminated(self.run_id, status, end_time=int(time_seconds * 1000))
+
+
+def default_uri(state: Path) -> str:
+    """SQLite in the state folder."""
+    return f"sqlite:///{state / 'mlflow.db'}"
+
+
+def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
+    """Open the store, making a fresh database and the experiment; without an experiment, MLflow's own default.
+
+    Without an address, runs are kept in SQLite and plain folders under the state folder. Raises TrackingError when
+    nothing answers, or the database is of another MLflow.
+    """
+    uri = uri or default_uri(state)
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(state / "mlflow.lock"):  # a fresh database must be set up by one process
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            local = state if uri.startswith("sqlite:") else None
+            found = _tried(lambda: _experiment(client, experiment, local)) if experiment else "0"
+            return Store(client, uri, found)
+    except STORE_ERRORS as error:
+        raise refused(uri, error) from error
+
+
+def open_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> Tracking:
+    """The run of this name, found again after a restart or made. Raises TrackingError."""
+    try:
+        return Tracking(store, _tried(lambda: _found_or_made(store, name, params, tags)))
+    except STORE_ERRORS as error:
+        raise refused(store.uri, error) from error
+
+
+def find_run(store: Store, name: str) -> str | None:
+    """The id of the run that rayox made under a name."""
+    query = f"tags.`{RUN_TAG}` = '{name}'"  # MLflow's queries have no escape for quotes; names have none
+    runs = store.client.search_runs([store.experiment_id], filter_string=query, max_results=1)
+    return str(runs[0].info.run_id) if runs else None
+
+
+def refused(uri: str, error: Exception) -> TrackingError:
+    """What to tell a user of a store that fails."""
+    text = " ".join(str(error).split())
+    if "schema" in text or "revision" in text:
+        return TrackingError(
+            f"tracking.uri: the database {uri} was made by another MLflow: {text[:200]}",
+            f"back it up, then bring it to this MLflow with `mlflow db upgrade {uri}`, or name another database",
+        )
+    return TrackingError(
+        f"tracking.uri: cannot keep runs at {uri}: {text[:200]}",
+        "start the tracking server, or leave tracking.uri out to keep runs on this machine",
+    )
+
+
+def _experiment(client: MlflowClient, name: str, local: Path | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    location = (local / "artifacts" / name).as_uri() if local else None
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def _tried(call: Callable[[], str]) -> str:
+    """What a call gives that finds what an earlier try has made; a store may be away for a moment."""
+    for left in reversed(range(TRIES)):
+        try:
+            return call()
+        except (MlflowException, OSError):
+            if not left:
+                raise
+            time.sleep(1.0)
+    raise AssertionError("unreachable")
+
+
+def _found_or_made(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    found = find_run(store, name)
+    if found is None:
+        return _create_run(store, name, params, tags)
+    store.client.update_run(found, status="RUNNING")
+    return found
+
+
+def _create_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    run = store.client.create_run(store.experiment_id, run_name=name, tags={RUN_TAG: name})
+    run_id = str(run.info.run_id)
+    entries = [Param(key, value[:PARAM_LIMIT]) for key, value in params.items()]
+    for start in range(0, len(entries), BATCH_LIMIT):
+        store.client.log_batch(run_id, params=entries[start : start + BATCH_LIMIT])
+    store.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    return run_id
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""One training from settings to its last checkpoint, on Ray Train."""

@@ -1,0 +1,127 @@
+"""A training on Ray Train: how it is started, how it ends, and what its errors mean."""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+import ray
+import ray.train
+from ray.exceptions import RayError
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig
+
+from rayox_model.checkpoint.checkpoint_folder import step_of
+from rayox_model.core.errors import RayoxError, TrainingError
+from rayox_platform.ray_internals.prestart import ENVIRONMENT, keep_spare_helpers
+from rayox_platform.ray_internals.reservations import refresh_for_a_while
+from rayox_platform.resources.capacity import Capacity
+from rayox_platform.runs.events import Events
+from rayox_platform.storage.errors import storage_errors
+from rayox_platform.stream.blocks import SampleBlocks
+from rayox_platform.stream.dataset import LaneSplit, stream_dataset
+from rayox_platform.train.interruption import InterruptibleTrainer
+from rayox_platform.train.job import TrainJob, newest
+from rayox_platform.train.worker import run_worker
+
+
+def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text: None) -> str:
+    """Train on the connected cluster until the last epoch; returns the name of the last checkpoint.
+
+    say is told what a user should know meanwhile. Raises TrainingError, and KeyboardInterrupt after a signal.
+    """
+    images = ray.put(job.train_images)
+
+    def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
+        if job.spares:
+            keep_spare_helpers()
+        plan = replace(job.plan, start_step=step_of(newest(job)))
+        blocks = SampleBlocks(images, plan, job.augment, job.engine.image_size)
+        return stream_dataset(blocks, given.cpus_per_data_task)
+
+    fewest = given.fewest_workers
+    ray_path, ray_filesystem = job.home.ray_storage
+    trainer = InterruptibleTrainer(
+        run_worker,
+        marks=job.home.shared,
+        say=say,
+        train_loop_config={"job": job, "threads": given.threads_per_worker},
+        torch_config=TorchConfig(timeout_s=math.ceil(job.timeout_seconds)),
+        scaling_config=ScalingConfig(
+            num_workers=given.workers if fewest == given.workers else (fewest, given.workers),
+            use_gpu=given.gpu,
+            resources_per_worker={"CPU": given.cpus_per_worker} | ({"GPU": 1} if given.gpu else {}),
+            elastic_resize_monitor_interval_s=job.resize_seconds,
+        ),
+        run_config=RunConfig(
+            name=job.home.name,
+            storage_path=ray_path,
+            storage_filesystem=ray_filesystem,
+            failure_config=FailureConfig(max_failures=job.max_failures),
+            callbacks=[_Failures(job.home.events)],
+            worker_runtime_env={"env_vars": ENVIRONMENT},
+        ),
+        datasets={"train": stream},
+        dataset_config=LaneSplit(),
+    )
+    try:
+        trainer.fit_interruptibly()
+    except (RayError, ray.train.TrainingFailedError) as error:
+        raise _as_user_error(error, job) from error
+    with storage_errors(str(job.home), "read"):
+        last = newest(job)
+    if step_of(last) < job.plan.num_steps:
+        raise TrainingError(
+            f"run {job.home.name}: training is done, but its last checkpoint could not be written to "
+            f"{job.checkpoints}: the newest one is of step {step_of(last)} of {job.plan.num_steps}",
+            f"make room there, then train the rest again with --resume {job.home.name}",
+        )
+    return last
+
+
+class _Failures(ray.train.UserCallback):  # type: ignore[misc]
+    """Tells of every failure of workers as soon as Ray Train has seen it, and ends the run where a restart cannot help.
+
+    A damaged image or a loss that is no number is there again after a restart: what this raises ends the run.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+
+    def after_exception(self, run_context: object, worker_exceptions: Mapping[int, BaseException]) -> None:
+        for failure in worker_exceptions.values():
+            error = find_user_error(failure)
+            if error is not None:
+                raise error
+        reasons = {rank: _last_line(failure) for rank, failure in worker_exceptions.items()}
+        text = "; ".join(f"worker {rank}: {reason}" for rank, reason in reasons.items())
+        refresh_for_a_while()
+        with suppress(OSError):  # the store is away: the next start tells of itself
+            self._events.tell("failure", {"ranks": sorted(reasons), "text": text})
+
+
+def _last_line(failure: BaseException) -> str:
+    lines = str(failure).strip().splitlines() or [type(failure).__name__]
+    return lines[-1][:200] if find_user_error(failure) is None else str(find_user_error(failure))
+
+
+def find_user_error(failure: BaseException | None) -> RayoxError | None:
+    """The RayoxError inside what Ray wrapped around it, on its way from a task to a worker to the driver."""
+    if failure is None or isinstance(failure, RayoxError):
+        return failure
+    inner = [getattr(failure, name, None) for name in ("_base_exc", "cause", "controller_failure", "__cause__")]
+    inner += getattr(failure, "worker_failures", {}).values()
+    found = (find_user_error(cause) for cause in inner if isinstance(cause, BaseException))
+    return next((error for error in found if error is not None), None)
+
+
+def _as_user_error(error: Exception, job: TrainJob) -> RayoxError:
+    """The worker's own message if it had one, else the last line of what Ray says."""
+    own = find_user_error(error)
+    if own is not None:
+        return own
+    last = str(error).strip().splitlines()[-1]
+    return TrainingError(
+        f"run {job.home.name}: training stopped after {job.max_failures} restarts: {last}",
+        f"continue from its last checkpoint with --resume {job.home.name}",
+    )

@@ -1,0 +1,124 @@
+"""From the configuration tree to what the engine and the stream take."""
+
+from dataclasses import replace
+
+import torch
+
+from rayox_model.core.plan import StreamPlan
+from rayox_model.train.engine import EngineSettings, Precision
+from rayox_model.train.schedule import Schedule
+from rayox_platform.config.tree import Config
+from rayox_platform.evaluate.evaluation import EvaluationSettings
+
+# Of a block of the stream: so many rows that a task's fixed cost is small beside them, but at most so many bytes, as
+# two or three blocks of every lane are in the object store; where that has room, up to MOST_ROWS after all.
+FEWEST_ROWS, MOST_ROWS, BLOCK_BYTES = 16, 64, 40_000_000
+
+
+def stream_plan(config: Config, num_images: int) -> StreamPlan:
+    """Blocks are whole partner windows where there are such: a block that had a part would decode the rest as well."""
+    rows_per_step = config.train.batch_size // config.data.lanes
+    partner_steps = max(1, config.augment.partner_window // rows_per_step)
+    block_steps = max(1, _rows_per_block(config.image_size) // rows_per_step)
+    return StreamPlan(
+        num_images=num_images,
+        batch_size=config.train.batch_size,
+        lanes=config.data.lanes,
+        epochs=config.train.epochs,
+        seed=config.train.seed,
+        closing_epochs=config.train.closing_epochs,
+        window_steps=partner_steps if config.augment.partners == "window" else block_steps,
+        partner_steps=partner_steps,
+    )
+
+
+def larger_blocks(config: Config, plan: StreamPlan, room: float) -> StreamPlan:
+    """The same samples in blocks of twice the rows, and again, while a block is within room (bytes) and MOST_ROWS.
+
+    What Ray does for a block costs the same however large it is: on two cores the stream gives 0.80 of what plain
+    processes make with 32 rows of 640 × 640 pixels a block, about 0.9 with 64.
+    """
+    while 2 * _rows(plan) <= MOST_ROWS and 2 * block_bytes(config, plan) <= room:
+        plan = replace(plan, window_steps=2 * plan.window_steps)
+    return plan
+
+
+def block_bytes(config: Config, plan: StreamPlan) -> int:
+    """Of one block of the stream: its pixels, beside which boxes are nothing."""
+    return _rows(plan) * _image_bytes(config.image_size)
+
+
+def _rows(plan: StreamPlan) -> int:
+    return plan.window_steps * plan.batch_size // plan.lanes
+
+
+def _rows_per_block(image_size: tuple[int, int]) -> int:
+    return min(max(BLOCK_BYTES // _image_bytes(image_size), FEWEST_ROWS), MOST_ROWS)
+
+
+def _image_bytes(image_size: tuple[int, int]) -> int:
+    return image_size[0] * image_size[1] * 3
+
+
+def engine_settings(config: Config, plan: StreamPlan, device_type: str) -> EngineSettings:
+    """device_type is "cuda" or "cpu": precision auto is fp16 on a GPU."""
+    train = config.train
+    flat_epochs = train.closing_epochs if train.flat_epochs == "closing" else train.flat_epochs
+    ramp = None if train.ema.ramp_steps == "auto" else train.ema.ramp_steps
+    return EngineSettings(
+        schedule=Schedule(
+            peak=train.learning_rate * train.batch_size,
+            floor_ratio=train.min_learning_rate_ratio,
+            warmup_steps=round(train.warmup_epochs * plan.steps_per_epoch),
+            flat_steps=flat_epochs * plan.steps_per_epoch,
+            num_steps=plan.num_steps,
+        ),
+        epochs=train.epochs,
+        closing_epochs=train.closing_epochs,
+        image_size=config.image_size,
+        multi_scale=train.multi_scale,
+        optimizer=train.optimizer,
+        weight_decay=train.weight_decay,
+        momentum=train.momentum,
+        beta2=train.beta2,
+        ema_decay=train.ema.decay,
+        ema_ramp_steps=ramp,
+        precision=_precision(train.precision, device_type),
+        seed=train.seed,
+        assigner=config.assigner,
+        loss=config.loss,
+        accumulate=train.accumulate,
+        clip_grad_norm=train.clip_grad_norm,
+        freeze=train.freeze,
+        batch_norm=train.batch_norm,
+        channels_last=train.channels_last,
+        compile=train.compile,
+    )
+
+
+def for_workers(engine: EngineSettings, plan: StreamPlan, num_workers: int) -> EngineSettings:
+    """As this many workers train: where they do not divide the lanes their shares are unequal.
+
+    The mean of each worker's own loss per positive would then weigh images by the size of their share.
+    """
+    if plan.lanes % num_workers == 0:
+        return engine
+    return replace(engine, loss=replace(engine.loss, divide_by="all_positives"))
+
+
+def evaluation_settings(config: Config) -> EvaluationSettings:
+    return EvaluationSettings(
+        score_threshold=config.eval.score_threshold,
+        nms_threshold=config.eval.nms_threshold,
+        batch_size=config.eval.batch_size,
+    )
+
+
+def _precision(name: str, device_type: str) -> Precision:
+    """auto: fp16 on a GPU; on a CPU bf16 if it has instructions for it (measured 1.3 times fp32), else fp32."""
+    if name == "auto":
+        if device_type == "cuda":
+            return "fp16"
+        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    assert name in ("fp32", "bf16", "fp16")
+    return name  # type: ignore[return-value]  # pydantic has checked it

@@ -1,0 +1,71 @@
+"""Why a run should save at once: its driver was asked to stop, or Ray has announced that a machine will be taken away.
+
+A thread of rank 0 looks every second. Ray's own notice (a drained node: a spot machine reclaimed, a node taken out of
+service) is read from its state and not by ray.train.get_preemption_info, which all ranks would have to call in step.
+"""
+
+import time
+from contextlib import suppress
+from threading import Event, Thread
+
+from rayox_platform.storage.folders import Folder
+
+STOP = "stop"  # a mark of a run: made by its driver, which waits until rank 0 has saved and taken it away
+LOOK_SECONDS = 1.0
+
+
+class Urgency:
+    """Gives each reason out once."""
+
+    def __init__(self, marks: Folder) -> None:
+        self._marks = marks
+        self._known: set[str] = set()
+        self._reason: str | None = None
+        self._over = Event()
+        self._thread = Thread(target=self._look, name="rayox-urgency", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def taken(self) -> str | None:
+        """The reason to save now, if there is a new one."""
+        reason, self._reason = self._reason, None
+        return reason
+
+    def answer(self) -> None:
+        """Let the driver that asked for a stop go on: all is saved."""
+        if STOP in self._known:
+            with suppress(OSError):  # then it waits for its full time
+                self._marks.remove(STOP)
+
+    def _stop_is_asked(self) -> bool:
+        try:
+            return self._marks.has(STOP)
+        except OSError:
+            return False  # the store is away; the next look may tell
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            found = draining() | ({STOP: "the run is asked to stop"} if self._stop_is_asked() else {})
+            new = {key: text for key, text in found.items() if key not in self._known}
+            self._known |= set(new)
+            if new:
+                self._reason = "; ".join(new.values())
+
+
+def draining() -> dict[str, str]:
+    """Nodes that Ray will take away, by id: which one and how soon; none where there is no Ray."""
+    import ray._private.state
+
+    if not ray.is_initialized():
+        return {}
+    nodes: dict[str, int] = ray._private.state.state.get_draining_nodes()
+    return {node: f"node {node[:8]} is being taken away{_deadline(end)}" for node, end in nodes.items()}
+
+
+def _deadline(milliseconds: int) -> str:
+    """0 is an unknown deadline."""
+    return f" in {max(0.0, milliseconds / 1000 - time.time()):.0f} s" if milliseconds else ""

@@ -1,0 +1,117 @@
+"""Everything about a training that can be checked before anything starts: its name, model and data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rayox_model.checkpoint.snapshot import read_facts
+from rayox_model.checkpoint.weights import Transfer
+from rayox_model.core.errors import ConfigError, DataError
+from rayox_model.core.plan import StreamPlan
+from rayox_model.nets.yolox import YOLOX
+from rayox_platform.config.tree import Config
+from rayox_platform.data.images import CocoImages
+from rayox_platform.data.resolve import resolve_split
+from rayox_platform.models.open_model import new_model
+from rayox_platform.runs.home import RunHome
+from rayox_platform.runs.places import open_runs
+from rayox_platform.storage.errors import storage_errors
+from rayox_platform.storage.state import RESULT, state_folder
+from rayox_platform.train.from_config import stream_plan
+
+HINT = "use letters, digits and dashes"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training whose settings, model and data have been checked; nothing is started or written yet."""
+
+    config: Config
+    home: RunHome
+    plan: StreamPlan
+    train_images: CocoImages
+    val_images: CocoImages
+    network: YOLOX
+    transferred: Transfer | None
+    resumed: bool
+    extended: bool = False  # resumed for more epochs than it began with
+
+    @property
+    def folder(self) -> Path:
+        """The driver's own."""
+        return self.home.folder
+
+    @property
+    def images(self) -> dict[str, CocoImages]:
+        """By split: "train" and "val"."""
+        return {"train": self.train_images, "val": self.val_images}
+
+
+def prepare(
+    config: Config, *, resume: bool, extend: bool = False, drawing: Callable[[int, int], None] | None = None
+) -> Prepared:
+    """Check a training in the order settings, model, data. Raises a RayoxError of what is wrong.
+
+    A run that is finished is taken again only to be extended.
+
+    drawing is told (done, total) while the embedded data set is drawn.
+    """
+    _check_text("name", config.name, "/\0'\"`")
+    _check_text("tracking.model", config.tracking.model, "/:'\"`")
+    home = open_runs(config.storage).home(config.name)
+    with storage_errors(str(home), "read"):
+        _check_name(home, resume, extend)
+    init = None if resume else config.model.init  # a resumed run has its weights in its checkpoints
+    if init:
+        new_model(config.model.size, ("any",), init, config.train.seed)
+    load = partial(resolve_split, state=state_folder(), progress=drawing)
+    train, train_images = load(str(config.data.train.annotations), config.data.train.images)
+    val, val_images = load(str(config.data.val.annotations), config.data.val.images)
+    if train.classes != val.classes:
+        raise DataError(
+            f"{val.source}: its classes {', '.join(val.classes)} are not those of {train.source}: "
+            f"{', '.join(train.classes)}",
+            "give both files the same categories",
+        )
+    network, transferred = new_model(config.model.size, train.classes, init, config.train.seed)
+    plan = stream_plan(config, len(train))
+    if resume:
+        _check_same_stream(home, plan)
+    return Prepared(config, home, plan, train_images, val_images, network, transferred, resume, extend)
+
+
+def _check_text(key: str, text: str, forbidden: str) -> None:
+    """Names become folders and parts of MLflow's addresses and queries."""
+    found = next((character for character in forbidden if character in text), None)
+    if found or text in (".", ".."):
+        raise ConfigError(f"{key}: {text!r} cannot be a name{f' ({found!r} in it)' if found else ''}", HINT)
+
+
+def _check_name(home: RunHome, resume: bool, extend: bool) -> None:
+    exists, runs = home.checkpoints.newest() is not None, str(home).removesuffix(f"/{home.name}")
+    if exists and not resume:
+        raise ConfigError(
+            f"name: there is a run {home.name} in {runs} already",
+            f"give another --name, or go on with it by --resume {home.name}",
+        )
+    if resume and not exists:
+        raise ConfigError(f"--resume {home.name}: no checkpoint of such a run in {runs}", "check the name")
+    if home.shared.has(RESULT) and not extend:
+        raise ConfigError(f"--resume {home.name}: this run is finished", "start a new one under another --name")
+
+
+def _check_same_stream(home: RunHome, plan: StreamPlan) -> None:
+    """Raises DataError when the stream of a run would not go on as it began: other images, or another rayox."""
+    with storage_errors(str(home), "read"):
+        checkpoint = home.checkpoints.newest()
+        facts = read_facts(home.checkpoints.fetch(checkpoint)) if checkpoint else None
+    if facts is None or not facts.stream:  # a checkpoint of format 1 does not say
+        return
+    now = plan.position(facts.step)
+    other = [f"{key} was {value} and is {now.get(key)}" for key, value in facts.stream.items() if now.get(key) != value]
+    if other:
+        raise DataError(
+            f"the training stream of {home.name} cannot go on where it stopped: {', '.join(other)}",
+            "bring back the annotations it began with and the same rayox, or start a new run under another --name",
+        )

@@ -1,0 +1,79 @@
+"""Going on with a run: which one is meant, and with which settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rayox_model.checkpoint.snapshot import read_facts
+from rayox_model.core.errors import ConfigError
+from rayox_platform.config.settings import leaves, settings
+from rayox_platform.config.tree import Config
+from rayox_platform.runs.places import Runs
+from rayox_platform.storage.state import RESULT
+
+# What may differ from the settings a run began with: nothing that decides its weights.
+CHANGEABLE = frozenset(
+    (
+        "name",
+        "storage",
+        "train.workers",
+        "train.cpus_per_worker",
+        "train.max_failures",
+        "train.spares",
+        "train.timeout_seconds",
+        "train.resize_seconds",
+        "checkpoint.every_steps",
+        "checkpoint.every_minutes",
+        "checkpoint.keep",
+        "eval.batch_size",
+        "tracking.flush_seconds",
+        "tracking.step_seconds",
+        "notify.url",
+        "notify.command",
+    )
+)
+
+
+def last_run(runs: Runs, recipe: str, finished_too: bool = False) -> str:
+    """The youngest unfinished run of a recipe, or the youngest at all. Raises ConfigError when there is none."""
+    homes = [runs.home(name) for name in runs.names() if name.startswith(f"{recipe}-")]
+    homes = [home for home in homes if finished_too or not home.shared.has(RESULT)]
+    for home in sorted(homes, key=lambda home: home.changed_at(), reverse=True):
+        if home.checkpoints.newest():
+            return home.name
+    kind = "run" if finished_too else "unfinished run"
+    raise ConfigError(f"--resume auto: no {kind} of {recipe} in {runs}", "leave --resume out to start one")
+
+
+def resumed_config(runs: Runs, name: str, given: Mapping[str, Any], extend: int = 0) -> Config:
+    """The settings a run began with, with those of `given` (by dotted key) that may change laid over them.
+
+    extend is added to its epochs. Raises ConfigError for a run that is not there, or is finished and not extended, and
+    for settings that would make it another run.
+    """
+    home = runs.home(name)
+    checkpoint = home.checkpoints.newest()
+    if checkpoint is None:
+        raise ConfigError(f"--resume {name}: no checkpoint of such a run in {runs}", "check the name")
+    if home.shared.has(RESULT) and not extend:
+        raise ConfigError(
+            f"--resume {name}: this run is finished",
+            "train it further with --extend EPOCHS, or start a new one under another --name",
+        )
+    began = Config.model_validate(read_facts(home.checkpoints.fetch(checkpoint)).config)
+    values = dict(leaves(began.model_dump(mode="json"), settings()))
+    other = [key for key, value in given.items() if key not in CHANGEABLE and values[key] != value]
+    if other:
+        listed = "\n".join(f"{key}: the run began with {values[key]!r}, now {given[key]!r} is given" for key in other)
+        raise ConfigError(
+            f"--resume {name}: these settings would make it another run\n{listed}",
+            "leave them out to go on with the run, or start a new one under another --name",
+        )
+    tree = began.model_dump(mode="json")
+    for key in CHANGEABLE.intersection(given):
+        *sections, last = key.split(".")
+        section = tree
+        for inner in sections:
+            section = section[inner]
+        section[last] = given[key]
+    tree["train"]["epochs"] += extend
+    return Config.model_validate(tree | {"name": name})

@@ -1,0 +1,85 @@
+"""When rank 0 writes a checkpoint, and what happens to it: beside the training, told as events, the old ones pruned."""
+
+import time
+
+from rayox_model.checkpoint.checkpoint_writer import CheckpointWriter, Written
+from rayox_model.checkpoint.snapshot import Snapshot, take_snapshot
+from rayox_model.train.engine import NonFiniteError, TrainState
+from rayox_platform.runs.events import EventLog
+from rayox_platform.train.job import TrainJob, facts_of
+from rayox_platform.train.preemption import Urgency
+
+LAST_TRIES_SECONDS, TRY_SECONDS = 60.0, 2.0
+
+
+class Saver:
+    """Rank 0's: a context manager that ends when the last checkpoint is written; what it cannot write it tries again.
+
+    Between others a checkpoint that could not be written is let go. The last one has none after it: it is tried until
+    LAST_TRIES_SECONDS are over.
+    """
+
+    def __init__(self, job: TrainJob, log: EventLog) -> None:
+        self._job, self._log = job, log
+        self._urgency = Urgency(job.home.shared)
+        self._writer = CheckpointWriter(self._write, self._tell)
+        self._saved_at = time.monotonic()
+        self._unwritten: Snapshot | None = None
+
+    def __enter__(self) -> "Saver":
+        self._urgency.start()
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, kind: object, *failure: object) -> None:
+        self._urgency.stop()
+        self._writer.__exit__(kind, *failure)
+        if kind is None:
+            self._try_again()
+        self._log.flush()
+
+    def _try_again(self) -> None:
+        end = time.monotonic() + LAST_TRIES_SECONDS
+        while self._unwritten is not None and time.monotonic() < end:
+            time.sleep(TRY_SECONDS)
+            self._writer.submit(self._unwritten)
+            self._writer.wait()
+
+    def after_step(self, state: TrainState, epoch: int) -> None:
+        """Within an epoch: save if it is time, or if this machine or the whole run is about to go."""
+        reason = self._urgency.taken()
+        if reason or self._due(state.step):
+            try:
+                self.save(state, epoch, {})
+            except NonFiniteError:
+                return  # the workers find it together before their next step; alone, rank 0 would leave them waiting
+        if reason:
+            self._writer.wait()  # the machine may be gone after the next step
+            self._log.write("urgent", {"text": reason, "step": state.step})
+            self._log.flush()
+            self._urgency.answer()
+
+    def save(self, state: TrainState, epoch: int, metrics: dict[str, float]) -> None:
+        """Copy the state now, write it meanwhile; epoch is the number of finished ones."""
+        self._writer.submit(take_snapshot(state, facts_of(self._job, state, epoch, metrics)))
+        self._saved_at = time.monotonic()
+
+    def _due(self, step: int) -> bool:
+        steps, minutes = self._job.checkpoint_every, self._job.checkpoint_minutes
+        by_time = minutes and time.monotonic() - self._saved_at > 60 * minutes
+        return bool((steps and step % steps == 0) or by_time)
+
+    def _write(self, snapshot: Snapshot) -> str:
+        self._unwritten = snapshot
+        name = self._job.checkpoints.write(snapshot)
+        self._unwritten = None
+        self._job.checkpoints.prune(self._job.keep)
+        return self._job.checkpoints.address(name)
+
+    def _tell(self, written: Written) -> None:
+        if written.error is None:
+            self._log.write("checkpoint", {"step": written.step, "path": written.path, "seconds": written.seconds})
+            return
+        why = written.error.strerror or str(written.error)
+        text = f"the checkpoint of step {written.step} could not be written to {self._job.checkpoints}: {why}"
+        self._log.write("checkpoint_failed", {"step": written.step, "text": text})

@@ -1,0 +1,221 @@
+"""One rank of a training: load the newest checkpoint, then train, evaluate and save, epoch after epoch."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rayox_model.checkpoint.checkpoint_folder import step_of
+from rayox_model.checkpoint.snapshot import restore
+from rayox_model.core.quarantine import Replacement, check_broken
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import NonFiniteError, StepReport, TrainState, averaged_model, new_state, settle, train
+from rayox_platform.evaluate.evaluation import highest_score
+from rayox_platform.ray_internals.prestart import keep_spare_worker
+from rayox_platform.runs.events import EventLog
+from rayox_platform.stream.batches import rank_batches
+from rayox_platform.train.diagnosis import Progress, diagnose
+from rayox_platform.train.distributed import Evaluated, broadcast, check_equal_weights, evaluate_together, gathered
+from rayox_platform.train.from_config import for_workers
+from rayox_platform.train.job import TrainJob, newest
+from rayox_platform.train.non_finite import explained, step_images
+from rayox_platform.train.prometheus import RunGauges
+from rayox_platform.train.saving import Saver
+from rayox_platform.train.step_statistics import Meter
+from rayox_platform.train.watchdog import Watchdog
+
+REPORT_SECONDS = 1.0
+
+
+def run_worker(setup: dict[str, Any]) -> None:
+    """What Ray Train calls on every rank, at every start and restart; setup has the job and the torch threads."""
+    began = time.time()
+    job: TrainJob = setup["job"]
+    torch.set_num_threads(setup["threads"])
+    torch.manual_seed(job.engine.seed)
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    log = job.home.events.log(RunGauges(job.home).take) if rank == 0 else None
+    checkpoint = _agreed_checkpoint(job, log)
+    start = step_of(checkpoint)
+    if start >= job.plan.num_steps:  # a rank died after the last checkpoint was there
+        return
+    shard = ray.train.get_dataset_shard("train")
+    broken = BrokenImages(job)
+    plan = replace(job.plan, start_step=start)
+    stalled = partial(_report_stall, log)
+    batches = rank_batches(shard, plan, rank, world_size, report_stall=stalled, report_broken=broken.add)  # begins now
+    folder = job.checkpoints.fetch(checkpoint)
+    model = YOLOX(job.model_size, len(job.classes)).to(device)
+    engine = for_workers(job.engine, job.plan, world_size)
+    state = new_state(model, engine, device)
+    restore(folder, state)
+    replica = _replica(state.model, world_size, device)
+    if log:
+        length = {"num_steps": job.plan.num_steps, "epochs": job.plan.epochs}
+        log.write("start", _start(start, world_size, began, folder.stat().st_mtime) | length)
+    try:
+        _train(job, state, train(state, batches, engine, device, replica), device, rank, broken, log)
+    except NonFiniteError as failure:
+        step = failure.report.step
+        images = step_images(job.train_images, plan, step, rank, world_size, job.augment, engine.image_size)
+        raise explained(failure, state, engine, images, rank, job.home) from None
+
+
+def _train(
+    job: TrainJob,
+    state: TrainState,
+    reports: Iterator[StepReport],
+    device: torch.device,
+    rank: int,
+    broken: "BrokenImages",
+    log: EventLog | None,
+) -> None:
+    """Follow the steps: measure, tell, evaluate and save."""
+    with (
+        Saver(job, log) if log else nullcontext() as saver,
+        Watchdog(job.home.shared, rank, job.timeout_seconds) as dog,
+    ):
+        meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
+        first = True
+        for report in reports:
+            dog.beat()
+            meter.add(report)
+            epoch_meter.add(report)
+            for fault in job.faults:
+                fault.strike(job.home.shared, rank, state.step)
+            if log and (first or meter.age_seconds > REPORT_SECONDS):
+                log.write("progress", _progress(report, meter, state))
+                meter = Meter(job.plan.batch_size)
+            if first and job.spares:
+                keep_spare_worker()
+            first = False
+            if state.step % job.plan.steps_per_epoch == 0:
+                broken.tell(log)
+                settle(state)  # on every worker: all of them fail together
+                metrics = _end_epoch(job, state, device, report.epoch + 1, epoch_meter, log)
+                if saver:
+                    saver.save(state, report.epoch + 1, metrics)
+                ray.train.report(metrics)
+                epoch_meter = Meter(job.plan.batch_size)  # the other goes on: epochs may be shorter than a second
+                dog.beat()
+            elif saver:
+                saver.after_step(state, report.epoch)
+
+
+def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> str:
+    """Rank 0 chooses, all take the same: another node's view of a shared folder may be a moment older. Its name."""
+
+    def passed_over(reason: str) -> None:
+        if log:
+            log.write("checkpoint_skipped", {"text": reason})
+
+    return broadcast(newest(job, passed_over) if log else "")
+
+
+class BrokenImages:
+    """The broken images that this rank's blocks did without; the run stops when they are too many."""
+
+    def __init__(self, job: TrainJob) -> None:
+        self._job = job
+        self._found: dict[int, Replacement] = {}
+
+    def add(self, found: list[Replacement]) -> None:
+        """Raises DataError at once when this rank alone has met more than may be."""
+        self._found |= {one.index: one for one in found}
+        self._check()
+
+    def tell(self, log: EventLog | None) -> None:
+        """Put together what all ranks have met, and write what is new; every rank calls this at the end of an epoch."""
+        for part in gathered(self._found):
+            self._found |= part
+        self._check()
+        if log and self._found:
+            named = [self._found[index].why for index in sorted(self._found)]
+            log.write("bad_images", {"images": named})
+
+    def _check(self) -> None:
+        check_broken(self._found.values(), self._job.plan.num_images, self._job.max_bad_images)
+
+
+def _report_stall(log: EventLog | None, cause: str) -> None:
+    if log:
+        log.write("stall", {"text": cause})
+
+
+def _replica(model: nn.Module, world_size: int, device: torch.device) -> DistributedDataParallel | None:
+    """Batch-norm statistics are not broadcast: training does not read those that move, and rank 0's are kept."""
+    if world_size == 1:
+        return None
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+def _end_epoch(
+    job: TrainJob, state: TrainState, device: torch.device, epoch: int, meter: Meter, log: EventLog | None
+) -> dict[str, float]:
+    """Compare the ranks' weights and, if it is time, evaluate the averaged model; the metrics are rank 0's alone."""
+    metrics: dict[str, float] = {}
+    digest = check_equal_weights(state.model, state.step)
+    if epoch % job.evaluate_every == 0 or epoch == job.plan.epochs:
+        if log:
+            log.write("stage", {"text": f"evaluating after epoch {epoch}"})
+        found = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
+        metrics = asdict(found.scores.metrics) if found else {}
+        if log and found and found.scores.metrics.AP == 0:
+            log.write("diagnosis", {"epoch": epoch, "text": _why_zero(job, state, found)})
+    if log:
+        summary = meter.summary() | metrics
+        log.write("epoch", {"epoch": epoch, "step": state.step, "metrics": summary, "weights": digest})
+    return metrics
+
+
+def _why_zero(job: TrainJob, state: TrainState, found: Evaluated) -> str:
+    threshold, progress = job.evaluation.score_threshold, Progress(state.step, job.engine.schedule.warmup_steps)
+    best = partial(highest_score, found.detector, job.val_images, job.evaluation)
+    return diagnose(job.val_images.dataset, found.detections, threshold, best, progress)
+
+
+def _start(step: int, world_size: int, began: float, checkpoint_time: float) -> dict[str, Any]:
+    """began is when Ray Train called this rank; from there to this event the network was made and loaded."""
+    return {
+        "step": step,
+        "workers": world_size,
+        "node": os.uname().nodename,
+        "pid": os.getpid(),
+        "born": _process_start(),
+        "began": began,
+        "checkpoint_time": checkpoint_time,
+    }
+
+
+def _process_start() -> float:
+    """When the system started this process, in seconds since 1970, to a hundredth."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _progress(report: StepReport, meter: Meter, state: TrainState) -> dict[str, Any]:
+    return {
+        "step": state.step,
+        "epoch": report.epoch,
+        "learning_rate": report.learning_rate,
+        "data_seconds": report.data_seconds,
+        **meter.summary(),
+    }
