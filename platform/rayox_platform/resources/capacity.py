@@ -1,47 +1,44 @@
-"""Who gets what of a cluster, solved before anything starts: Ray Data waits for ever when Train holds every CPU.
+"""Who gets what of a cluster, solved before anything starts: Ray Data waits forever when Train holds every CPU.
 
-One calculator for whoever plans work: a training asks for itself, a search asks for each of its trials.
+One calculator for whoever plans work: a training asks for itself, a search for all of its trials at once. It counts
+machine by machine, as a worker has to fit on one, and asks nobody: see connected.py for the cluster at hand.
 """
 
 import math
-import os
 from dataclasses import dataclass, replace
 
-import ray
-
 from rayox_model.core.errors import ClusterError
+from rayox_platform.resources.machines import (
+    ROUNDING,
+    Cluster,
+    Room,
+    described,
+    leaves_a_task,
+    places,
+    smallest_part,
+    tasks_beside,
+)
 
 GIB = 2**30
-DATA_CPUS = 1.0  # the least that Ray Data needs to move at all
+DATA_CPUS = 1.0  # the least for a stream at its start
 DATA_TASK_CPUS = 0.66  # one and a half tasks a core: between two tasks Ray leaves it idle for a fifth of the time
 STORE_SHARE = 0.5  # of the object store, which Ray Data lets one stream fill
-LEAST_SHARE = 0.1  # of a CPU a worker may be squeezed to before it is refused
-WORKER_BYTES = 1.2 * GIB  # resident memory of a training process on a CPU: torch, gradients, activations of nano
+LEAST_SHARE = 0.1  # of a CPU a worker or a data task may be squeezed to before it is refused
+WORKER_BYTES = int(1.2 * GIB)  # resident memory of a training process on a CPU: torch, gradients, activations of nano
 DATA_TASK_BYTES = 0.4 * GIB  # of a data task's process
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What a cluster has, and what of it is free now."""
-
-    cpus: float
-    free_cpus: float
-    gpus: float
-    free_gpus: float
-    memory_bytes: float
-    object_store_bytes: float
-    node_cpus: tuple[float, ...] = ()  # of each machine; empty: all on one
+STEPS = 100  # of a CPU: the shares that are looked at
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What one training asks for."""
+    """What one training asks for, or several that run at once."""
 
-    workers: int
+    workers: int  # of all of them
     cpus_per_worker: float | None  # None: as many as go round
     block_bytes: int  # of one block of the stream
     lanes: int  # of the stream
     fewest_workers: int | None = None  # of an elastic training, which may grow to `workers`; None: always as many
+    streams: int = 1  # trainings at once: each has a stream of its own, and needs room for a data task
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,11 @@ class Capacity:
     fewest_workers: int  # equal to `workers` unless the training is elastic
     cpus_per_data_task: float = DATA_TASK_CPUS
 
+    @property
+    def reserved(self) -> dict[str, float]:
+        """What a worker reserves, in Ray's words."""
+        return {"CPU": self.cpus_per_worker, "memory": WORKER_BYTES} | ({"GPU": 1} if self.gpu else {})
+
     def __str__(self) -> str:
         device = "a GPU and " if self.gpu else ""
         fewest = f"{self.fewest_workers} to " if self.fewest_workers < self.workers else ""
@@ -63,42 +65,56 @@ class Capacity:
         return f"{workers} with {device}{self.cpus_per_worker:g} CPU each, {self.data_cpus:g} CPU for data"
 
 
-def connected_cluster() -> Cluster:
-    """Of the Ray cluster this process is connected to."""
-    total, free = ray.cluster_resources(), ray.available_resources()
-    return Cluster(
-        cpus=total.get("CPU", 0),
-        free_cpus=free.get("CPU", 0),
-        gpus=total.get("GPU", 0),
-        free_gpus=free.get("GPU", 0),
-        memory_bytes=total.get("memory", math.inf),
-        object_store_bytes=total.get("object_store_memory", math.inf),
-        node_cpus=tuple(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]),
-    )
-
-
 def capacity(demand: Demand, cluster: Cluster) -> Capacity:
     """Give each worker a CPU, or an equal share of what is left beside the data tasks.
 
-    Raises ClusterError, with the numbers, for what would wait for ever or run out of memory.
+    A share that nobody has asked for is small enough for the loss of any one machine, if there is such a share.
+    Raises ClusterError, with what each machine has and the largest setting that fits, for what would wait forever or
+    run out of memory.
     """
     fewest = demand.workers if demand.fewest_workers is None else demand.fewest_workers
     gpu = cluster.gpus > 0
     if gpu and cluster.free_gpus < fewest:
-        raise ClusterError(
-            f"train.workers: {fewest} workers want a GPU each, but of the cluster's {cluster.gpus:g} "
-            f"{cluster.free_gpus:g} are free",
-            f"set train.workers={max(int(cluster.free_gpus), 1)}, or wait for the others to finish",
-        )
+        raise _too_few_gpus(replace(demand, workers=fewest), cluster)
     started = replace(demand, workers=fewest)  # what it can begin with, if it cannot have all
-    share = _share(started, cluster)
-    data_task = DATA_TASK_CPUS
-    if fewest < demand.workers and not gpu:
-        share, data_task = _elastic_share(demand, cluster)
+    share, data_task = best_share(started, cluster), DATA_TASK_CPUS
+    if share is None:
+        raise _refused(started, cluster)
+    if fewest < demand.workers:
+        share, data_task = _elastic_share(demand, cluster, share)
+    given = _worker(share, gpu)
     data_cpus = cluster.free_cpus - share * fewest
-    _check_memory(started, _data_tasks(data_cpus, data_task), cluster)
-    threads = max(1, (os.cpu_count() or 1) // demand.workers)
+    tasks = _data_tasks(data_cpus, data_task)
+    _check_memory(started, tasks, cluster)
+    _check_store(started, tasks, cluster)
+    threads = _threads(demand.workers, given, cluster)
     return Capacity(demand.workers, share, threads, gpu, round(data_cpus, 2), fewest, data_task)
+
+
+def best_share(demand: Demand, cluster: Cluster) -> float | None:
+    """The CPUs that each of the workers gets: what was asked for, or the most up to one; None when they do not fit."""
+    if demand.cpus_per_worker is not None:
+        return demand.cpus_per_worker if _fits(demand, cluster, demand.cpus_per_worker) else None
+    losses = [left for left in cluster.losses() if _goes_on(demand, left, LEAST_SHARE)]
+    fitting = None
+    for share in _shares(1.0):
+        if _fits(demand, cluster, share):
+            fitting = fitting or share
+            if all(_goes_on(demand, left, share) for left in losses):
+                return share
+    return fitting
+
+
+def most_workers(demand: Demand, cluster: Cluster) -> int:
+    """The largest number of workers up to the demanded one that fits; 0 when none does."""
+    fits, refused = 0, demand.workers + 1
+    while refused - fits > 1:
+        middle = (fits + refused) // 2
+        if best_share(replace(demand, workers=middle), cluster) is None:
+            refused = middle
+        else:
+            fits = middle
+    return fits
 
 
 def room_for_block(demand: Demand, given: Capacity, cluster: Cluster) -> float:
@@ -107,52 +123,138 @@ def room_for_block(demand: Demand, given: Capacity, cluster: Cluster) -> float:
     return STORE_SHARE * cluster.object_store_bytes / _blocks_kept(demand, tasks)
 
 
+def _worker(share: float, gpu: bool) -> Room:
+    return Room(share, 1.0 if gpu else 0.0, WORKER_BYTES)
+
+
+def _shares(most: float) -> list[float]:
+    """From the largest down to the least."""
+    largest = math.floor((most + ROUNDING) * STEPS)
+    return [part / STEPS for part in range(largest, math.ceil(LEAST_SHARE * STEPS) - 1, -1)]
+
+
+def _fits(demand: Demand, cluster: Cluster, share: float) -> bool:
+    """Whether all find room at the start, and the data keeps its part."""
+    left = cluster.free_cpus - share * demand.workers
+    return left + ROUNDING >= DATA_CPUS * demand.streams and _goes_on(demand, cluster, share)
+
+
+def _goes_on(demand: Demand, cluster: Cluster, share: float) -> bool:
+    """Whether workers and data tasks find room on these machines, wherever Ray puts the workers."""
+    if share + ROUNDING < LEAST_SHARE:
+        return False
+    each = _worker(share, cluster.gpus > 0)
+    if demand.streams == 1:
+        return leaves_a_task(cluster, each, demand.workers, DATA_TASK_CPUS)
+    tasks = tasks_beside(cluster, each, demand.workers, DATA_TASK_CPUS)
+    return tasks is not None and tasks >= demand.streams
+
+
 def _data_tasks(data_cpus: float, cpus_per_task: float) -> int:
     return max(int(data_cpus / cpus_per_task), 1)
 
 
+def _threads(workers: int, each: Room, cluster: Cluster) -> int:
+    """Of torch, so that a machine filled up with workers has a thread for each of its CPUs."""
+    counts = [
+        machine.total.cpus // min(machine.total.takes(each), workers)
+        for machine in cluster.machines
+        if machine.total.takes(each)
+    ]
+    return max(1, int(min(counts, default=1)))
+
+
 def _blocks_kept(demand: Demand, tasks: int) -> int:
-    """Blocks of the stream that are in the object store at most.
+    """Blocks of the streams that are in the object store at most.
 
     A window of every lane that the workers read and one that waits; a block that each task makes and one it has made
     beyond that; two that each worker fetches ahead.
     """
-    return 2 * (demand.lanes + tasks + demand.workers)
+    return 2 * (demand.streams * demand.lanes + tasks + demand.workers)
 
 
-def _elastic_share(demand: Demand, cluster: Cluster) -> tuple[float, float]:
+def _elastic_share(demand: Demand, cluster: Cluster, most: float) -> tuple[float, float]:
     """The CPUs of a worker and of a data task, so that no machine can be filled up with workers.
 
     Ray fills the machines that are left after a loss with as many workers as fit: one more than planned must not fit,
     and beside the planned ones a data task must.
     """
-    nodes = cluster.node_cpus or (cluster.cpus,)
-    cpus, planned = min(nodes), -(-demand.workers // len(nodes))
-    share = demand.cpus_per_worker or math.floor(cpus / (planned + 1) * 100 + 1) / 100
-    left = math.floor((cpus - cpus // share * share) * 100) / 100
-    if left < LEAST_SHARE:
+    gpu = cluster.gpus > 0
+    rooms = [machine.total for machine in cluster.machines if not gpu or machine.total.gpus]
+    rooms = [room for room in rooms if room.cpus >= LEAST_SHARE]  # a head without CPUs has no worker
+    if demand.cpus_per_worker is not None:
+        shares = [demand.cpus_per_worker]
+    elif gpu:
+        shares = _shares(min(most, 1.0))
+    else:
+        cpus, planned = min(room.cpus for room in rooms), -(-demand.workers // len(rooms))
+        shares = _shares(cpus / (planned + 1) + 1 / STEPS)
+    left = {share: smallest_part(rooms, _worker(share, gpu)) for share in shares}
+    share = next((one for one in shares if left[one] >= DATA_TASK_CPUS / 2), max(shares, key=lambda one: left[one]))
+    part = math.floor((min(left[share], 1.0) + ROUNDING) * STEPS) / STEPS
+    if part < LEAST_SHARE:
         raise ClusterError(
-            f"train.cpus_per_worker: machines of {cpus:g} CPUs can be filled up by workers of {share:g}, and the data "
-            "would wait for ever when machines are lost",
+            f"train.cpus_per_worker: workers of {share:g} CPU can fill a machine up, and the data would wait forever "
+            f"when machines are lost: {described(cluster)}",
             "leave train.cpus_per_worker out, or choose one that leaves a part of a CPU on every machine",
         )
-    return share, min(DATA_TASK_CPUS, left)
+    return share, min(DATA_TASK_CPUS, part)
 
 
-def _share(demand: Demand, cluster: Cluster) -> float:
-    spare = cluster.free_cpus - DATA_CPUS
-    share = demand.cpus_per_worker or min(1.0, spare / demand.workers)
-    share = math.floor(share * 100) / 100
-    if share < LEAST_SHARE or share * demand.workers > spare:
-        asked = demand.cpus_per_worker or LEAST_SHARE
-        busy = cluster.cpus - cluster.free_cpus
-        in_use = f" ({busy:g} of {cluster.cpus:g} are in use)" if busy else ""
-        raise ClusterError(
-            f"train.workers: {demand.workers} workers at {asked:g} CPU and {DATA_CPUS:g} CPU for data need "
-            f"{demand.workers * asked + DATA_CPUS:g} CPUs, but {cluster.free_cpus:g} are free{in_use}",
-            "wait for the others to finish, add CPUs, or lower train.workers or train.cpus_per_worker",
+def _too_few_gpus(demand: Demand, cluster: Cluster) -> ClusterError:
+    fitting = most_workers(demand, cluster)
+    setting = f"set train.workers={fitting}" if fitting else ""
+    wait = "wait for the others to finish" if cluster.gpus >= demand.workers else ""
+    return ClusterError(
+        f"train.workers: {demand.workers} workers want a GPU each, but of the cluster's {cluster.gpus:g} "
+        f"{cluster.free_gpus:g} are free: {described(cluster)}",
+        ", or ".join(filter(None, (setting, wait))) or "add GPUs",
+    )
+
+
+def _refused(demand: Demand, cluster: Cluster) -> ClusterError:
+    """Why so many workers of that size do not fit, and what would."""
+    share, idle = demand.cpus_per_worker or LEAST_SHARE, cluster.idle()
+    number = f"{demand.workers} worker{'s' if demand.workers > 1 else ''}"
+    each = _worker(share, cluster.gpus > 0)
+    needed = demand.workers * share + DATA_CPUS * demand.streams
+    if best_share(demand, cluster.without_memory()) is not None:
+        problem = (
+            f"train.workers: {number} reserve {WORKER_BYTES / GIB:.1f} GiB of memory each, and "
+            f"{places(cluster, each)} fit on the machines: {described(cluster)}"
         )
-    return share
+        return ClusterError(problem, _way_out(demand, cluster, could=best_share(demand, idle) is not None))
+    if not places(idle.without_memory(), each):
+        problem = f"train.cpus_per_worker: no machine has {share:g} CPUs for a worker"
+    elif needed > cluster.free_cpus + ROUNDING:
+        busy = cluster.cpus - cluster.free_cpus
+        in_use = f" ({busy:g} of {cluster.cpus:g} are in use)" if busy > ROUNDING else ""
+        problem = (
+            f"train.workers: {number} at {share:g} CPU and {DATA_CPUS * demand.streams:g} CPU for data need "
+            f"{needed:g} CPUs, but {cluster.free_cpus:g} are free{in_use}"
+        )
+    elif places(cluster, each) < demand.workers:
+        problem = f"train.workers: of {number} at {share:g} CPU {places(cluster, each)} fit on the machines"
+    else:
+        problem = f"train.workers: {number} at {share:g} CPU leave no machine {DATA_TASK_CPUS:g} CPU for data"
+    way_out = _way_out(demand, cluster, could=best_share(demand, idle) is not None)
+    return ClusterError(f"{problem}: {described(cluster.without_memory())}", way_out)
+
+
+def _way_out(demand: Demand, cluster: Cluster, could: bool) -> str:
+    """The largest settings that fit now; could: on idle machines the demand would."""
+    settings = []
+    workers = most_workers(demand, cluster)
+    if workers:
+        settings.append(f"train.workers={workers}")
+    if demand.cpus_per_worker is not None:
+        largest = min(demand.cpus_per_worker, max(machine.free.cpus for machine in cluster.machines))
+        share = next((share for share in _shares(largest) if _fits(demand, cluster, share)), None)
+        if share is not None:
+            settings.append(f"train.cpus_per_worker={share:g}")
+    ways = ["wait for the others to finish"] if could else []
+    ways += [f"set {' or '.join(settings)}, the most that fits"] if settings else []
+    return ", or ".join(ways) or "add CPUs"
 
 
 def _check_memory(demand: Demand, tasks: int, cluster: Cluster) -> None:
@@ -163,6 +265,9 @@ def _check_memory(demand: Demand, tasks: int, cluster: Cluster) -> None:
             f"memory, but the cluster has {cluster.memory_bytes / GIB:.1f}",
             "lower train.workers, or add memory",
         )
+
+
+def _check_store(demand: Demand, tasks: int, cluster: Cluster) -> None:
     blocks = _blocks_kept(demand, tasks) * demand.block_bytes
     if blocks > cluster.object_store_bytes:
         raise ClusterError(

@@ -50,7 +50,7 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
         scaling_config=ScalingConfig(
             num_workers=given.workers if fewest == given.workers else (fewest, given.workers),
             use_gpu=given.gpu,
-            resources_per_worker={"CPU": given.cpus_per_worker} | ({"GPU": 1} if given.gpu else {}),
+            resources_per_worker=given.reserved,
             elastic_resize_monitor_interval_s=job.resize_seconds,
         ),
         run_config=RunConfig(

@@ -13,7 +13,8 @@ from rayox_model.detect.onnx_export import export_onnx
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.evaluate.examples import draw_examples
 from rayox_platform.ray_internals.prestart import start_first
-from rayox_platform.resources.capacity import Capacity, Demand, capacity, connected_cluster, room_for_block
+from rayox_platform.resources.capacity import Capacity, Demand, capacity, room_for_block
+from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.runs.events import Follower
 from rayox_platform.runs.outbox_entries import Pictures, Registration
 from rayox_platform.storage.errors import storage_errors

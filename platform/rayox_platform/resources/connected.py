@@ -1,0 +1,32 @@
+"""The Ray cluster that this process is connected to, as data."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+
+from rayox_platform.resources.machines import Cluster, Machine, Room
+
+
+def connected_cluster() -> Cluster:
+    """Its machines that live: what they have and what of it nobody has reserved."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    free = ray._private.state.available_resources_per_node()
+    names = Counter(node["NodeManagerHostname"] for node in nodes)
+    machines = tuple(
+        Machine(node_name(node, names), _room(node["Resources"]), _room(free.get(node["NodeID"], {}), 0.0))
+        for node in nodes
+    )
+    return Cluster(machines, ray.cluster_resources().get("object_store_memory", math.inf))
+
+
+def node_name(node: Mapping[str, Any], names: Counter[str]) -> str:
+    """Its host's name; with the start of the node's id where several nodes are on one host."""
+    host, identity = node["NodeManagerHostname"], node["NodeID"][:8]
+    return f"{host} ({identity})" if names[host] > 1 else str(host)
+
+
+def _room(resources: Mapping[str, float], memory: float = math.inf) -> Room:
+    return Room(resources.get("CPU", 0.0), resources.get("GPU", 0.0), resources.get("memory", memory))

@@ -1,0 +1,170 @@
+"""The machines of a cluster as data, and what fits on them: a worker has one machine, whatever the sum of all is.
+
+Nothing here asks Ray: whoever plans can make a cluster up.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+ROUNDING = 1e-6  # Ray counts in parts of 1e-4
+NAMES_SHOWN = 4  # of machines that are alike
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a machine has or a process takes."""
+
+    cpus: float
+    gpus: float = 0.0
+    memory_bytes: float = math.inf
+
+    def takes(self, each: "Room") -> int:
+        """How many processes of that size fit in."""
+        sizes = ((self.cpus, each.cpus), (self.gpus, each.gpus), (self.memory_bytes, each.memory_bytes))
+        counts = [math.floor((has + ROUNDING) / one) for has, one in sizes if 0 < one < math.inf and has < math.inf]
+        return max(min(counts, default=0), 0)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One node of a cluster."""
+
+    name: str
+    total: Room
+    free: Room  # what nobody has reserved
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """All machines, and the object store that they have together."""
+
+    machines: tuple[Machine, ...]
+    object_store_bytes: float = math.inf
+
+    @property
+    def cpus(self) -> float:
+        return sum(machine.total.cpus for machine in self.machines)
+
+    @property
+    def free_cpus(self) -> float:
+        return sum(machine.free.cpus for machine in self.machines)
+
+    @property
+    def gpus(self) -> float:
+        return sum(machine.total.gpus for machine in self.machines)
+
+    @property
+    def free_gpus(self) -> float:
+        return sum(machine.free.gpus for machine in self.machines)
+
+    @property
+    def memory_bytes(self) -> float:
+        return sum(machine.total.memory_bytes for machine in self.machines)
+
+    def idle(self) -> "Cluster":
+        """The same machines when nobody uses them."""
+        return replace(self, machines=tuple(replace(one, free=one.total) for one in self.machines))
+
+    def without_memory(self) -> "Cluster":
+        """The same machines with as much memory as anybody wants."""
+        endless = [
+            Machine(one.name, replace(one.total, memory_bytes=math.inf), replace(one.free, memory_bytes=math.inf))
+            for one in self.machines
+        ]
+        return replace(self, machines=tuple(endless))
+
+    def losses(self) -> list["Cluster"]:
+        """What is left when one machine is lost: every case that differs; none of a single machine."""
+        if len(self.machines) < 2:
+            return []
+        rooms = [machine.free for machine in self.machines]
+        lost = [rooms.index(room) for room in dict.fromkeys(rooms)]
+        return [replace(self, machines=self.machines[:at] + self.machines[at + 1 :]) for at in lost]
+
+
+def cluster_of(*rooms: Room, object_store_bytes: float = math.inf) -> Cluster:
+    """A cluster of idle machines."""
+    machines = tuple(Machine(f"machine {number}", room, room) for number, room in enumerate(rooms, 1))
+    return Cluster(machines, object_store_bytes)
+
+
+def places(cluster: Cluster, each: Room) -> int:
+    """How many processes of that size fit on the machines now."""
+    return sum(machine.free.takes(each) for machine in cluster.machines)
+
+
+def tasks_beside(cluster: Cluster, each: Room, count: int, task_cpus: float) -> int | None:
+    """How many tasks of so many CPUs fit beside `count` processes of that size, however badly these are placed.
+
+    Ray chooses the machines, so only the worst case is sure. None when the processes themselves do not fit.
+    """
+    if places(cluster, each) < count:
+        return None
+    fewest = np.full(count + 1, np.inf)  # beside so many processes on the machines looked at so far
+    fewest[0] = 0
+    for machine in cluster.machines:
+        before, fewest = fewest, np.full(count + 1, np.inf)
+        for here in range(min(machine.free.takes(each), count) + 1):
+            left = machine.free.cpus - here * each.cpus
+            tasks = math.floor((left + ROUNDING) / task_cpus)
+            np.minimum(fewest[here:], before[: count + 1 - here] + tasks, out=fewest[here:])
+    return int(fewest[count])
+
+
+def leaves_a_task(cluster: Cluster, each: Room, count: int, task_cpus: float) -> bool:
+    """Whether at least one task fits beside `count` processes, however badly these are placed: as tasks_beside, faster.
+
+    For none to fit, every machine with room for it has to be filled up by enough of the processes.
+    """
+    if places(cluster, each) < count:
+        return False
+    filling = 0
+    for machine in cluster.machines:
+        spare = machine.free.cpus - task_cpus
+        if spare < -ROUNDING:
+            continue
+        enough = math.floor((spare + ROUNDING) / each.cpus) + 1
+        if enough > machine.free.takes(each):
+            return True
+        filling += enough
+    return filling > count
+
+
+def described(cluster: Cluster) -> str:
+    """What each machine has, those that are alike together."""
+    alike: dict[tuple[Room, Room], list[str]] = {}
+    for machine in cluster.machines:
+        alike.setdefault((machine.total, machine.free), []).append(machine.name)
+    with_gpus, with_memory = cluster.gpus > 0, cluster.memory_bytes < math.inf
+    return "; ".join(
+        f"{_names(names)} {'have' if len(names) > 1 else 'has'} {_what(total, free, with_gpus, with_memory)}"
+        for (total, free), names in alike.items()
+    )
+
+
+def _names(names: list[str]) -> str:
+    more = [f"{len(names) - NAMES_SHOWN} more"] if len(names) > NAMES_SHOWN else []
+    *first, last = names[:NAMES_SHOWN] + more
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _what(total: Room, free: Room, with_gpus: bool, with_memory: bool) -> str:
+    parts = [_amount(total.cpus, free.cpus, "CPU")]
+    if with_gpus:
+        parts.append(_amount(total.gpus, free.gpus, "GPU"))
+    if with_memory:
+        parts.append(f"{free.memory_bytes / 2**30:.1f} GiB of memory")
+    return ", ".join(parts)
+
+
+def _amount(total: float, free: float, unit: str) -> str:
+    taken = f" ({free:g} free)" if total - free > ROUNDING else ""
+    return f"{total:g} {unit}{'' if total == 1 else 's'}{taken}"
+
+
+def smallest_part(rooms: Iterable[Room], each: Room) -> float:
+    """CPUs that are left on the machine where as many processes as fit leave the least; machines without are passed."""
+    return min((room.cpus - room.takes(each) * each.cpus for room in rooms if room.takes(each)), default=math.inf)
