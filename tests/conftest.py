@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 install_import_hook("rayox_model", "beartype.beartype")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+CASES = Path(__file__).resolve().parent / "data" / "cases"
 
 
 CLUSTERS_OF_THEIR_OWN = ("tests/ray/test_readme.py", "tests/ray/test_resume.py")  # started by the command line
@@ -52,6 +53,12 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared/data (real images, official weights and oracles) beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Small data sets that were misread or refused once, a folder each."""
+    return CASES
 
 
 @pytest.fixture(scope="session")

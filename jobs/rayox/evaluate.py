@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """The metrics of a model and how they came about; −1 where the data have nothing to find."""
+    """The metrics of a model and how they came about; None where the data have nothing to find."""
 
-    metrics: Mapping[str, float]
-    class_ap: Mapping[str, float]
+    metrics: Mapping[str, float | None]
+    class_ap: Mapping[str, float | None]
     model: str
     checkpoint: str | None  # the model's folder, if it is one
     run_id: str | None
@@ -56,8 +56,8 @@ def command(model: str, overrides: tuple[str, ...], output: Path | None, as_json
     """
     console = Console(as_json)
     result = evaluate(load_recipe(None, overrides), console, model, output)
-    console.table(("metric", "value"), _measured(result.metrics))
-    console.table(("class", "AP"), _measured(result.class_ap))
+    console.table(("metric", "value"), list(result.metrics.items()))
+    console.table(("class", "AP"), list(result.class_ap.items()))
     console.text(f"{result.images} images, {result.images_per_second:.1f} images/s")
     if result.unknown_classes:
         console.note(f"classes of the data the model does not know: {', '.join(result.unknown_classes)}")
@@ -69,6 +69,7 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
 
     `output` is a file for the detections. Raises ConfigError, ModelError or DataError, checked in this order.
     """
+    from rayox_platform.data.enough import nothing_to_find
     from rayox_platform.evaluate.evaluation import evaluate_detector
     from rayox_platform.evaluate.metrics import coco_results
     from rayox_platform.models.open_model import checkpoint_facts, local_model, open_detector
@@ -92,6 +93,9 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
     detector = open_detector(model_path, size, names)
     with progress_of("evaluate") as show:
         evaluation = evaluate_detector(detector, images(), _settings(loaded, trained), show)
+    nothing = nothing_to_find(images().dataset)
+    if nothing:
+        console.note(f"warning: {nothing}")
     if output is not None:
         output.write_text(json.dumps(coco_results(images().dataset, evaluation.detections)))
     return EvaluateResult(
@@ -126,8 +130,3 @@ def _settings(loaded: LoadedConfig, trained: Config) -> "EvaluationSettings":
 
     asked = {name: value for name, value in loaded.config.eval.model_dump().items() if loaded.given(f"eval.{name}")}
     return replace(evaluation_settings(trained), **asked)
-
-
-def _measured(values: Mapping[str, float]) -> list[tuple[str, float | None]]:
-    """COCO's −1, for nothing to be found, as no value."""
-    return [(name, None if value < 0 else value) for name, value in values.items()]

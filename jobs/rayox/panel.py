@@ -97,11 +97,13 @@ class TrainingStatus:
     def _epoch(self, event: Mapping[str, Any]) -> str | None:
         metrics = event["metrics"]
         self.step, self.epoch = event["step"], event["epoch"] - 1
-        if "AP" not in metrics:
+        if "AP" not in metrics and not event.get("evaluated"):
             return None
         of_all = f"/{self.epochs}" if self.epochs else ""  # which runs of before did not tell
+        found = {name: metrics.get(name, -1.0) for name in ("AP", "AP50")}
+        scores = "  ".join(f"{name} {value:.3f}" if value >= 0 else f"{name} –" for name, value in found.items())
         return (
-            f"epoch {event['epoch']}{of_all}  AP {metrics['AP']:.3f}  AP50 {metrics['AP50']:.3f}  "
+            f"epoch {event['epoch']}{of_all}  {scores}  "
             f"loss {metrics['loss_total']:.2f}  {metrics['images_per_second']:.1f} images/s"
         )
 

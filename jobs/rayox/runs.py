@@ -69,7 +69,7 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
         ("state", run.state + (f" ({run.holder})" if run.holder else "")),
         ("step", _of(run.step, run.num_steps)),
         ("epoch", _of(run.epoch, run.epochs)),
-        ("metrics", "  ".join(f"{key} {value:.3f}" for key, value in run.metrics.items() if value >= 0) or "–"),
+        ("metrics", "  ".join(f"{key} {value:.3f}" for key, value in run.metrics.items()) or "–"),
         ("restarts", str(run.restarts)),
         ("last event", _ago(run, time.time())),
         ("checkpoint", run.checkpoint or "–"),

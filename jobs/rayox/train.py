@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 class TrainResult:
     """What a finished training leaves: numbers, and where its parts are."""
 
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     run_id: str
     name: str
     checkpoint: str
-    best_checkpoint: str
+    best_checkpoint: str | None
     model: str
     registered: str
     pictures: str
@@ -124,6 +124,8 @@ def train(
     imported = time.perf_counter()
     with progress_of_data() as drawing:
         prepared = prepare(config, resume=resume is not None, extend=extend > 0, drawing=drawing)
+    for warning in prepared.warnings:
+        console.note(f"warning: {warning}")
     if dry_run:
         return None
     _say_what_starts(prepared, console)
@@ -233,10 +235,10 @@ def _say_what_starts(prepared: "Prepared", console: Console) -> None:
 
 
 def show_result(console: Console, result: TrainResult) -> None:
-    console.table(("metric", "value"), [(name, None if value < 0 else value) for name, value in result.metrics.items()])
+    console.table(("metric", "value"), list(result.metrics.items()))
     console.text(f"run         {result.name} (MLflow run {result.run_id})")
     console.text(f"checkpoint  {result.checkpoint}")
-    if result.best_checkpoint != result.checkpoint:
+    if result.best_checkpoint and result.best_checkpoint != result.checkpoint:
         console.text(f"best AP     {result.best_checkpoint}")
     later = f"not registered yet: `rayox runs sync {result.name}` does it when MLflow answers again"
     console.text(f"model       {result.registered or later}")

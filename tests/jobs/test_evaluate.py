@@ -96,7 +96,7 @@ def test_a_perfect_detector(rayox, perfect, toy_data, nameless_pth):
     result = said.result
     assert set(result) == RESULT_KEYS
     assert [result["metrics"][name] for name in ("AP", "AP50", "AP_small", "AR_100")] == pytest.approx([1.0] * 4)
-    assert result["metrics"]["AP_large"] == -1  # no square is
+    assert result["metrics"]["AP_large"] is None  # no square is
     assert result["class_ap"] == pytest.approx({"dim": 1.0, "bright": 1.0})
     assert (result["checkpoint"], result["run_id"], result["steps"]) == (None, None, None)
     written = json.loads(Path("found.json").read_text())

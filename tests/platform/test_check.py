@@ -282,6 +282,10 @@ SPOILED: dict[str, tuple[Callable[[dict[str, Any]], None], set[str]]] = {
     "polygon of text": (annotation(segmentation=[["1", 2, 3, 4, 5, 6]]), {"invalid-segmentation"}),
     "run lengths too short": (annotation(segmentation=rle([1, 2], [HEIGHT, WIDTH])), {"invalid-segmentation"}),
     "run lengths without size": (annotation(segmentation={"counts": [1]}), {"invalid-segmentation"}),
+    "a class of crowds": (
+        every("annotations", lambda record: record.update(iscrowd=int(record["category_id"] == 3))),
+        {"crowd-only-class"},
+    ),
     "a class of one box": (imbalance, {"class-imbalance"}),
     # nothing wrong
     "segmentation absent": (annotation(segmentation=...), set()),
@@ -688,6 +692,7 @@ STAYS = {  # nobody but its maker can say what is right
     "one box of fractions",
     "boxes of a larger image",
     "image id twice",
+    "all crowd",
 }
 
 

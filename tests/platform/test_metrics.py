@@ -43,8 +43,8 @@ def detections_of(dataset: CocoDataset, results: list[dict]) -> dict[int, Detect
     return detections
 
 
-def pycocotools_metrics(coco: dict, results: list[dict]) -> list[float]:
-    """The oracle; annotation ids are numbered from 1, since it counts id 0 as a miss."""
+def pycocotools_metrics(coco: dict, results: list[dict]) -> list[float | None]:
+    """The oracle, None for its −1; annotation ids are numbered from 1, since it counts id 0 as a miss."""
     coco = copy.deepcopy(coco)
     for number, annotation in enumerate(coco["annotations"], start=1):
         annotation["id"] = number
@@ -56,7 +56,7 @@ def pycocotools_metrics(coco: dict, results: list[dict]) -> list[float]:
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-    return [float(value) for value in evaluator.stats]
+    return [float(value) if value >= 0 else None for value in evaluator.stats]
 
 
 def one_image(boxes: list[list[float]], crowds: list[int] | None = None, first_id: int = 1) -> dict:
@@ -85,8 +85,8 @@ def test_perfect_detections_score_one_and_unseen_areas_minus_one(tmp_path):
     scores = coco_metrics(dataset, found([[10, 10, 60, 60]], [0.9]))
     metrics = asdict(scores.metrics)
     assert [metrics[name] for name in ("AP", "AP_medium", "AR_1")] == pytest.approx([1, 1, 1])
-    assert metrics["AP_small"] == metrics["AP_large"] == metrics["AR_large"] == -1
-    assert scores.class_ap == {"thing": pytest.approx(1), "unseen": -1}
+    assert [metrics[name] for name in ("AP_small", "AP_large", "AR_large")] == [None] * 3
+    assert scores.class_ap == {"thing": pytest.approx(1), "unseen": None}
 
 
 def test_names_are_the_documented_ones_in_coco_order(tmp_path):
@@ -109,13 +109,13 @@ def test_zero_detections_score_zero(tmp_path):
     for nothing in ({}, found([], [])):
         metrics = metrics_of(dataset, nothing)
         assert metrics["AP"] == metrics["AR_100"] == 0
-        assert metrics["AP_large"] == -1
+        assert metrics["AP_large"] is None
 
 
 def test_no_ground_truth_scores_minus_one(tmp_path):
     dataset = dataset_of(tmp_path, one_image([]))
     for detections in ({}, found([[0, 0, 5, 5]], [0.3])):
-        assert set(metrics_of(dataset, detections).values()) == {-1.0}
+        assert set(metrics_of(dataset, detections).values()) == {None}
 
 
 def test_annotation_id_zero_is_found_like_any_other(tmp_path):

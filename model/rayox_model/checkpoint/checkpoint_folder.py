@@ -43,12 +43,12 @@ def _ap(folder: Path) -> float | None:
 
 
 def ap_of(facts: bytes) -> float | None:
-    """The AP that a checkpoint's JSON of facts tells, if it does."""
+    """The AP that a checkpoint's JSON of facts tells, if it does; earlier versions wrote −1 where there is none."""
     try:
         value = json.loads(facts)["metrics"].get("AP")
     except (ValueError, KeyError, AttributeError):
         return None
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and value >= 0 else None
 
 
 def prune(parent: Path, keep: int) -> None:

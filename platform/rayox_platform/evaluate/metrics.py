@@ -1,7 +1,7 @@
 """The COCO metrics of detections, computed by hotcoco, and detections as a COCO results file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TypedDict
 
 import hotcoco
@@ -14,26 +14,30 @@ from rayox_platform.data.coco import CocoDataset
 
 @dataclass(frozen=True)
 class Metrics:
-    """The twelve COCO numbers, 0 to 1; −1 where no ground truth is there to be found, as COCO has it."""
+    """The twelve COCO numbers, 0 to 1; None where there is nothing to find (COCO's own code says −1)."""
 
-    AP: float  # mean over IoU 0.50 to 0.95
-    AP50: float
-    AP75: float
-    AP_small: float  # area below 32² pixels
-    AP_medium: float
-    AP_large: float  # area from 96² pixels
-    AR_1: float  # recall with one detection an image
-    AR_10: float
-    AR_100: float
-    AR_small: float
-    AR_medium: float
-    AR_large: float
+    AP: float | None  # mean over IoU 0.50 to 0.95
+    AP50: float | None
+    AP75: float | None
+    AP_small: float | None  # area below 32² pixels
+    AP_medium: float | None
+    AP_large: float | None  # area from 96² pixels
+    AR_1: float | None  # recall with one detection an image
+    AR_10: float | None
+    AR_100: float | None
+    AR_small: float | None
+    AR_medium: float | None
+    AR_large: float | None
+
+    def measured(self) -> dict[str, float]:
+        """Those that are there."""
+        return measured(asdict(self))
 
 
 @dataclass(frozen=True)
 class CocoScores:
     metrics: Metrics
-    class_ap: Mapping[str, float]  # AP of each class of the data; −1 for a class without ground truth
+    class_ap: Mapping[str, float | None]  # AP of each class of the data; None for a class with nothing to find
 
 
 class CocoResult(TypedDict):
@@ -43,6 +47,15 @@ class CocoResult(TypedDict):
     category_id: int
     bbox: list[float]  # [x, y, width, height]
     score: float
+
+
+METRICS = tuple(field.name for field in fields(Metrics))
+
+
+def measured(values: Mapping[str, float | None]) -> dict[str, float]:
+    """Of any numbers of a run, the COCO metrics that are there; earlier versions wrote −1 for one that is not."""
+    found = {name: values.get(name) for name in METRICS}
+    return {name: value for name, value in found.items() if value is not None and value >= 0}
 
 
 def coco_metrics(dataset: CocoDataset, detections: Mapping[int, Detections]) -> CocoScores:
@@ -57,7 +70,7 @@ def coco_metrics(dataset: CocoDataset, detections: Mapping[int, Detections]) -> 
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summary_lines()
-    metrics = Metrics(*(float(value) for value in evaluator.stats))
+    metrics = Metrics(*(_known(value) for value in evaluator.stats))
     assert evaluator.eval is not None  # accumulate() has filled it
     return CocoScores(metrics, _class_ap(evaluator.eval["precision"], dataset.classes))
 
@@ -115,10 +128,14 @@ def _xywh(found: Detections) -> Float64[np.ndarray, "D 4"]:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
-def _class_ap(precision: Float64[np.ndarray, "T R C A M"], classes: Sequence[str]) -> dict[str, float]:
+def _class_ap(precision: Float64[np.ndarray, "T R C A M"], classes: Sequence[str]) -> dict[str, float | None]:
     """T IoU thresholds, R recalls, C classes, A areas (the first: all), M limits of detections (the last: 100)."""
     of_class = precision[:, :, :, 0, -1]  # [T, R, C]
     return {
-        name: float(np.mean(of_class[:, :, label])) if (of_class[:, :, label] > -1).all() else -1.0
+        name: float(np.mean(of_class[:, :, label])) if (of_class[:, :, label] > -1).all() else None
         for label, name in enumerate(classes)
     }
+
+
+def _known(value: float) -> float | None:
+    return float(value) if value >= 0 else None

@@ -50,4 +50,4 @@ def _garbage(bucket: Bucket, why: str, remove: Callable[[], None]) -> Garbage:
 
 def _named_by(run: Bucket) -> set[str | None]:
     content = json.loads(run.read(RESULT))
-    return {content[key].rpartition("/")[2] for key in ("checkpoint", "best_checkpoint")}
+    return {content[key].rpartition("/")[2] for key in ("checkpoint", "best_checkpoint") if content[key]}

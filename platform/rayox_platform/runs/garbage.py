@@ -65,7 +65,7 @@ def _of_run(run: Path) -> Iterator[tuple[Path, str]]:
 
 def _named_by(result: Path) -> set[Path | None]:
     content = json.loads(result.read_text())
-    return {Path(content["checkpoint"]), Path(content["best_checkpoint"])}
+    return {Path(content[key]) for key in ("checkpoint", "best_checkpoint") if content[key]}
 
 
 def _is_whole(folder: Path) -> bool:

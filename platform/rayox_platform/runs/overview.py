@@ -122,7 +122,8 @@ def _unsent(home: RunHome) -> int | None:
 
 
 def _scores(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if name[:2] in ("AP", "AR")}
+    """COCO's numbers; earlier versions wrote −1 where there was nothing to find."""
+    return {name: value for name, value in metrics.items() if name[:2] in ("AP", "AR") and value >= 0}
 
 
 def _short(value: object) -> str:

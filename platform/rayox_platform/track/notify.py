@@ -28,7 +28,7 @@ class Message:
     run: str
     status: str  # finished, failed or interrupted
     exit_code: int
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     error: str | None
     checkpoint: str | None  # the newest
     model: str | None

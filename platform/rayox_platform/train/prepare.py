@@ -11,6 +11,7 @@ from rayox_model.core.errors import ConfigError, DataError
 from rayox_model.core.plan import StreamPlan
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Config
+from rayox_platform.data.enough import nothing_to_find, nothing_to_learn, refuse_nothing_to_train
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.models.open_model import new_model
@@ -47,6 +48,12 @@ class Prepared:
         """By split: "train" and "val"."""
         return {"train": self.train_images, "val": self.val_images}
 
+    @property
+    def warnings(self) -> list[str]:
+        """What of the data will not do what its owner may expect."""
+        nothing = nothing_to_find(self.val_images.dataset)
+        return nothing_to_learn(self.train_images.dataset) + ([nothing] if nothing else [])
+
 
 def prepare(
     config: Config, *, resume: bool, extend: bool = False, drawing: Callable[[int, int], None] | None = None
@@ -74,6 +81,7 @@ def prepare(
             f"{', '.join(train.classes)}",
             "give both files the same categories",
         )
+    refuse_nothing_to_train(train)
     network, transferred = new_model(config.model.size, train.classes, init, config.train.seed)
     plan = stream_plan(config, len(train))
     if resume:

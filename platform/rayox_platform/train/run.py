@@ -12,6 +12,7 @@ from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
 from rayox_model.detect.onnx_export import export_onnx
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.evaluate.examples import draw_examples
+from rayox_platform.evaluate.metrics import METRICS, measured
 from rayox_platform.ray_internals.prestart import start_first
 from rayox_platform.resources.capacity import Capacity, Demand, capacity, room_for_block
 from rayox_platform.resources.connected import connected_cluster
@@ -36,9 +37,9 @@ class Finished:
 
     name: str
     run_id: str
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]  # the twelve of COCO
     checkpoint: str  # the last one
-    best_checkpoint: str  # the one of the highest AP
+    best_checkpoint: str | None  # the one of the highest AP; none without an AP
     model: str  # the ONNX file
     registered: str  # models:/NAME/VERSION; empty while MLflow does not answer: `rayox runs sync` does it later
     pictures: str  # folder of drawn predictions
@@ -120,7 +121,9 @@ def _finish(prepared: Prepared, record: Record, checkpoint: str, called: float) 
     facts = read_facts(whole)
     network = YOLOX(facts.size, len(facts.classes))
     network.load_state_dict(averaged_weights(whole))
-    metrics = {name: value for name, value in facts.metrics.items() if name[:2] in ("AP", "AR")}
+    metrics = measured(facts.metrics)
+
+    best = checkpoints.best()
 
     record.handle({"kind": "stage", "text": "drawing predictions"})
     draw_examples(network, prepared.val_images, prepared.config.image_size, folder / PICTURES)
@@ -134,9 +137,9 @@ def _finish(prepared: Prepared, record: Record, checkpoint: str, called: float) 
     finished = Finished(
         name=folder.name,
         run_id=tracking.run_id,
-        metrics=metrics,
+        metrics={name: metrics.get(name) for name in METRICS},
         checkpoint=checkpoints.address(checkpoint),
-        best_checkpoint=checkpoints.address(checkpoints.best() or checkpoint),
+        best_checkpoint=checkpoints.address(best) if best else None,
         model=prepared.home.shared.path(model.name),
         registered="",
         pictures=prepared.home.shared.path(PICTURES),

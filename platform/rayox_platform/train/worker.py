@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,16 +172,18 @@ def _end_epoch(
     """Compare the ranks' weights and, if it is time, evaluate the averaged model; the metrics are rank 0's alone."""
     metrics: dict[str, float] = {}
     digest = check_equal_weights(state.model, state.step)
-    if epoch % job.evaluate_every == 0 or epoch == job.plan.epochs:
+    evaluated = epoch % job.evaluate_every == 0 or epoch == job.plan.epochs
+    if evaluated:
         if log:
             log.write("stage", {"text": f"evaluating after epoch {epoch}"})
         found = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
-        metrics = asdict(found.scores.metrics) if found else {}
+        metrics = found.scores.metrics.measured() if found else {}
         if log and found and found.scores.metrics.AP == 0:
             log.write("diagnosis", {"epoch": epoch, "text": _why_zero(job, state, found)})
     if log:
         summary = meter.summary() | metrics
-        log.write("epoch", {"epoch": epoch, "step": state.step, "metrics": summary, "weights": digest})
+        done = {"epoch": epoch, "step": state.step, "evaluated": evaluated}
+        log.write("epoch", done | {"metrics": summary, "weights": digest})
     return metrics
 
 

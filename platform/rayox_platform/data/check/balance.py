@@ -18,6 +18,8 @@ def check_balance(categories: Categories, images: Images, annotations: Annotatio
         return
     if annotations.crowds.all():
         findings.add("all-crowd", "annotations", f"all {len(annotations)} have iscrowd 1")
+    else:
+        _find_crowds_alone(categories, annotations, findings)
     trained = int((annotations.usable & ~annotations.crowds).sum())
     if trained < FEW_BOXES:
         findings.add("few-boxes", "annotations", f"{trained} boxes to train on")
@@ -25,6 +27,15 @@ def check_balance(categories: Categories, images: Images, annotations: Annotatio
     for at in empty:
         findings.add("image-without-annotations", images.place(int(at)), "no annotation")
     _check_classes(categories, annotations, findings)
+
+
+def _find_crowds_alone(categories: Categories, annotations: Annotations, findings: Findings) -> None:
+    known = annotations.labels >= 0
+    counts = np.bincount(annotations.labels[known], minlength=len(categories.ids))
+    single = np.bincount(annotations.labels[known & ~annotations.crowds], minlength=len(categories.ids))
+    for label in np.flatnonzero((counts > 0) & (single == 0)):
+        detail = f"{categories.names[label]!r}: all {counts[label]} have iscrowd 1"
+        findings.add("crowd-only-class", f"categories[{label}]", detail)
 
 
 def _check_classes(categories: Categories, annotations: Annotations, findings: Findings) -> None:
