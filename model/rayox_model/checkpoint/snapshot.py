@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 from rayox_model.core.errors import ModelError
 from rayox_model.core.rng import rng_states, set_rng_states
 from rayox_model.train.engine import TrainState, settle
+from rayox_model.train.optimizer import start_momentum
 
 FORMAT = 2
 RAW, EMA, TRAINING, FACTS, MANIFEST = (
@@ -148,6 +149,7 @@ def restore(folder: Path, state: TrainState) -> Facts:
     state.ema.n_averaged.copy_(training["ema_updates"])
     state.optimizer.load_state_dict(training["optimizer"])
     _lay_out_like_parameters(state.optimizer)
+    start_momentum(state.optimizer)
     state.scaler.load_state_dict(training["scaler"])
     state.step = facts.step
     if rng:

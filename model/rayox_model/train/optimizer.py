@@ -26,7 +26,24 @@ def make_optimizer(
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=0.0, betas=(momentum, beta2), fused=True)
-    return torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=True, fused=True)
+    sgd = torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0, fused=True)
+    start_momentum(sgd)
+    return sgd
+
+
+def start_momentum(optimizer: Optimizer) -> None:
+    """Give SGD the momentum 0 wherever it has none yet: after it is made, and after an early checkpoint is loaded.
+
+    Left alone, torch's fused SGD allocates momentum without a value in its first step, which writes it; a first step
+    that GradScaler skips does not, and the next one adds whatever lay in that memory. From 0 a step is the same to the
+    bit: the new momentum is the gradient. AdamW begins with zeros by itself.
+    """
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if group["momentum"] and optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
