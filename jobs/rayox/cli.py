@@ -18,7 +18,9 @@ from pathlib import Path
 import click
 
 from rayox.console import print_error, print_json
+from rayox.hidden_arguments import hide_credentials
 from rayox_model.core.errors import RayoxError
+from rayox_model.core.secrets import without_secrets
 
 VERBS = {
     "demo": "Train and evaluate on the embedded data set, in minutes.",
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
+    hide_credentials(arguments)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what it would say of a broken image, rayox says with its path
     _end_like_ctrl_c(signal.SIGTERM)
     try:
@@ -100,6 +103,7 @@ def _end_like_ctrl_c(number: int) -> None:
 
 
 def _fail(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    message, hint = without_secrets(message), without_secrets(hint)
     try:
         print_error(message, hint)
         if as_json:
@@ -121,20 +125,20 @@ def _usage_hint(error: click.ClickException) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     return f"internal error: {type(error).__name__}" + (f": {text[:200]}" if text else "")
 
 
 def _keep_traceback(error: Exception) -> str:
     """Print the traceback when RAYOX_DEBUG asks for it, else write it to a file; the hint that says where."""
-    lines = traceback.format_exception(error)
+    text = without_secrets("".join(traceback.format_exception(error)))
     if os.environ.get("RAYOX_DEBUG", "") not in ("", "0"):
-        print("".join(lines), file=sys.stderr, end="")
+        print(text, file=sys.stderr, end="")
         return ""
     name = f"rayox-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     path = Path(tempfile.gettempdir()) / name
     try:
-        path.write_text("".join(lines), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError:
         return "RAYOX_DEBUG=1 prints the traceback"
     return f"this is a defect of rayox; the traceback is in {path} (RAYOX_DEBUG=1 prints it)"

@@ -16,22 +16,23 @@ ALIAS = "champion"
 def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> None:
     """Train on the embedded data set with two workers, evaluate, register it as champion, draw what it finds."""
     console = Console(as_json)
-    result = train(load_recipe("shapes", overrides), console, address=address)
+    loaded = load_recipe("shapes", overrides)
+    result = train(loaded, console, address=address)
     assert result is not None
     if not result.registered:  # MLflow has gone away in between; the result says what to do
         show_result(console, result)
         return
-    _crown(result)
+    _crown(result, loaded.config.tracking.uri)
     show_result(console, result)
     console.note(f"next        rayox predict models:/{_name(result)}@{ALIAS} PHOTOS -o found; rayox models list")
 
 
-def _crown(result: TrainResult) -> None:
+def _crown(result: TrainResult, tracking_uri: str | None) -> None:
     from rayox_platform.storage.state import state_folder
     from rayox_platform.track.registry import find_version, set_alias
     from rayox_platform.track.tracking import connect
 
-    store = connect(result.tracking_uri, state_folder(), experiment=None)
+    store = connect(tracking_uri, state_folder(), experiment=None)
     set_alias(store, find_version(store, _name(result), result.registered.rpartition("/")[2]), ALIAS)
 
 

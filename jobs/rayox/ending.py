@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rayox.console import Console
 from rayox_model.core.errors import RayoxError
+from rayox_model.core.secrets import without_secrets
 from rayox_platform.config.tree import Config
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class End:
             case RayoxError():
                 self.status, self.exit_code, self.error = "failed", error.exit_code, error.message
             case _:
-                text = f"internal error: {type(error).__name__}: {error}"
+                text = without_secrets(f"internal error: {type(error).__name__}: {error}")
                 self.status, self.exit_code, self.error = "failed", 1, text
 
 

@@ -135,7 +135,8 @@ def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     console, config = Console(as_json), load_recipe(None, overrides).config
     with _opened(overrides) as place:
         home = find_run(place, name)
-    done = sync_run(home, config.tracking.flush_seconds, lambda: console.note(f"sending {name} to MLflow"))
+    tracking = config.tracking
+    done = sync_run(home, tracking.flush_seconds, lambda: console.note(f"sending {name} to MLflow"), tracking.uri)
     console.text(f"{done.sent} entries of {name} are in MLflow now (run {done.run_id})")
     if done.registered:
         console.text(f"model       {done.registered}")

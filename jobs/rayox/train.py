@@ -211,7 +211,7 @@ def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config
     with storage_errors(str(runs), "read"):
         if resume == "auto":
             resume = config.name if named else last_run(runs, config.name, finished_too=extend > 0)
-        began = resumed_config(runs, resume, given, extend)
+        began = resumed_config(runs, resume, given, extend, config.tracking.uri)
     return Config.model_validate(began.model_dump() | {"notify": config.notify.model_dump()})
 
 

@@ -3,17 +3,21 @@
 They print as one message without a traceback. Whatever is not a RayoxError is a defect of rayox (exit code 1).
 """
 
+from rayox_model.core.secrets import without_secrets
+
 
 class RayoxError(Exception):
-    """A message says what is wrong, with the value, and where; the hint says what to do next."""
+    """A message says what is wrong, with the value, and where; the hint says what to do next.
+
+    Credentials are masked in both: a message may repeat an address, or what a server said.
+    """
 
     code = "internal"
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = without_secrets(message), without_secrets(hint)
+        super().__init__(self.message)
 
     def __reduce__(self) -> tuple[type["RayoxError"], tuple[str, str]]:  # errors cross process borders whole
         return type(self), (self.message, self.hint)

@@ -102,7 +102,8 @@ def _findings(error: ValidationError, values: Layer, table: Settings) -> Iterato
             yield _refused(key, str(cause), values, table)
         else:
             value = values[key].value if key in values else None
-            yield Finding(_origin(key, values), key, f"{_shown(value)} is not {table[key].takes}")
+            shown = "the value" if table[key].is_secret and value is not None else _shown(value)
+            yield Finding(_origin(key, values), key, f"{shown} is not {table[key].takes}")
 
 
 def _refused(key: str, message: str, values: Layer, table: Settings) -> Finding:

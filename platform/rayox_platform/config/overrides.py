@@ -66,7 +66,7 @@ def _read_text(text: str, setting: Setting, origin: Origin, table: Settings) -> 
     try:
         node = compose(text)
     except yaml.YAMLError as error:
-        message = f"{text!r} is {describe_error(error)[1]}"
+        message = f"{'the value' if setting.is_secret else repr(text)} is {describe_error(error)[1]}"
         return ReadLayer({}, (Finding(origin, setting.key, message),))
     if node is None:
         return ReadLayer({} if setting.is_section else {setting.key: Value(None, origin)})

@@ -26,6 +26,11 @@ class Setting(NamedTuple):
     is_text: bool  # takes text as it stands, or nothing
     schema: JsonSchema
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether it may hold a credential: messages leave its value out."""
+        return any(kind.get("writeOnly", False) for kind in self.schema.get("anyOf", [self.schema]))
+
 
 Settings = Mapping[str, Setting]
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.augment.settings import Augment
+from rayox_model.core.secrets import HIDDEN, masked_address
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_platform.config.rules import ConflictError, conflicts
 
@@ -48,7 +49,23 @@ def _web_address(text: str) -> str:
 def masked(url: str) -> str:
     """A web address without what may be secret in it: user, path, query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{HIDDEN}"
+
+
+def _without_credentials(text: str) -> str:
+    """The message leaves the value out."""
+    if masked_address(text) != text and "@" in text.partition("://")[2].partition("?")[0]:
+        raise ValueError(
+            "credentials do not go into this address; the environment has them (AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS)"
+        )
+    return text
+
+
+def _program(command: str) -> str:
+    """A command without its arguments, one of which may be a token."""
+    program, *arguments = shlex.split(command)
+    return f"{program} {HIDDEN}" if arguments else program
 
 
 def _words(command: str) -> str:
@@ -61,8 +78,15 @@ Count = Annotated[int, Ge(1)]
 Size = Annotated[int, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 Text = Annotated[str, MinLen(1)]
+# What may hold a credential is written only: as JSON, which is what is shown and kept, it is masked.
+_WRITE_ONLY = Field(json_schema_extra={"writeOnly": True})
+Address = Annotated[Text, AfterValidator(_without_credentials)]
 SecretUrl = Annotated[
-    str, MinLen(1), AfterValidator(_web_address), PlainSerializer(masked, return_type=str, when_used="json")
+    Text, AfterValidator(_web_address), PlainSerializer(masked, return_type=str, when_used="json"), _WRITE_ONLY
+]
+SecretAddress = Annotated[Text, PlainSerializer(masked_address, return_type=str, when_used="json"), _WRITE_ONLY]
+SecretCommand = Annotated[
+    Text, AfterValidator(_words), PlainSerializer(_program, return_type=str, when_used="json"), _WRITE_ONLY
 ]
 Side = Annotated[int, Ge(STRIDE), AfterValidator(_whole_strides), Field(json_schema_extra={"multipleOf": STRIDE})]
 ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_pair, json_schema_input_type=Side | tuple[Side, Side])]
@@ -75,9 +99,9 @@ class Section(BaseModel):
 
 
 class Split(Section):
-    annotations: Text | None = None
+    annotations: Address | None = None
     """COCO annotation file, relative to the working directory; shapes:train and shapes:val are the embedded data."""
-    images: Text | None = None
+    images: Address | None = None
     """Folder of the annotated images, relative to the working directory; not needed by the embedded data."""
 
 
@@ -95,7 +119,7 @@ class Data(Section):
 class Model(Section):
     size: Literal["nano", "tiny", "s", "m", "l", "x", "darknet53"] = "s"
     """The YOLOX variant."""
-    init: Text | None = None
+    init: Address | None = None
     """Weights to start from: a checkpoint folder or an official .pth; unset starts from random weights."""
 
 
@@ -188,13 +212,15 @@ class Notify(Section):
 
     url: SecretUrl | None = None
     """Web address that a run's end is posted to as JSON; saved and shown in part only (RAYOX_NOTIFY__URL sets it)."""
-    command: Annotated[Text, AfterValidator(_words)] | None = None
-    """Program, with arguments but without a shell, that is run at a run's end with the same JSON on standard input."""
+    command: SecretCommand | None = None
+    """Program, with arguments but without a shell, that is run at a run's end with the same JSON on standard input;
+    saved and shown without the arguments."""
 
 
 class Tracking(Section):
-    uri: Text | None = None
-    """MLflow tracking server or database; unset is mlflow.db in the state folder (RAYOX_STATE)."""
+    uri: SecretAddress | None = None
+    """MLflow tracking server or database; unset is MLFLOW_TRACKING_URI, or mlflow.db in the state folder (RAYOX_STATE).
+    Credentials in it are neither saved nor shown: a resumed run takes them from what is given then."""
     experiment: Text = "rayox"
     """MLflow experiment that runs are filed under."""
     model: Text = "rayox"
@@ -232,7 +258,7 @@ class Config(Section):
     """Where runs are recorded."""
     notify: Notify = Notify()
     """Who is told that a run has finished, failed or was stopped."""
-    storage: Text | None = None
+    storage: Address | None = None
     """Where runs are kept: a folder that every machine has, s3://bucket/prefix or gs://bucket/prefix (then checkpoints,
     events and results lie there, and only the driver's own files in the state folder); unset is the state folder."""
 

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+from rayox_model.core.secrets import without_secrets
 from rayox_platform.config.tree import Notify, masked
 
 URL_SECONDS = 10.0
@@ -92,5 +93,5 @@ def _run(command: str, body: bytes, variables: Mapping[str, str]) -> str:
         return f"{words[0]} was ended after {COMMAND_SECONDS:g} s"
     if process.returncode == 0:
         return ""
-    last = said.decode(errors="replace").strip().splitlines()[-1:]
+    last = without_secrets(said.decode(errors="replace")).strip().splitlines()[-1:]
     return f"{words[0]} failed with exit code {process.returncode}" + "".join(f": {line[:200]}" for line in last)

@@ -10,6 +10,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from rayox_model.core.errors import ModelError
+from rayox_model.core.secrets import without_secrets
 from rayox_platform.storage.state import state_folder
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
@@ -156,7 +157,7 @@ def fetch_onnx(store: Store, source: str, path: Path, shown: str) -> Path:
                 artifact_uri=f"{source.rstrip('/')}/{ONNX}", dst_path=draft, tracking_uri=store.uri
             )
         except (MlflowException, OSError) as error:
-            text = " ".join(str(error).split())
+            text = without_secrets(" ".join(str(error).split()))
             raise ModelError(
                 f"{shown}: its {ONNX} cannot be fetched from {source}: {text[:200]}",
                 "its run's artifacts may be deleted; `rayox models list` shows the others",

@@ -10,6 +10,7 @@ from threading import Event, Thread
 
 from mlflow.exceptions import MlflowException, RestException
 
+from rayox_model.core.secrets import without_secrets
 from rayox_platform.runs.outbox import Line, Spool, Target, open_spool
 from rayox_platform.runs.outbox_entries import (
     DatasetUse,
@@ -90,7 +91,7 @@ class Sender:
                 sent = self._send_next()
                 self.problem, wait = "", FIRST_WAIT
             except STORE_ERRORS as error:
-                self.problem = " ".join(str(error).split())[:200]
+                self.problem = without_secrets(" ".join(str(error).split()))[:200]
                 self._stop.wait(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
                 continue
@@ -121,9 +122,9 @@ class Sender:
                 for line in batch:
                     self._send([line])
                 return
-            self.refused.append(" ".join(str(error).split())[:200])
+            self.refused.append(without_secrets(" ".join(str(error).split()))[:200])
         except Exception as error:  # noqa: BLE001 - an entry that cannot be told, whoever answers; it is reported
-            self.refused.append(f"{type(error).__name__}: {error}")
+            self.refused.append(without_secrets(f"{type(error).__name__}: {error}"))
         self.spool.acknowledge(batch[-1].end)
 
 
@@ -131,7 +132,7 @@ class Sender:
 def sending(folder: Path, tracking: Tracking) -> Iterator[Sender]:
     """Send what the spool in a run's folder has, and all that is added to it, while the with block runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    spool = open_spool(folder, Target(tracking.uri, tracking.store.experiment_id, tracking.run_id))
+    spool = open_spool(folder, Target(tracking.store.shown, tracking.store.experiment_id, tracking.run_id))
     sender = Sender(spool, tracking, folder)
     sender.start()
     try:

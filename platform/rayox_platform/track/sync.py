@@ -10,6 +10,7 @@ from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.outbox import Spool, read_target, spooled
 from rayox_platform.runs.outbox_entries import Status
 from rayox_platform.storage.state import RESULT, state_folder
+from rayox_platform.track.credentials import with_credentials
 from rayox_platform.track.registry import versions
 from rayox_platform.track.sender import Sender, sending
 from rayox_platform.track.tracking import STORE_ERRORS, Store, Tracking, connect, refused
@@ -27,8 +28,12 @@ class Synced:
     tracking_uri: str
 
 
-def sync_run(home: RunHome, seconds: float, waiting: Callable[[], None] | None = None) -> Synced:
+def sync_run(
+    home: RunHome, seconds: float, waiting: Callable[[], None] | None = None, tracking_uri: str | None = None
+) -> Synced:
     """Send the rest of a run's spool, giving up when nothing gets through for so many seconds.
+
+    tracking_uri is what is given now: its credentials are needed where the run's own address had some.
 
     Raises ConfigError when there is no such run or it is being trained, TrackingError when MLflow does not answer.
     """
@@ -37,7 +42,8 @@ def sync_run(home: RunHome, seconds: float, waiting: Callable[[], None] | None =
     if target is None:
         where = "check the name" if str(folder) == str(home) else "sync it on the machine of its driver, or --resume it"
         raise ConfigError(f"{home.name}: no run in {folder.parent} has anything for MLflow", where)
-    store = Store(connect(target.uri, state_folder(), experiment=None).client, target.uri, target.experiment_id)
+    uri = with_credentials(target.uri, tracking_uri)
+    store = Store(connect(uri, state_folder(), experiment=None).client, uri, target.experiment_id)
     with home.claim(), sending(folder, Tracking(store, target.run_id)) as sender:
         _last_word(home, sender.spool)
         before = sender.spool.num_unsent()

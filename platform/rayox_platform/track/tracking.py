@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from rayox_model.core.errors import TrackingError
+from rayox_model.core.secrets import masked_address, without_secrets
 from rayox_platform.runs.outbox_entries import Points
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # each new table is no news to a user
@@ -44,6 +45,11 @@ class Store:
     client: MlflowClient
     uri: str
     experiment_id: str
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be shown and kept: without credentials."""
+        return masked_address(self.uri)
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def find_run(store: Store, name: str) -> str | None:
 
 def refused(uri: str, error: Exception) -> TrackingError:
     """What to tell a user of a store that fails."""
-    text = " ".join(str(error).split())
+    uri, text = masked_address(uri), without_secrets(" ".join(str(error).split()))
     if "schema" in text or "revision" in text:
         return TrackingError(
             f"tracking.uri: the database {uri} was made by another MLflow: {text[:200]}",

@@ -148,7 +148,7 @@ def _finish(prepared: Prepared, record: Record, checkpoint: str, called: float) 
         steps=facts.step,
         bad_images=tuple(record.bad_images),
         start_seconds=_start_seconds(record, called),
-        tracking_uri=tracking.uri,
+        tracking_uri=tracking.store.shown,
     )
     draft = folder / f".{RESULT}"
     draft.write_text(_as_text(finished))
