@@ -19,9 +19,12 @@ RECIPES = Path(__file__).parent / "recipes"
 def load_recipe(recipe: str | None, overrides: Sequence[str] = ()) -> LoadedConfig:
     """The settings of a recipe (packaged or a file; None: the defaults) under this process's environment.
 
-    Raises ConfigError with everything that is wrong with them.
+    What was made of them that was not asked for is said. Raises ConfigError with everything that is wrong with them.
     """
-    return load_config(recipe, overrides, packaged=RECIPES, environ=os.environ)
+    loaded = load_config(recipe, overrides, packaged=RECIPES, environ=os.environ)
+    for note in loaded.notes:
+        Console().note(note)
+    return loaded
 
 
 @click.group("config")

@@ -188,3 +188,45 @@ def test_the_tree_knows_every_variant():
 def test_recipes_are_plain_yaml():
     for name in RECIPES:
         assert isinstance(yaml.safe_load((PACKAGED / f"{name}.yaml").read_text()), dict)
+
+
+def phases(*words: str, **environ: str) -> tuple[int, float, int, object]:
+    train = load(words[0], *words[1:], **environ).config.train
+    return train.epochs, train.warmup_epochs, train.closing_epochs, train.flat_epochs
+
+
+def test_phases_that_the_user_has_not_set_shrink_with_his_epochs(in_folder):
+    assert phases("shapes", "train.epochs=2") == (2, 0.13, 1, 0)  # of 15, with 1 of warm-up and 4 closing ones
+    assert phases("coco-s", "train.epochs=30") == (30, 0.5, 2, "closing")
+    assert phases("coco-s", RAYOX_TRAIN__EPOCHS="1") == (1, 0.02, 0, "closing")
+    (in_folder / "mine.yaml").write_text("extends: finetune\ntrain: {epochs: 1}\n")
+    assert phases("mine.yaml") == (1, 0.07, 0, "closing")
+    (in_folder / "again.yaml").write_text("extends: mine.yaml\nname: again\n")
+    assert phases("again.yaml") == (1, 0.07, 0, "closing")
+    (in_folder / "alone.yaml").write_text("train: {epochs: 3}\n")
+    assert phases("alone.yaml") == (3, 0.05, 1, "closing")
+
+
+def test_phases_that_the_user_has_set_stay_and_so_does_everything_in_a_longer_run(in_folder):
+    assert phases("shapes", "train.epochs=2", "train.warmup_epochs=1") == (2, 1, 1, 0)
+    (in_folder / "mine.yaml").write_text("extends: finetune\ntrain: {closing_epochs: 2}\n")
+    assert phases("mine.yaml", "train.epochs=3") == (3, 0.2, 2, "closing")
+    assert phases("shapes", "train.epochs=40") == (40, 1, 4, 0)
+    assert phases("shapes") == (15, 1, 4, 0)
+
+
+def test_what_has_shrunk_is_said_in_one_line_and_beside_each_value():
+    loaded = load("shapes", "train.epochs=2")
+    assert loaded.notes == (
+        "train.epochs 2 of the recipe's 15, so with it train.warmup_epochs 1 → 0.13, train.closing_epochs 4 → 1; "
+        "set them to have others",
+    )
+    assert str(loaded.origins["train.closing_epochs"]).endswith("shapes.yaml:13, shrunk with train.epochs")
+    assert load("shapes", "train.epochs=15").notes == load("shapes").notes == ()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7])
+def test_every_packaged_recipe_takes_any_number_of_epochs(name, epochs):
+    train = load(name, f"train.epochs={epochs}").config.train
+    assert train.closing_epochs <= epochs > train.warmup_epochs

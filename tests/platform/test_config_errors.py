@@ -125,7 +125,9 @@ def test_a_variable_is_refused():
         ),
         (["train.batch_norm=frozen"], "train.batch_norm: frozen keeps what model.init has learnt, and that is unset"),
         (["train.closing_epochs=301"], "train.closing_epochs: 301 is more than train.epochs 300"),
-        (["train.epochs=5", "train.closing_epochs=0"], "train.epochs: train.warmup_epochs 5 is not less than"),
+        (["train.epochs=5", "train.closing_epochs=6"], "train.closing_epochs: 6 is more than train.epochs 5"),
+        (["train.epochs=5", "train.warmup_epochs=5"], "train.warmup_epochs: 5 is not less than train.epochs 5"),
+        (["train.flat_epochs=301"], "train.flat_epochs: 301 is more than train.epochs 300"),
     ],
 )
 def test_settings_that_do_not_go_together(overrides, message):
@@ -139,10 +141,13 @@ def test_any_number_of_workers_up_to_the_lanes_is_allowed(workers):
 
 
 def test_every_conflict_is_named():
-    found = findings("shapes", "train.epochs=1", "train.batch_size=4")
-    assert [line.split(":")[0] for line in found] == ["command line  train.batch_size"] + [
-        "command line  train.epochs"
-    ] * 2
+    phases = ["train.closing_epochs=2", "train.warmup_epochs=1"]
+    found = findings("shapes", "train.epochs=1", "train.batch_size=4", *phases)
+    assert [line.split(":")[0].removeprefix("command line  ") for line in found] == [
+        "train.batch_size",
+        "train.closing_epochs",
+        "train.warmup_epochs",
+    ]
 
 
 def test_a_conflict_within_a_file_has_its_line():

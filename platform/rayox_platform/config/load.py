@@ -12,6 +12,7 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.config.layer import overlay
 from rayox_platform.config.origin import Finding, Layer, Origin, Rank, Value
 from rayox_platform.config.overrides import read_command_line, read_environment
+from rayox_platform.config.phases import shrunk_phases
 from rayox_platform.config.recipe import read_recipe
 from rayox_platform.config.rules import ConflictError
 from rayox_platform.config.settings import Settings, leaves, settings
@@ -26,6 +27,7 @@ class LoadedConfig:
 
     config: Config
     origins: Mapping[str, Origin]  # by dotted key, every setting
+    notes: tuple[str, ...] = ()  # what was made of them that the user should know
 
     def given(self, key: str) -> bool:
         """Whether somebody set it: a recipe, the environment or the command line."""
@@ -50,7 +52,9 @@ def load_config(
     table = settings()
     read = read_recipe(recipe, packaged, table) if recipe else []
     read += [read_environment(environ, table), read_command_line(overrides, table)]
-    values = overlay([_named_after(recipe), *(layer.values for layer in read)])
+    layers = [_named_after(recipe), *(layer.values for layer in read)]
+    phases, note = shrunk_phases(layers, table)
+    values = overlay([*layers, phases])
     config, wrong = _validated(values, table)
     findings = [finding for layer in read for finding in layer.findings] + wrong
     if findings or config is None:
@@ -58,7 +62,8 @@ def load_config(
         raise ConfigError("\n".join(map(str, findings)), HINT)
     default = Origin(Rank.DEFAULT)
     keys = (key for key, setting in table.items() if not setting.is_section)
-    return LoadedConfig(config, {key: values[key].origin if key in values else default for key in keys})
+    origins = {key: values[key].origin if key in values else default for key in keys}
+    return LoadedConfig(config, origins, (note,) if note else ())
 
 
 def _named_after(recipe: str | None) -> Layer:

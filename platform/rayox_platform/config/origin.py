@@ -19,6 +19,13 @@ class Origin(NamedTuple):
     rank: Rank
     place: str = ""  # the file's name or the environment variable's
     line: int = 0  # of the file, from 1
+    packaged: bool = False  # of a file that comes with rayox
+    note: str = ""  # what was made of the value since
+
+    @property
+    def is_the_user_s(self) -> bool:
+        """Whether somebody has set it for this run or recipe, on this machine."""
+        return self.rank >= Rank.EXTENDS and not self.packaged
 
     @property
     def where(self) -> str:
@@ -34,7 +41,8 @@ class Origin(NamedTuple):
                 return "command line"
 
     def __str__(self) -> str:
-        return f"extends {self.where}" if self.rank is Rank.EXTENDS else self.where
+        text = f"extends {self.where}" if self.rank is Rank.EXTENDS else self.where
+        return f"{text}, {self.note}" if self.note else text
 
 
 class Value(NamedTuple):

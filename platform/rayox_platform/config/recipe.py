@@ -19,6 +19,7 @@ EXTENDS = "extends"
 class RecipeFile(NamedTuple):
     path: Path
     shown: str  # as messages call it: packaged ones by file name, others as they were given
+    packaged: bool
 
 
 class Extends(NamedTuple):
@@ -33,11 +34,11 @@ def packaged_names(packaged: Path) -> list[str]:
 def find_recipe(name: str, packaged: Path, folder: Path = Path()) -> RecipeFile | None:
     """A recipe by packaged name, or by path relative to a folder; None when there is none."""
     if not _is_path(name) and name in packaged_names(packaged):
-        return RecipeFile(packaged / f"{name}.yaml", f"{name}.yaml")
+        return RecipeFile(packaged / f"{name}.yaml", f"{name}.yaml", packaged=True)
     path = folder / name
     if not path.is_file():
         return None
-    return RecipeFile(path, path.name if folder == packaged else str(path))
+    return RecipeFile(path, path.name if folder == packaged else str(path), packaged=folder == packaged)
 
 
 def missing_recipe(name: str, packaged: Path) -> str:
@@ -85,10 +86,10 @@ def _follow(extends: Extends, seen: list[RecipeFile], packaged: Path) -> tuple[R
 
 def _read_file(recipe: RecipeFile, rank: Rank, table: Settings) -> tuple[ReadLayer, Extends | None]:
     def origin_of(node: Node) -> Origin:
-        return Origin(rank, recipe.shown, line_of(node))
+        return Origin(rank, recipe.shown, line_of(node), recipe.packaged)
 
     def only(line: int | None, message: str) -> tuple[ReadLayer, None]:
-        return ReadLayer({}, (Finding(Origin(rank, recipe.shown, line or 0), "", message),)), None
+        return ReadLayer({}, (Finding(Origin(rank, recipe.shown, line or 0, recipe.packaged), "", message),)), None
 
     try:
         root = compose(recipe.path.read_text(encoding="utf-8"))
