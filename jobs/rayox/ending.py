@@ -14,7 +14,7 @@ from rayox_platform.config.tree import Config
 
 if TYPE_CHECKING:
     from rayox_platform.runs.home import RunHome
-    from rayox_platform.train.run import Finished
+    from rayox_platform.train.finishing import Finished
 
 INTERRUPTED = 130
 

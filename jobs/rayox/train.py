@@ -22,8 +22,8 @@ from rayox_platform.config.tree import Config
 from rayox_platform.resources.preloading import IMPORT_RAY
 
 if TYPE_CHECKING:
+    from rayox_platform.train.finishing import Finished
     from rayox_platform.train.prepare import Prepared
-    from rayox_platform.train.run import Finished
     from rayox_platform.train.smoke import SmokeResult
 
 
@@ -184,13 +184,14 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
         panel.stage("starting Ray" if address is None else f"connecting to Ray at {address}")
         with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
             from rayox_platform.track.record import recorded
-            from rayox_platform.train.run import fitted, run_training, start_early
+            from rayox_platform.train.finishing import finish
+            from rayox_platform.train.training import fitted, start_early, train
 
             prepared, given = fitted(prepared)
             start_early(given)
             parts["ray"] = time.perf_counter() - at
             with recorded(prepared.config, prepared.home, prepared.images, store, panel.show) as record:
-                finished = run_training(prepared, given, record)
+                finished = finish(prepared, train(prepared, given, record.handle), record)
                 panel.stage("stopping Ray")
                 return finished
 

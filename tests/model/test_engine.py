@@ -62,11 +62,13 @@ def facts(step, size="nano"):
 
 
 @pytest.mark.parametrize(
-    ("precision", "optimizer"), [("fp32", "sgd"), ("fp32", "adamw"), ("bf16", "adamw"), ("fp16", "adamw")]
+    ("precision", "optimizer", "steps", "peak"),
+    [("fp32", "sgd", 80, 5e-4), ("fp32", "adamw", 40, 2e-3), ("bf16", "adamw", 40, 2e-3), ("fp16", "adamw", 40, 2e-3)],
 )
-def test_one_batch_is_learnt_by_heart(precision, optimizer):
-    steps = 40
+def test_one_batch_is_learnt_by_heart(precision, optimizer, steps, peak):
+    """SGD at 0.002 swings so much that rounding decides where it is after 40 steps: 0.6 to 0.84 of the loss."""
     settings = toy_settings(steps, precision, optimizer)
+    settings = replace(settings, schedule=replace(settings.schedule, peak=peak))
     state = toy_state(settings)
     reports = list(train(state, [toy_batch()] * steps, settings, CPU))
     first, last = (sum(float(r.losses.total) for r in part) / 3 for part in (reports[:3], reports[-3:]))

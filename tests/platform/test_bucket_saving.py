@@ -11,9 +11,8 @@ from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_model.train.engine import new_state
 from rayox_platform.config import Config
 from rayox_platform.train.fault_injection import _first_time
-from rayox_platform.train.job import newest, start_run
+from rayox_platform.train.job import job_of, newest, start_run
 from rayox_platform.train.prepare import prepare
-from rayox_platform.train.run import _job
 from rayox_platform.train.saving import Saver
 from rayox_platform.train.watchdog import Watchdog
 
@@ -23,7 +22,7 @@ def job(bucket, toy_data, tmp_path, monkeypatch):
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     config = toy_config(toy_data, Path("unused"), "mine").model_dump() | {"storage": str(bucket).removesuffix("/mine")}
     prepared = prepare(Config.model_validate(config), resume=False)
-    job = _job(prepared, "cpu", ())
+    job = job_of(prepared, "cpu")
     start_run(job, prepared.network)
     return job, new_state(prepared.network, job.engine, torch.device("cpu"))
 

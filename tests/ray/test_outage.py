@@ -11,8 +11,9 @@ from rayox_platform.config import Config
 from rayox_platform.runs.events import read_events
 from rayox_platform.track.record import recorded
 from rayox_platform.track.tracking import connect
+from rayox_platform.train.finishing import finish
 from rayox_platform.train.prepare import prepare
-from rayox_platform.train.run import fitted, run_training
+from rayox_platform.train.training import fitted, train
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -52,7 +53,7 @@ def test_a_minute_without_the_tracking_server_costs_no_step_and_no_point(cluster
     prepared = prepare(config, resume=False)
     store = connect(server.uri, tmp_path / "state", config.tracking.experiment)
     with prepared.home.claim(), recorded(prepared.config, prepared.home, prepared.images, store, outage) as record:
-        finished = run_training(*fitted(prepared), record)
+        finished = finish(prepared, train(*fitted(prepared), record.handle), record)
     back.join()
 
     events = read_events(tmp_path / "outage")

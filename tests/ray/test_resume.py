@@ -18,8 +18,9 @@ from rayox_platform.config import Config, load_config
 from rayox_platform.runs.events import read_events
 from rayox_platform.track.record import recorded
 from rayox_platform.track.tracking import connect
+from rayox_platform.train.finishing import finish
 from rayox_platform.train.prepare import prepare
-from rayox_platform.train.run import fitted, run_training
+from rayox_platform.train.training import fitted, train
 
 pytestmark = pytest.mark.ray
 
@@ -147,7 +148,7 @@ def assert_equal_to_uninterrupted(folder: Path, checkpoint: Path) -> None:
     prepared = prepare(config, resume=False)
     store = connect(None, folder / "whole", config.tracking.experiment)
     with recorded(prepared.config, prepared.home, prepared.images, store, lambda event: None) as record:
-        whole = run_training(*fitted(prepared), record)
+        whole = finish(prepared, train(*fitted(prepared), record.handle), record)
     mine, others = (averaged_weights(path) for path in (checkpoint, Path(whole.checkpoint)))
     assert mine.keys() == others.keys()
     assert all(torch.equal(mine[name], others[name]) for name in mine)

@@ -13,8 +13,10 @@ from rayox_platform.storage.state import state_folder
 from rayox_platform.track.record import recorded
 from rayox_platform.track.tracking import connect
 from rayox_platform.train.fault_injection import Fault
+from rayox_platform.train.finishing import Finished, finish
 from rayox_platform.train.prepare import prepare
-from rayox_platform.train.run import Finished, fitted, run_training
+from rayox_platform.train.training import fitted
+from rayox_platform.train.training import train as train_prepared
 
 
 def toy_config(
@@ -67,7 +69,8 @@ def train(
     prepared = prepare(config, resume=resume, extend=extend)
     store = connect(None, state_folder(), config.tracking.experiment)
     with prepared.home.claim(), recorded(prepared.config, prepared.home, prepared.images, store, show) as record:
-        return run_training(*fitted(prepared), record, faults)
+        trained = train_prepared(*fitted(prepared), record.handle, faults=faults)
+        return finish(prepared, trained, record)
 
 
 def starts(run: Path) -> list[dict[str, Any]]:

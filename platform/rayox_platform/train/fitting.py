@@ -26,17 +26,17 @@ from rayox_platform.train.worker import run_worker
 
 
 def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text: None) -> str:
-    """Train on the connected cluster until the last epoch; returns the name of the last checkpoint.
+    """Train on the connected cluster until the job's last epoch; returns the name of the last checkpoint.
 
     say is told what a user should know meanwhile. Raises TrainingError, and KeyboardInterrupt after a signal.
     """
     images = ray.put(job.train_images)
 
     def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
-        if job.spares:
+        if job.config.train.spares:
             keep_spare_helpers()
         plan = replace(job.plan, start_step=step_of(newest(job)))
-        blocks = SampleBlocks(images, plan, job.augment, job.engine.image_size)
+        blocks = SampleBlocks(images, plan, job.config.augment, job.engine.image_size)
         return stream_dataset(blocks, given.cpus_per_data_task)
 
     fewest = given.fewest_workers
@@ -46,18 +46,18 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
         marks=job.home.shared,
         say=say,
         train_loop_config={"job": job, "threads": given.threads_per_worker},
-        torch_config=TorchConfig(timeout_s=math.ceil(job.timeout_seconds)),
+        torch_config=TorchConfig(timeout_s=math.ceil(job.config.train.timeout_seconds)),
         scaling_config=ScalingConfig(
             num_workers=given.workers if fewest == given.workers else (fewest, given.workers),
             use_gpu=given.gpu,
             resources_per_worker=given.reserved,
-            elastic_resize_monitor_interval_s=job.resize_seconds,
+            elastic_resize_monitor_interval_s=job.config.train.resize_seconds,
         ),
         run_config=RunConfig(
             name=job.home.name,
             storage_path=ray_path,
             storage_filesystem=ray_filesystem,
-            failure_config=FailureConfig(max_failures=job.max_failures),
+            failure_config=FailureConfig(max_failures=job.config.train.max_failures),
             callbacks=[_Failures(job.home.events)],
             worker_runtime_env={"env_vars": ENVIRONMENT},
         ),
@@ -70,10 +70,10 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
         raise _as_user_error(error, job) from error
     with storage_errors(str(job.home), "read"):
         last = newest(job)
-    if step_of(last) < job.plan.num_steps:
+    if step_of(last) < job.stop_step:
         raise TrainingError(
             f"run {job.home.name}: training is done, but its last checkpoint could not be written to "
-            f"{job.checkpoints}: the newest one is of step {step_of(last)} of {job.plan.num_steps}",
+            f"{job.checkpoints}: the newest one is of step {step_of(last)} of {job.stop_step}",
             f"make room there, then train the rest again with --resume {job.home.name}",
         )
     return last
@@ -122,6 +122,6 @@ def _as_user_error(error: Exception, job: TrainJob) -> RayoxError:
         return own
     last = str(error).strip().splitlines()[-1]
     return TrainingError(
-        f"run {job.home.name}: training stopped after {job.max_failures} restarts: {last}",
+        f"run {job.home.name}: training stopped after {job.config.train.max_failures} restarts: {last}",
         f"continue from its last checkpoint with --resume {job.home.name}",
     )

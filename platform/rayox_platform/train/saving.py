@@ -65,7 +65,8 @@ class Saver:
         self._saved_at = time.monotonic()
 
     def _due(self, step: int) -> bool:
-        steps, minutes = self._job.checkpoint_every, self._job.checkpoint_minutes
+        checkpoint = self._job.config.checkpoint
+        steps, minutes = checkpoint.every_steps, checkpoint.every_minutes
         by_time = minutes and time.monotonic() - self._saved_at > 60 * minutes
         return bool((steps and step % steps == 0) or by_time)
 
@@ -73,7 +74,7 @@ class Saver:
         self._unwritten = snapshot
         name = self._job.checkpoints.write(snapshot)
         self._unwritten = None
-        self._job.checkpoints.prune(self._job.keep)
+        self._job.checkpoints.prune(self._job.config.checkpoint.keep)
         return self._job.checkpoints.address(name)
 
     def _tell(self, written: Written) -> None:

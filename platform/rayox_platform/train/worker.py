@@ -2,12 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray.train
 import ray.train.torch
@@ -37,81 +37,126 @@ from rayox_platform.train.watchdog import Watchdog
 REPORT_SECONDS = 1.0
 
 
+def _nothing() -> None:
+    pass
+
+
+class Rank(NamedTuple):
+    """One of the workers of a training."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+    threads: int  # of torch
+
+
 def run_worker(setup: dict[str, Any]) -> None:
     """What Ray Train calls on every rank, at every start and restart; setup has the job and the torch threads."""
     began = time.time()
-    job: TrainJob = setup["job"]
-    torch.set_num_threads(setup["threads"])
-    torch.manual_seed(job.engine.seed)
     context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
-    device = ray.train.torch.get_device()
-    log = job.home.events.log(RunGauges(job.home).take) if rank == 0 else None
+    world = context.get_world_rank(), context.get_world_size()
+    me = Rank(*world, ray.train.torch.get_device(), setup["threads"])
+    shard = ray.train.get_dataset_shard("train")
+    job: TrainJob = setup["job"]
+    spare = keep_spare_worker if job.config.train.spares else _nothing
+    train_rank(job, me, shard, ray.train.report, after_first_step=spare, began=began)
+
+
+def train_rank(
+    job: TrainJob,
+    me: Rank,
+    shard: ray.data.DataIterator,
+    report: Callable[[dict[str, float]], None] = lambda metrics: None,
+    *,
+    watch: Callable[[Mapping[str, Any]], None] = lambda event: None,
+    after_first_step: Callable[[], None] = _nothing,
+    began: float | None = None,
+) -> None:
+    """Train from the latest checkpoint to the job's last epoch; report is called at the end of each.
+
+    watch is called with every event. began is when the call came, in seconds since 1970.
+    """
+    began = began or time.time()
+    torch.set_num_threads(me.threads)
+    torch.manual_seed(job.engine.seed)
+    log = _event_log(job, watch) if me.rank == 0 else None
     checkpoint = _agreed_checkpoint(job, log)
     start = step_of(checkpoint)
-    if start >= job.plan.num_steps:  # a rank died after the last checkpoint was there
+    if start >= job.stop_step:  # a rank died after the last checkpoint was there
         return
-    shard = ray.train.get_dataset_shard("train")
     broken = BrokenImages(job)
     plan = replace(job.plan, start_step=start)
     stalled = partial(_report_stall, log)
-    batches = rank_batches(shard, plan, rank, world_size, report_stall=stalled, report_broken=broken.add)  # begins now
+    batches = rank_batches(shard, plan, me.rank, me.world_size, report_stall=stalled, report_broken=broken.add)
     folder = job.checkpoints.fetch(checkpoint)
-    model = YOLOX(job.model_size, len(job.classes)).to(device)
-    engine = for_workers(job.engine, job.plan, world_size)
-    state = new_state(model, engine, device)
+    model = YOLOX(job.config.model.size, len(job.classes)).to(me.device)
+    engine = for_workers(job.engine, job.plan, me.world_size)
+    state = new_state(model, engine, me.device)
     restore(folder, state)
-    replica = _replica(state.model, world_size, device)
+    replica = _replica(state.model, me.world_size, me.device)
     if log:
         length = {"num_steps": job.plan.num_steps, "epochs": job.plan.epochs}
-        log.write("start", _start(start, world_size, began, folder.stat().st_mtime) | length)
+        log.write("start", _start(start, me.world_size, began, folder.stat().st_mtime) | length)
     try:
-        _train(job, state, train(state, batches, engine, device, replica), device, rank, broken, log)
+        _train(job, state, train(state, batches, engine, me.device, replica), me, broken, log, report, after_first_step)
     except NonFiniteError as failure:
-        step = failure.report.step
-        images = step_images(job.train_images, plan, step, rank, world_size, job.augment, engine.image_size)
-        raise explained(failure, state, engine, images, rank, job.home) from None
+        step, augment = failure.report.step, job.config.augment
+        images = step_images(job.train_images, plan, step, me.rank, me.world_size, augment, engine.image_size)
+        raise explained(failure, state, engine, images, me.rank, job.home) from None
+
+
+def _event_log(job: TrainJob, watch: Callable[[Mapping[str, Any]], None]) -> EventLog:
+    gauges = RunGauges(job.home)
+
+    def take(event: Mapping[str, Any]) -> None:
+        gauges.take(event)
+        watch(event)
+
+    return job.home.events.log(take)
 
 
 def _train(
     job: TrainJob,
     state: TrainState,
-    reports: Iterator[StepReport],
-    device: torch.device,
-    rank: int,
+    steps: Iterator[StepReport],
+    me: Rank,
     broken: "BrokenImages",
     log: EventLog | None,
+    report: Callable[[dict[str, float]], None],
+    after_first_step: Callable[[], None],
 ) -> None:
     """Follow the steps: measure, tell, evaluate and save."""
     with (
         Saver(job, log) if log else nullcontext() as saver,
-        Watchdog(job.home.shared, rank, job.timeout_seconds) as dog,
+        Watchdog(job.home.shared, me.rank, job.config.train.timeout_seconds) as dog,
     ):
         meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
         first = True
-        for report in reports:
+        for step in steps:
             dog.beat()
-            meter.add(report)
-            epoch_meter.add(report)
+            meter.add(step)
+            epoch_meter.add(step)
             for fault in job.faults:
-                fault.strike(job.home.shared, rank, state.step)
+                fault.strike(job.home.shared, me.rank, state.step)
             if log and (first or meter.age_seconds > REPORT_SECONDS):
-                log.write("progress", _progress(report, meter, state))
+                log.write("progress", _progress(step, meter, state))
                 meter = Meter(job.plan.batch_size)
-            if first and job.spares:
-                keep_spare_worker()
+            if first:
+                after_first_step()
             first = False
             if state.step % job.plan.steps_per_epoch == 0:
                 broken.tell(log)
                 settle(state)  # on every worker: all of them fail together
-                metrics = _end_epoch(job, state, device, report.epoch + 1, epoch_meter, log)
+                metrics = _end_epoch(job, state, me.device, step.epoch + 1, epoch_meter, log)
                 if saver:
-                    saver.save(state, report.epoch + 1, metrics)
-                ray.train.report(metrics)
+                    saver.save(state, step.epoch + 1, metrics)
+                report(metrics)
                 epoch_meter = Meter(job.plan.batch_size)  # the other goes on: epochs may be shorter than a second
                 dog.beat()
+                if state.step >= job.stop_step:
+                    return
             elif saver:
-                saver.after_step(state, report.epoch)
+                saver.after_step(state, step.epoch)
 
 
 def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> str:
@@ -146,7 +191,7 @@ class BrokenImages:
             log.write("bad_images", {"images": named})
 
     def _check(self) -> None:
-        check_broken(self._found.values(), self._job.plan.num_images, self._job.max_bad_images)
+        check_broken(self._found.values(), self._job.plan.num_images, self._job.config.data.max_bad_images)
 
 
 def _report_stall(log: EventLog | None, cause: str) -> None:
@@ -172,7 +217,7 @@ def _end_epoch(
     """Compare the ranks' weights and, if it is time, evaluate the averaged model; the metrics are rank 0's alone."""
     metrics: dict[str, float] = {}
     digest = check_equal_weights(state.model, state.step)
-    evaluated = epoch % job.evaluate_every == 0 or epoch == job.plan.epochs
+    evaluated = epoch % job.config.train.evaluate_every == 0 or epoch == job.stop_epoch
     if evaluated:
         if log:
             log.write("stage", {"text": f"evaluating after epoch {epoch}"})

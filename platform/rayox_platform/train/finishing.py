@@ -1,0 +1,104 @@
+"""From a trained run to what its user wants of it: pictures, a model as ONNX, a version in the registry, a result."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
+from rayox_model.detect.onnx_export import export_onnx
+from rayox_model.nets.yolox import YOLOX
+from rayox_platform.evaluate.examples import draw_examples
+from rayox_platform.evaluate.metrics import METRICS
+from rayox_platform.runs.outbox_entries import Pictures, Registration
+from rayox_platform.storage.errors import storage_errors
+from rayox_platform.storage.state import RESULT
+from rayox_platform.track.record import Record
+from rayox_platform.train.prepare import Prepared
+from rayox_platform.train.training import Trained
+
+PICTURES = "predictions"
+ONNX = "model.onnx"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a training left."""
+
+    name: str
+    run_id: str
+    metrics: Mapping[str, float | None]  # the twelve of COCO
+    checkpoint: str  # the last one
+    best_checkpoint: str | None  # the one of the highest AP; none without an AP
+    model: str  # the ONNX file
+    registered: str  # models:/NAME/VERSION; empty while MLflow does not answer: `rayox runs sync` does it later
+    pictures: str  # folder of drawn predictions
+    images_per_second: float
+    data_wait_fraction: float
+    steps: int
+    bad_images: tuple[str, ...]  # broken training images that were replaced: path and reason
+    start_seconds: Mapping[str, float]  # from the call to the end of the first step, by part
+    tracking_uri: str
+
+
+def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
+    """From the last checkpoint to a registered model and pictures; done again after a crash it changes nothing."""
+    folder, tracking, checkpoints = prepared.folder, record.sender.tracking, prepared.home.checkpoints
+    whole = checkpoints.fetch(trained.checkpoint)
+    facts = read_facts(whole)
+    network = YOLOX(facts.size, len(facts.classes))
+    network.load_state_dict(averaged_weights(whole))
+    best = checkpoints.best()
+
+    record.handle({"kind": "stage", "text": "drawing predictions"})
+    draw_examples(network, prepared.val_images, prepared.config.image_size, folder / PICTURES)
+    record.add(Pictures(PICTURES, PICTURES))
+    record.handle({"kind": "stage", "text": "exporting and registering the model"})
+    model = folder / ONNX
+    export_onnx(network, facts.classes, facts.image_size, model)
+    tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}
+    tags |= {name: f"{trained.metrics[name]:.4f}" for name in ("AP", "AP50") if name in trained.metrics}
+    record.add(Registration(prepared.config.tracking.model, ONNX, dict(trained.metrics), facts.epoch, tags))
+    finished = Finished(
+        name=folder.name,
+        run_id=tracking.run_id,
+        metrics={name: trained.metrics.get(name) for name in METRICS},
+        checkpoint=checkpoints.address(trained.checkpoint),
+        best_checkpoint=checkpoints.address(best) if best else None,
+        model=prepared.home.shared.path(model.name),
+        registered="",
+        pictures=prepared.home.shared.path(PICTURES),
+        images_per_second=record.mean("images_per_second"),
+        data_wait_fraction=record.mean("data_wait_fraction"),
+        steps=trained.step,
+        bad_images=tuple(record.bad_images),
+        start_seconds=_start_seconds(record, trained.began),
+        tracking_uri=tracking.store.shown,
+    )
+    draft = folder / f".{RESULT}"
+    draft.write_text(_as_text(finished))
+    draft.replace(folder / RESULT)
+    with storage_errors(str(prepared.home), "written"):
+        prepared.home.publish()  # before the wait for MLflow: from here on the run is done
+    finished = replace(finished, registered=record.registered())
+    with storage_errors(str(prepared.home), "written"):
+        prepared.home.shared.write(RESULT, _as_text(finished).encode())
+    return finished
+
+
+def _as_text(finished: Finished) -> str:
+    return json.dumps(asdict(finished), indent=1)
+
+
+def _start_seconds(record: Record, called: float) -> dict[str, float]:
+    """Where the time to the first step went, as far as this driver saw it."""
+    start, progress = record.first_events.get("start"), record.first_events.get("progress")
+    if start is None or progress is None:
+        return {}
+    first_batch = progress["data_seconds"]
+    parts = {
+        "workers": start["began"] - called,
+        "model": start["time"] - start["began"],
+        "first_batch": first_batch,
+        "first_step": progress["time"] - start["time"] - first_batch,
+    }
+    return {name: round(seconds, 2) for name, seconds in parts.items()}
