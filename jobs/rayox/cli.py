@@ -27,9 +27,12 @@ VERBS = {
     "train": "Train a detector by a recipe.",
     "evaluate": "Measure a model's COCO metrics on a data set.",
     "predict": "Find objects in images.",
-    "runs": "List, show and watch runs, and send them on to MLflow.",
+    "runs": "List, show, watch and stop runs, and send them on to MLflow.",
     "models": "List and show registered models.",
     "data": "Check, convert, measure and shard data sets.",
+    "submit": "Run a verb as a job on a Ray cluster.",
+    "doctor": "Look at a cluster node by node, as a job would find it.",
+    "cluster": "Start, look at and end a cluster on this machine.",
     "gc": "List or remove what nothing refers to in old runs.",
     "config": "Show, check and explain settings.",
 }

@@ -12,6 +12,7 @@ from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.panel import TrainingPanel
 from rayox.progress import duration
+from rayox.run_jobs import cost_command, stop_command, wait_command
 
 if TYPE_CHECKING:
     from rayox_platform.runs.home import RunHome
@@ -23,7 +24,11 @@ OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 @click.group("runs")
 def command() -> None:
-    """List, show and watch runs, and send on what MLflow has not got (storage=… names another folder or a bucket)."""
+    """List, show, watch and stop runs, and send on what MLflow has not got (storage=… names another place of them)."""
+
+
+for further in (stop_command, wait_command, cost_command):
+    command.add_command(further)
 
 
 @command.command("list")
@@ -34,7 +39,7 @@ def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
     from rayox_platform.runs.overview import list_runs
 
     console, now = Console(as_json), time.time()
-    with _opened(overrides) as place:
+    with opened(overrides) as place:
         runs = list_runs(place)
     if runs:
         rows = [
@@ -63,7 +68,7 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from rayox_platform.runs.overview import find_run, read_run
 
     console = Console(as_json)
-    with _opened(overrides) as place:
+    with opened(overrides, name) as place:
         run = read_run(find_run(place, name))
     rows = [
         ("state", run.state + (f" ({run.holder})" if run.holder else "")),
@@ -93,7 +98,7 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
     from rayox_platform.runs.overview import event_line, find_run
 
     console, count = Console(as_json), 0
-    with _opened(overrides) as place:
+    with opened(overrides, name) as place:
         home = find_run(place, name)
     for event in _events(home, follow):
         console.text(event_line(event))
@@ -111,7 +116,7 @@ def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from rayox_platform.storage.errors import storage_errors
 
     console = Console(as_json)
-    with _opened(overrides) as place:
+    with opened(overrides, name) as place:
         home = find_run(place, name)
         run = read_run(home)
     with TrainingPanel(name, run.num_steps or 0, run.epochs or 0, console) as panel:
@@ -133,7 +138,7 @@ def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from rayox_platform.track.sync import sync_run
 
     console, config = Console(as_json), load_recipe(None, overrides).config
-    with _opened(overrides) as place:
+    with opened(overrides, name) as place:
         home = find_run(place, name)
     tracking = config.tracking
     done = sync_run(home, tracking.flush_seconds, lambda: console.note(f"sending {name} to MLflow"), tracking.uri)
@@ -146,12 +151,15 @@ def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @contextmanager
-def _opened(overrides: tuple[str, ...]) -> "Iterator[Runs]":
-    """Where the runs are; a store that cannot be read is the setting's fault."""
+def opened(overrides: tuple[str, ...], name: str | None = None) -> "Iterator[Runs]":
+    """Where the runs are, of a submitted one where it was sent; a store that cannot be read is the setting's fault."""
+    from rayox.job_register import submitted
     from rayox_platform.runs.places import open_runs
     from rayox_platform.storage.errors import storage_errors
 
-    runs = open_runs(load_recipe(None, overrides).config.storage)
+    loaded = load_recipe(None, overrides)
+    job = submitted(name) if name and not loaded.given("storage") else None
+    runs = open_runs(job.storage if job else loaded.config.storage)
     with storage_errors(str(runs), "read"):
         yield runs
 

@@ -1,0 +1,93 @@
+"""What `cluster up` writes down: enough to use its cluster from another shell and to end it after a crash."""
+
+import json
+import os
+import secrets
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rayox_cluster.loopback_node import STAY_ON_LOOPBACK
+from rayox_cluster.processes import MARK, Process
+
+FOLDER, FILE, TOKEN = "cluster", "cluster.json", "token"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that `cluster up` started, and what it is."""
+
+    role: str  # head, node, mlflow
+    process: Process
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """A cluster of nodes on this machine."""
+
+    mark: str  # in the environment of all its processes
+    address: str  # of Ray
+    dashboard: str
+    nodes: int
+    cpus_per_node: int
+    storage: str
+    tracking: str
+    temp_folder: str
+    folder: str  # of this record, the token and the logs
+    started: tuple[Started, ...] = ()
+
+    @property
+    def token_path(self) -> Path:
+        return Path(self.folder) / TOKEN
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every process that was started still runs."""
+        return bool(self.started) and all(started.process.is_alive for started in self.started)
+
+    def access(self) -> dict[str, str]:
+        """What whoever connects has to have in the environment: where the token is, not the token."""
+        return {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token_path),
+            STAY_ON_LOOPBACK: "0",
+        }
+
+    def node_environment(self) -> dict[str, str]:
+        """For its processes; a variable that names another cluster does not reach them."""
+        others = ("RAY_ADDRESS", "RAYOX_ADDRESS", "RAY_AUTH_TOKEN", STAY_ON_LOOPBACK)
+        environment = {name: value for name, value in os.environ.items() if name not in others}
+        access = {name: value for name, value in self.access().items() if name != STAY_ON_LOOPBACK}
+        return environment | access | {MARK: self.mark}
+
+    def and_started(self, role: str, process: Process) -> "ClusterRecord":
+        return replace(self, started=(*self.started, Started(role, process)))
+
+    def write(self) -> None:
+        path = Path(self.folder) / FILE
+        draft = path.with_suffix(".unfinished")
+        draft.write_text(json.dumps(asdict(self), indent=1))
+        draft.replace(path)
+
+    def remove(self) -> None:
+        """Forget the cluster and take away its temp folder, its token and its logs."""
+        shutil.rmtree(self.temp_folder, ignore_errors=True)
+        for path in (self.token_path, Path(self.folder) / FILE, *Path(self.folder).glob("*.log")):
+            path.unlink(missing_ok=True)
+
+
+def read_record(state: Path) -> ClusterRecord | None:
+    """The cluster that was started with this state folder, alive or not."""
+    try:
+        values = json.loads((state / FOLDER / FILE).read_text())
+    except FileNotFoundError:
+        return None
+    started = tuple(Started(one["role"], Process(**one["process"])) for one in values.pop("started"))
+    return ClusterRecord(**values, started=started)
+
+
+def write_token(path: Path) -> None:
+    """A fresh token that only this user can read."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))

@@ -1,0 +1,163 @@
+"""Ray's Jobs API over HTTP: any version of Ray that has it, and no Ray on this side.
+
+The same paths and bodies as Ray's own client, with time-outs and with messages that say what to do.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+import requests
+
+from rayox_cluster.access import auth_headers, is_beyond_loopback
+from rayox_model.core.errors import ClusterError
+
+CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+
+Status = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
+OVER = ("STOPPED", "SUCCEEDED", "FAILED")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A submitted job as the cluster tells of it."""
+
+    submission_id: str
+    status: Status
+    message: str
+    metadata: Mapping[str, str]
+    start_time: float  # seconds since 1970; 0 before it starts
+    end_time: float  # 0 while it runs
+    node_id: str  # of its driver; empty before it starts
+    job_id: str  # Ray's own, empty until the driver has connected
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in OVER
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What is to run, and what it reserves of the cluster for its driver."""
+
+    submission_id: str
+    entrypoint: str
+    runtime_env: Mapping[str, Any]
+    metadata: Mapping[str, str]
+    num_cpus: float = 0.0
+    label_selector: Mapping[str, str] | None = None
+
+
+class UnreachableError(ClusterError):
+    """Nothing answers; it may be back in a moment."""
+
+
+class JobsApi:
+    """A dashboard that takes jobs. Raises ClusterError of what it refuses, UnreachableError while it is away."""
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._headers = auth_headers() if headers is None else headers
+
+    def ray_version(self) -> str:
+        return str(self._json("GET", "/api/version")["ray_version"])
+
+    def jobs(self) -> list[Job]:
+        """All jobs that were submitted, whoever did it."""
+        found = self._json("GET", "/api/jobs/")
+        return [_job(one) for one in found if one.get("submission_id")]
+
+    def find(self, submission_id: str) -> Job | None:
+        answer = self._ask("GET", f"/api/jobs/{quote(submission_id)}")
+        if answer.status_code == 404:
+            return None
+        return _job(self._good(answer).json())
+
+    def submit(self, job: JobRequest) -> None:
+        body: dict[str, Any] = {
+            "entrypoint": job.entrypoint,
+            "submission_id": job.submission_id,
+            "runtime_env": job.runtime_env,
+            "metadata": job.metadata,
+        }
+        if job.num_cpus:
+            body["entrypoint_num_cpus"] = job.num_cpus
+        if job.label_selector:
+            body["entrypoint_label_selector"] = job.label_selector
+        self._json("POST", "/api/jobs/", json=body)
+
+    def logs(self, submission_id: str) -> str:
+        return str(self._json("GET", f"/api/jobs/{quote(submission_id)}/logs")["logs"])
+
+    def stop(self, submission_id: str) -> None:
+        self._json("POST", f"/api/jobs/{quote(submission_id)}/stop")
+
+    def delete(self, submission_id: str) -> None:
+        self._json("DELETE", f"/api/jobs/{quote(submission_id)}")
+
+    def upload(self, content: bytes) -> str:
+        """Put a zip where all nodes find it, unless it is there; its address for a runtime environment."""
+        name = f"_ray_pkg_{hashlib.sha256(content).hexdigest()[:16]}.zip"
+        path = f"/api/packages/gcs/{name}"
+        answer = self._ask("GET", path)
+        if answer.status_code == 404:
+            self._good(self._ask("PUT", path, data=content))
+        else:
+            self._good(answer)
+        return f"gcs://{name}"
+
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        return self._good(self._ask(method, path, **request)).json()
+
+    def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
+        try:
+            answer = requests.request(
+                method, self.url + path, headers=self._headers, timeout=(CONNECT_SECONDS, READ_SECONDS), **request
+            )
+        except (requests.RequestException, UnicodeError) as error:
+            raise UnreachableError(
+                f"no Ray dashboard answers at {self.url}: {_reason(error)}",
+                "check that the cluster is up and that this machine reaches its port (8265 unless set otherwise)",
+            ) from error
+        if answer.status_code in (401, 403):
+            raise _not_let_in(self.url, answer.status_code)
+        return answer
+
+    def _good(self, answer: requests.Response) -> requests.Response:
+        if answer.ok:
+            return answer
+        said = " ".join(answer.text.split())[-300:]
+        raise ClusterError(
+            f"the cluster at {self.url} has refused {answer.request.method} {answer.request.path_url} "
+            f"({answer.status_code}): {said}",
+            "this needs Ray's dashboard of the cluster, not another service",
+        )
+
+
+def _not_let_in(url: str, status: int) -> ClusterError:
+    ways = "RAY_AUTH_TOKEN_PATH=FILE (or RAY_AUTH_TOKEN)"
+    if status == 401:
+        return ClusterError(
+            f"the cluster at {url} wants a token and none was given", f"set {ways} to the cluster's token"
+        )
+    beyond = "" if not is_beyond_loopback(url) else ", which whoever runs the cluster gives out"
+    return ClusterError(f"the cluster at {url} does not take this token", f"set {ways} to this cluster's{beyond}")
+
+
+def _job(values: Mapping[str, Any]) -> Job:
+    return Job(
+        submission_id=values["submission_id"],
+        status=values["status"],
+        message=values.get("message") or "",
+        metadata=values.get("metadata") or {},
+        start_time=(values.get("start_time") or 0) / 1000,
+        end_time=(values.get("end_time") or 0) / 1000,
+        node_id=values.get("driver_node_id") or "",
+        job_id=values.get("job_id") or "",
+    )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[-200:]

@@ -1,0 +1,204 @@
+"""Asks every node of a cluster what it has; a program that runs as a job, with one argument: what to ask, as JSON.
+
+It imports nothing of rayox at the top: the nodes may have another one, or none. What of the question needs rayox's own
+code is asked of the module that the question names, out of the files that came with the job.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "ray",
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "mlflow",
+    "pyarrow",
+    "rayox",
+)
+ANSWER = "rayox-probe-answer: "
+NODE_SECONDS = 60.0
+ALL_REDUCE_SECONDS = 30
+SHIPPED = "shipped"  # folder of the job's files that has rayox as it is on the client
+OWN_RAYOX = """
+import json
+from importlib.metadata import version
+try:
+    from rayox_cluster.packaging import digest
+    print(json.dumps([version("rayox"), digest()]))
+except ImportError:
+    print(json.dumps(["", ""]))
+"""
+
+
+def facts(question: dict[str, Any]) -> dict[str, Any]:
+    """What this node is and has; runs on it."""
+    disk = shutil.disk_usage("/tmp")
+    found: dict[str, Any] = {
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "rayox": _own_rayox(),
+        "time": time.time(),
+        "disk_free_bytes": disk.free,
+        "shared_memory_bytes": shutil.disk_usage("/dev/shm").total if Path("/dev/shm").exists() else 0,
+        "gpus": _gpus(),
+        "variables": [name for name in question.get("variables", ()) if os.environ.get(name)],
+    }
+    if question.get("module"):
+        found["checks"] = _checks(question).check(question)
+    return found
+
+
+def _checks(question: dict[str, Any]) -> Any:
+    """The module that knows what cannot be asked without rayox, as the client has it."""
+    sys.path.insert(0, str(Path.cwd() / SHIPPED))
+    return importlib.import_module(question["module"])
+
+
+def ask_nodes(question: dict[str, Any]) -> list[dict[str, Any]]:
+    """The facts of every node that is alive, or what kept it from answering."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
+    if question.get("module"):
+        _checks(question).begin(question)
+    asked = {}
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    for node in nodes:
+        here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        sent = time.time()
+        asked[node["NodeID"]] = (
+            ray.remote(num_cpus=0, max_retries=0)(facts).options(scheduling_strategy=here).remote(question),
+            sent,
+        )
+    return [_node(node) | _answer(*asked[node["NodeID"]]) for node in nodes]
+
+
+def _answer(reference: Any, sent: float) -> dict[str, Any]:
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    try:
+        found: dict[str, Any] = ray.get(reference, timeout=NODE_SECONDS)
+        return found | {"asked": sent, "answered": time.time()}
+    except GetTimeoutError:
+        return {"error": f"no process has started on it for {NODE_SECONDS:.0f} s"}
+    except RayError as error:
+        return {"error": str(error).strip().splitlines()[-1][:300]}
+
+
+def _node(node: dict[str, Any]) -> dict[str, Any]:
+    head = "node:__internal_head__" in node["Resources"]
+    resources = {name: node["Resources"].get(name, 0) for name in ("CPU", "GPU", "memory", "object_store_memory")}
+    return {
+        "node": node["NodeID"],
+        "address": node["NodeManagerAddress"],
+        "head": head,
+        "resources": resources,
+        "labels": node.get("Labels", {}),
+    }
+
+
+def all_reduce(rank: int, world_size: int, host: str, port: int) -> float:
+    """Seconds that a sum of 4 MB over all ranks takes; runs on each node at once."""
+    import datetime
+
+    import torch
+    import torch.distributed as dist
+
+    patience = datetime.timedelta(seconds=ALL_REDUCE_SECONDS)
+    meeting = f"tcp://{host}:{port}"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world_size, timeout=patience)
+    try:
+        values = torch.full((1_000_000,), float(rank + 1))
+        dist.all_reduce(values)
+        began = time.monotonic()
+        dist.all_reduce(values)
+        return time.monotonic() - began
+    finally:
+        dist.destroy_process_group()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def try_all_reduce() -> float | str | None:
+    """Its seconds, or why it failed; None where there is one node alone."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return None
+    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    host = nodes[0]["NodeManagerAddress"]
+    try:
+        port_of = ray.remote(num_cpus=0, max_retries=0)(free_port).options(scheduling_strategy=places[0])
+        port = ray.get(port_of.remote(), timeout=NODE_SECONDS)
+        reduce = ray.remote(num_cpus=0, max_retries=0)(all_reduce)
+        ranks = [
+            reduce.options(scheduling_strategy=place).remote(rank, len(nodes), host, port)
+            for rank, place in enumerate(places)
+        ]
+        seconds: list[float] = ray.get(ranks, timeout=NODE_SECONDS)
+        return max(seconds)
+    except GetTimeoutError:
+        return f"no sum within {NODE_SECONDS:.0f} s"
+    except RayError as error:
+        return str(error).strip().splitlines()[-1][:300]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _own_rayox() -> dict[str, str]:
+    """Of the rayox that is installed here, not the one that came with the job."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", OWN_RAYOX], cwd="/", env=environment, capture_output=True, text=True, check=False
+    )
+    try:
+        version, digest = json.loads(done.stdout)
+    except ValueError:
+        return {"version": "", "digest": ""}
+    return {"version": version, "digest": digest}
+
+
+def _gpus() -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip().splitlines()
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[1])
+    answer: dict[str, Any] = {"nodes": ask_nodes(asked)}
+    if asked.get("all_reduce"):
+        answer["all_reduce"] = try_all_reduce()
+    print(ANSWER + json.dumps(answer))

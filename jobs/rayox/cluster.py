@@ -1,0 +1,71 @@
+"""`rayox cluster`: a real cluster on this machine, to try what runs on many."""
+
+import os
+
+import click
+
+from rayox.console import Console, json_option
+
+DEFAULT_NODES = 3
+
+
+@click.group("cluster")
+def command() -> None:
+    """Start, look at and end a cluster of several nodes on this machine."""
+
+
+@command.command("up")
+@click.option("--nodes", type=click.IntRange(min=1), default=DEFAULT_NODES, show_default=True)
+@click.option("--cpus-per-node", type=click.IntRange(min=1), help="By default this machine's, shared out; at least 1.")
+@json_option
+def up_command(nodes: int, cpus_per_node: int | None, as_json: bool) -> None:
+    """Start NODES nodes with an MLflow server and a folder for runs; they go on until `rayox cluster down`."""
+    from rayox_cluster.local_nodes import up
+    from rayox_platform.storage.state import state_folder
+
+    console = Console(as_json)
+    cpus = cpus_per_node or max((os.cpu_count() or 1) // nodes, 1)
+    record = up(state_folder(), nodes, cpus, console.note)
+    console.text(f"address    {record.address}")
+    console.text(f"dashboard  {record.dashboard} (its token is in {record.token_path})")
+    console.text(f"runs       {record.storage}")
+    console.text(f"MLflow     {record.tracking}")
+    console.text("next       rayox submit --follow -- train shapes; rayox cluster down")
+    variables = " ".join(f"{name}={value}" for name, value in record.access().items())
+    console.text(f"others     programs that use Ray themselves need: export {variables}")
+    console.result({"address": record.address, "dashboard": record.dashboard, "nodes": record.nodes})
+
+
+@command.command("status")
+@json_option
+def status_command(as_json: bool) -> None:
+    """Say whether there is a cluster, and which of its processes run."""
+    from rayox_cluster.cluster_record import read_record
+    from rayox_platform.storage.state import state_folder
+
+    console, record = Console(as_json), read_record(state_folder())
+    if record is None:
+        console.text("no cluster is up; `rayox cluster up` starts one")
+        console.result({"up": False, "nodes": 0})
+        return
+    rows = [(one.role, one.process.pid, "runs" if one.process.is_alive else "ended") for one in record.started]
+    console.table(("process", "pid", "state"), rows)
+    if not record.is_alive:
+        console.text("it has not started or has crashed; `rayox cluster down` ends what is left of it")
+    console.text(f"address    {record.address}")
+    console.text(f"dashboard  {record.dashboard}")
+    result = {"up": record.is_alive, "address": record.address, "dashboard": record.dashboard, "nodes": record.nodes}
+    console.result(result | {"processes": [{"role": role, "pid": pid, "state": state} for role, pid, state in rows]})
+
+
+@command.command("down")
+@json_option
+def down_command(as_json: bool) -> None:
+    """End what `cluster up` has started, and nothing else; runs and MLflow's records stay."""
+    from rayox_cluster.local_nodes import down
+    from rayox_platform.storage.state import state_folder
+
+    console = Console(as_json)
+    ended = down(state_folder())
+    console.text("no cluster is up" if ended is None else f"the cluster is down ({ended} processes ended)")
+    console.result({"ended": ended or 0})

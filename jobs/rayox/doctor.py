@@ -1,0 +1,125 @@
+"""`rayox doctor`: looks at a cluster node by node, as a job would find it: a verdict on each thing, and what mends it."""
+
+import platform
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import click
+
+from rayox.config import load_recipe
+from rayox.console import Console, json_option
+from rayox.verdicts import Verdict, judge
+from rayox_model.core.errors import RayoxError
+
+if TYPE_CHECKING:
+    from rayox_cluster.cluster_record import ClusterRecord
+    from rayox_cluster.jobs_api import JobsApi
+    from rayox_platform.config.tree import Config
+
+SIGNS = {"ok": "ok", "warning": "warn", "error": "WRONG"}
+
+
+@click.command("doctor")
+@click.argument("overrides", nargs=-1, metavar="[RECIPE] [KEY=VALUE]...")
+@click.option("--address", envvar="RAYOX_ADDRESS", help="Dashboard of the cluster; by default the one of `cluster up`.")
+@json_option
+def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> None:
+    """Look at this machine and at every node of a cluster: versions, clocks, disks, GPUs, storage, data, MLflow.
+
+    With a RECIPE, also at its data. The exit code is that of the worst finding: 0 when a job would find all it needs.
+    """
+    from rayox_cluster.access import find_cluster
+    from rayox_platform.storage.state import state_folder
+
+    console, began = Console(as_json), time.monotonic()
+    recipe = overrides[0] if overrides and "=" not in overrides[0] else None
+    config = load_recipe(recipe, overrides[1:] if recipe else overrides).config
+    verdicts = [Verdict("this machine", "ok", _here())]
+    try:
+        dashboard, record = find_cluster(address, state_folder())
+        verdicts += examine(dashboard, record, config, console)
+    except RayoxError as error:
+        verdicts.append(Verdict("cluster", "error", error.message, error.hint, type(error)))
+    _show(console, verdicts, time.monotonic() - began)
+    worst = next((verdict for verdict in verdicts if verdict.kind == "error"), None)
+    if worst is not None:
+        raise click.exceptions.Exit(worst.error.exit_code)
+
+
+def examine(dashboard: str, record: "ClusterRecord | None", config: "Config", console: Console) -> list[Verdict]:
+    """Verdicts on a cluster. Raises ClusterError when it cannot be asked at all."""
+    from rayox.resolved import places_of
+    from rayox.submit import require_ray
+    from rayox_cluster.jobs_api import JobsApi
+    from rayox_cluster.preflight import Question, ask
+
+    api = JobsApi(dashboard)
+    require_ray(api)
+    found = [Verdict("dashboard", "ok", f"{dashboard} answers, Ray {api.ray_version()}"), _auth(api)]
+    storage, tracking, paths = places_of(config, record)
+    console.note(f"asking the nodes of {dashboard}")
+    answers = ask(api, Question("rayox.node_checks", storage, tracking, paths, all_reduce=True))
+    found += judge(answers.nodes)
+    found.append(_all_reduce(answers.all_reduce))
+    if storage is None:
+        found.append(
+            Verdict("storage", "warning", "none is named, so none was tried", "give storage=…, as submit needs")
+        )
+    if tracking is None:
+        found.append(Verdict("tracking", "warning", "none is named", "give tracking.uri=…, as submit needs"))
+    return found
+
+
+def _here() -> str:
+    names = ("rayox", "ray", "torch", "opencv-python-headless", "numpy")
+    return f"Python {platform.python_version()}, " + ", ".join(f"{name} {_version(name)}" for name in names)
+
+
+def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _auth(api: "JobsApi") -> Verdict:
+    """Whether the cluster lets in whoever reaches it."""
+    from rayox_cluster.access import is_beyond_loopback
+    from rayox_cluster.jobs_api import JobsApi
+    from rayox_model.core.errors import ClusterError
+
+    try:
+        JobsApi(api.url, headers={}).jobs()
+    except ClusterError:
+        return Verdict("auth", "ok", "nobody gets in without the token")
+    fix = "start Ray with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=FILE on all nodes"
+    if is_beyond_loopback(api.url):
+        return Verdict("auth", "warning", "whoever reaches the dashboard can run programs on the cluster", fix)
+    return Verdict("auth", "warning", "every user of this machine can run programs on the cluster", fix)
+
+
+def _all_reduce(seconds: "float | str | None") -> Verdict:
+    match seconds:
+        case None:
+            return Verdict("all-reduce", "ok", "one node has nobody to talk to")
+        case str():
+            fix = "open all ports between the nodes; set GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME to their interface"
+            return Verdict("all-reduce", "error", f"workers of two nodes do not reach each other: {seconds}", fix)
+    return Verdict("all-reduce", "ok", f"a gradient's sum between all nodes in {seconds * 1000:.0f} ms")
+
+
+def _show(console: Console, verdicts: list[Verdict], seconds: float) -> None:
+    console.table(("", "check", "found"), [(SIGNS[one.kind], one.check, one.detail) for one in verdicts])
+    for one in verdicts:
+        if one.kind != "ok":
+            console.text(f"{one.check}: {one.fix}")
+    values = [
+        {name: value for name, value in asdict(one).items() if name != "error"} | {"exit_code": one.error.exit_code}
+        for one in verdicts
+    ]
+    console.text(f"looked at in {seconds:.0f} s")
+    console.result({"ok": all(one.kind != "error" for one in verdicts), "checks": values, "seconds": round(seconds, 1)})

@@ -1,0 +1,141 @@
+"""A submitted run as it goes: its panel from the events in its storage, else its job's log; a lost connection waits."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from rayox.console import Console
+from rayox.panel import TrainingPanel
+
+if TYPE_CHECKING:
+    from rayox_cluster.jobs_api import Job, JobsApi
+    from rayox_platform.runs.home import RunHome
+
+POLL_SECONDS = 1.0
+STATUS_SECONDS = 3.0
+AWAY_SECONDS = 10.0  # after which a connection that is lost is told of
+
+
+class Watched:
+    """The status of a job, asked for at most every few seconds; a head that does not answer changes nothing."""
+
+    def __init__(self, api: "JobsApi", submission_id: str, console: Console) -> None:
+        self._api, self._id, self._console = api, submission_id, console
+        self.job: Job | None = None
+        self._asked = self._answered = 0.0
+        self._told = False
+
+    def look(self) -> "Job | None":
+        from rayox_cluster.jobs_api import UnreachableError
+
+        now = time.monotonic()
+        self._answered = self._answered or now
+        if now - self._asked < STATUS_SECONDS:
+            return self.job
+        self._asked = now
+        try:
+            self.job = self._api.find(self._id) or self.job
+            if self._told:
+                self._console.note("the cluster answers again")
+            self._answered, self._told = time.monotonic(), False
+        except UnreachableError as error:
+            if not self._told and time.monotonic() - self._answered > AWAY_SECONDS:
+                self._told = True
+                self._console.note(f"{error.message}; the run goes on without it, and so does looking for it")
+        return self.job
+
+    @property
+    def is_over(self) -> bool:
+        job = self.look()
+        return job is not None and job.is_over
+
+
+def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, console: Console) -> "Job":
+    """Show a job until it is over; the job then. Ctrl-C leaves it running and says how to come back."""
+    watched = Watched(api, submission_id, console)
+    try:
+        home = _readable_home(storage, run, watched)
+        if home is None:
+            _show_log(api, submission_id, watched, console)
+        else:
+            _show_events(home, run, watched, console)
+    except KeyboardInterrupt:
+        console.note(f"left; the job goes on. `rayox runs watch {run}` comes back, `rayox runs stop {run}` stops it")
+        raise
+    job = watched.job
+    assert job is not None
+    return job
+
+
+def _readable_home(storage: str, run: str, watched: Watched) -> "RunHome | None":
+    """The run in its storage once it is there, if this machine sees that; None when the job ends without one."""
+    from rayox_model.core.errors import RayoxError
+    from rayox_platform.runs.places import open_runs
+
+    try:
+        home = open_runs(storage).home(run)
+        while not home.is_begun():
+            job = watched.look()
+            if job is not None and (job.is_over or (job.job_id and not _is_shared(storage))):
+                return None
+            time.sleep(POLL_SECONDS)
+        return home
+    except (OSError, RayoxError):
+        return None
+
+
+def _is_shared(storage: str) -> bool:
+    from rayox.node_checks import MARKER
+    from rayox_platform.storage.folders import open_folder
+
+    return open_folder(storage).has(MARKER)
+
+
+def _show_events(home: "RunHome", run: str, watched: Watched, console: Console) -> None:
+    from rayox_platform.runs.events import follow
+    from rayox_platform.runs.overview import read_run
+
+    known = read_run(home)
+    with TrainingPanel(run, known.num_steps or 0, known.epochs or 0, console) as panel:
+        for event in follow(home.events.tail(whole=True), _over(home, watched)):
+            panel.show(event)
+
+
+def _over(home: "RunHome", watched: Watched) -> Callable[[], bool]:
+    """The job has ended; or, while nobody can be asked, the run has its result."""
+    from rayox_platform.runs.overview import read_result
+
+    def is_over() -> bool:
+        if watched.is_over:
+            return True
+        try:
+            return watched.job is None and bool(read_result(home))
+        except OSError:
+            return False
+
+    return is_over
+
+
+def _show_log(api: "JobsApi", submission_id: str, watched: Watched, console: Console) -> None:
+    for line in log_lines(api, submission_id, watched):
+        console.note(line)
+
+
+def log_lines(api: "JobsApi", submission_id: str, watched: Watched) -> Iterator[str]:
+    """The lines of a job's log as they come, until it is over."""
+    from rayox_cluster.jobs_api import UnreachableError
+
+    shown = 0
+    while True:
+        last_look = watched.is_over
+        try:
+            text = api.logs(submission_id)
+        except UnreachableError:
+            text = ""
+        whole = text if last_look else text[: text.rfind("\n") + 1]
+        if len(whole) > shown:
+            yield from whole[shown:].splitlines()
+            shown = len(whole)
+        if last_look:
+            return
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,58 @@
+"""The program of a submitted job, on the cluster: runs the verb there, goes on with a run that has begun.
+
+Its one argument is the folder of the job's files: what `rayox submit` has resolved, and nothing from the node.
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rayox_model.core.errors import RayoxError
+
+TASK, RECIPE = "job.json", "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a job is to do."""
+
+    verb: str
+    arguments: tuple[str, ...]
+    run: str = ""  # the run that it trains, if it does
+    storage: str = ""
+    state: str = ""  # RAYOX_STATE of the driver; of a node's own home when it is empty
+    submission_id: str = ""
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+
+def main(folder: str) -> int:
+    """Run the task of a folder; the exit code is the verb's."""
+    from rayox.cli import main as rayox
+
+    values = json.loads((Path(folder) / TASK).read_text())
+    task = Task(**values | {"arguments": tuple(values["arguments"])})
+    os.environ["RAYOX_STATE"] = task.state or str(Path.home() / ".rayox")
+    os.environ["RAYOX_ADDRESS"] = "auto"
+    os.environ["RAYOX_SUBMISSION"] = task.submission_id
+    if not task.run:
+        return rayox([task.verb, *task.arguments])
+    recipe = str(Path(folder) / RECIPE)
+    return rayox([task.verb, recipe, *task.arguments, *(["--resume", task.run] if has_begun(task) else [])])
+
+
+def has_begun(task: Task) -> bool:
+    """Whether an earlier job has left a checkpoint of the run; a storage that is away is told by the verb."""
+    from rayox_platform.runs.places import open_runs
+
+    try:
+        return open_runs(task.storage).home(task.run).checkpoints.newest() is not None
+    except (OSError, RayoxError):
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

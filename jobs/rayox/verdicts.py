@@ -1,0 +1,169 @@
+"""What the nodes of a cluster have, judged: each thing that is wrong with the node it is on and what mends it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
+
+from rayox_model.core.errors import ClusterError, ConfigError, DataError, RayoxError, TrackingError
+
+if TYPE_CHECKING:
+    from rayox_cluster.preflight import NodeFacts
+
+NEEDED = ("ray", "torch", "torchvision", "numpy", "mlflow", "pyarrow")
+OPENCV = ("opencv-python-headless", "opencv-python")
+LEAST_DISK_BYTES = 2 << 30
+LEAST_SHARED_BYTES = 1 << 30
+CLOCK_SECONDS = 5.0
+OLDEST_PYTHON = (3, 11)
+
+Kind = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that was looked at."""
+
+    check: str
+    kind: Kind
+    detail: str
+    fix: str = ""
+    error: type[RayoxError] = ClusterError
+
+
+def refuse(nodes: "Sequence[NodeFacts]") -> None:
+    """Raise the first thing that a job would fail of."""
+    wrong = [verdict for verdict in judge(nodes) if verdict.kind == "error"]
+    if wrong:
+        raise wrong[0].error("\n".join(f"{one.check}: {one.detail}" for one in wrong), wrong[0].fix)
+
+
+def judge(nodes: "Sequence[NodeFacts]") -> list[Verdict]:
+    """A verdict for everything that the nodes told of."""
+    dead = [Verdict("nodes", "error", f"{node}: {node.error}", DEAD) for node in nodes if node.error]
+    alive = [node for node in nodes if not node.error]
+    if not alive:
+        return dead or [Verdict("nodes", "error", "the cluster has none", "start it again")]
+    found = [*dead]
+    for check in (_pythons, _packages, _opencv, _clocks, _disks, _shared_memory, _gpus, _storage, _tracking, _paths):
+        wrong = list(check(alive))
+        found += wrong or [Verdict(check.__name__.strip("_").replace("_", " "), "ok", _summary(check.__name__, alive))]
+    return found
+
+
+DEAD = "look at its raylet's log; a node that starts no process has a Python that does not run or no memory left"
+
+
+def _summary(name: str, nodes: "Sequence[NodeFacts]") -> str:
+    first = nodes[0]
+    match name:
+        case "_pythons":
+            return f"{first.python} on {len(nodes)} nodes"
+        case "_packages":
+            return ", ".join(f"{package} {first.packages[package]}" for package in NEEDED)
+        case "_disks":
+            return f"{min(node.disk_free_bytes for node in nodes) / 2**30:.0f} GiB free at least"
+        case "_shared_memory":
+            return f"{min(node.shared_memory_bytes for node in nodes) / 2**30:.1f} GiB at least"
+        case "_gpus":
+            count = sum(len(node.gpus) for node in nodes)
+            return f"{count} GPUs" if count else "none: training runs on CPUs"
+    return f"as it should be on {len(nodes)} nodes"
+
+
+def _pythons(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for node in nodes:
+        if tuple(int(part) for part in node.python.split(".")[:2]) < OLDEST_PYTHON:
+            yield Verdict("python", "error", f"{node} has {node.python}", "rayox needs 3.11 or newer on every node")
+    if len({tuple(node.python.split(".")[:2]) for node in nodes}) > 1:
+        each = ", ".join(f"{node} {node.python}" for node in nodes)
+        yield Verdict("python", "error", f"differs between nodes: {each}", "Ray needs the same one on all of them")
+
+
+def _packages(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for name in NEEDED:
+        lacking = [node for node in nodes if not node.packages.get(name)]
+        for node in lacking:
+            yield Verdict("packages", "error", f"{node} has no {name}", f"pip install {name}=={version(name)} there")
+        if not lacking and len({node.packages[name] for node in nodes}) > 1:
+            each = ", ".join(f"{node} {node.packages[name]}" for node in nodes)
+            kind: Kind = "error" if name in ("ray", "torch", "numpy") else "warning"
+            yield Verdict("packages", kind, f"{name} differs: {each}", f"install {name}=={version(name)} on all nodes")
+    versions = {node.rayox.get("version") or "none" for node in nodes}
+    if len({node.rayox.get("digest") for node in nodes}) > 1:
+        each = ", ".join(f"{node} {node.rayox.get('version') or 'none'}" for node in nodes)
+        fix = "a job brings its own rayox, so this does no harm to `submit`; --address needs the same on all nodes"
+        yield Verdict("rayox", "warning", f"differs between nodes: {each}", fix)
+    elif versions not in ({"none"}, {version("rayox")}):
+        detail = f"the nodes have {versions.pop()}, this machine {version('rayox')}"
+        yield Verdict("rayox", "warning", detail, "a job brings its own; for --address install the same version")
+
+
+def _opencv(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for node in nodes:
+        if not any(node.packages.get(name) for name in OPENCV):
+            yield Verdict("packages", "error", f"{node} has no OpenCV", "pip install opencv-python-headless there")
+
+
+def _clocks(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for node in nodes:
+        if abs(node.clock_ahead_seconds) > CLOCK_SECONDS:
+            way = "ahead of" if node.clock_ahead_seconds > 0 else "behind"
+            detail = f"{node} is {abs(node.clock_ahead_seconds):.0f} s {way} the head"
+            yield Verdict(
+                "clocks", "error", detail, "set its clock (chrony, systemd-timesyncd): locks and tokens go by it"
+            )
+
+
+def _disks(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for node in nodes:
+        if node.disk_free_bytes < LEAST_DISK_BYTES:
+            detail = f"{node} has {node.disk_free_bytes / 2**30:.1f} GiB free in /tmp"
+            yield Verdict("disks", "error", detail, "make room: Ray spills there and stops at 95 % full")
+
+
+def _shared_memory(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for node in nodes:
+        if node.shared_memory_bytes < LEAST_SHARED_BYTES:
+            detail = (
+                f"{node} has {node.shared_memory_bytes / 2**20:.0f} MiB in /dev/shm, and Ray's object store is there"
+            )
+            yield Verdict(
+                "shared memory", "warning", detail, "docker run --shm-size=4g, or an emptyDir of medium Memory"
+            )
+
+
+def _gpus(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for node in nodes:
+        told, seen = int(node.resources.get("GPU", 0)), len(node.gpus)
+        if told > seen:
+            detail = f"{node} gives Ray {told} GPUs, and its driver shows {seen}"
+            yield Verdict("gpus", "error", detail, "look at nvidia-smi on it: the driver or the container's runtime")
+
+
+def _storage(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for node in nodes:
+        problem = node.checks.get("storage")
+        if problem:
+            fix = "mount the same folder on every node, or give a bucket and its credentials to all of them"
+            yield Verdict("storage", "error", f"on {node} it {problem}", fix, ConfigError)
+
+
+def _tracking(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    for node in nodes:
+        problem = node.checks.get("tracking")
+        if problem:
+            fix = "start the server where all nodes reach it; its credentials are MLFLOW_TRACKING_… on the nodes"
+            yield Verdict("tracking", "error", f"from {node} MLflow {problem}", fix, TrackingError)
+
+
+def _paths(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    fix = "put it where all nodes read it: a mounted folder, or `rayox data shard … s3://bucket/prefix`"
+    for node in nodes:
+        for path, problem in node.checks.get("paths", {}).items():
+            if problem:
+                yield Verdict("data", "error", f"on {node} {path} {problem}", fix, DataError)
+    for path in nodes[0].checks.get("sizes", {}):
+        sizes = {node.checks["sizes"].get(path) for node in nodes if not node.checks["paths"].get(path)}
+        if len(sizes) > 1:
+            yield Verdict("data", "error", f"{path} is not the same file on every node", fix, DataError)

@@ -1,0 +1,87 @@
+"""A verb as a job: what it is resolved to, and what of it cannot be sent to a cluster."""
+
+import json
+
+import pytest
+import yaml
+
+from rayox.resolved import resolve
+from rayox_cluster.cluster_record import ClusterRecord
+from rayox_model.core.errors import ConfigError, DataError
+
+PLACES = ("storage=s3://runs/here", "tracking.uri=http://mlflow:5000")
+DATA = [f"data.{split}.{what}=/data/{split}/{what}" for split in ("train", "val") for what in ("annotations", "images")]
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch, tmp_path):
+    for name in ("MLFLOW_TRACKING_URI", "RAYOX_STATE", "RAYOX_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_same_work_has_the_same_id_and_other_work_another():
+    words = ["train", "scratch", *DATA, *PLACES]
+    first, again = resolve(words, None), resolve(words, None)
+    assert first.submission_id == again.submission_id
+    assert first.files("x") == again.files("x")
+    assert resolve([*words, "train.epochs=40"], None).submission_id != first.submission_id
+    assert resolve([*words, "--name", "other"], None).submission_id != first.submission_id
+    assert first.name == f"scratch-{first.digest[:8]}"
+
+
+def test_the_recipe_that_is_sent_has_every_setting():
+    resolved = resolve(["train", "scratch", *DATA, *PLACES, "--name", "mine", "train.epochs=40"], None)
+    files = resolved.files("rayox-train-1")
+    recipe = yaml.safe_load(files["recipe.yaml"])
+    assert recipe["name"] == resolved.name == "mine"
+    assert recipe["train"]["epochs"] == 40
+    assert recipe["data"]["val"]["images"] == "/data/val/images"
+    assert json.loads(files["job.json"])["submission_id"] == "rayox-train-1"
+    assert set(resolved.paths) == {word.partition("=")[2] for word in DATA}
+
+
+def test_an_address_that_may_hold_a_token_is_not_sent(monkeypatch):
+    monkeypatch.setenv("RAYOX_NOTIFY__URL", "https://hooks.example.com/secret-token")
+    resolved = resolve(["train", "scratch", *DATA, *PLACES], None)
+    assert b"secret-token" not in b"".join(resolved.files("x").values())
+    assert "url" not in yaml.safe_load(resolved.recipe)["notify"]
+
+
+def test_a_local_cluster_supplies_storage_and_tracking(tmp_path):
+    record = ClusterRecord(
+        "m", "127.0.0.1:1", "http://127.0.0.1:2", 3, 1, f"{tmp_path}/runs", "http://127.0.0.1:3", "", ""
+    )
+    resolved = resolve(["train", "scratch", *DATA], record)
+    assert (resolved.storage, resolved.tracking) == (f"{tmp_path}/runs", "http://127.0.0.1:3")
+    assert resolved.task.state == str(tmp_path)
+    assert resolve(["train", "scratch", *DATA, PLACES[0]], record).storage == "s3://runs/here"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "no verb is named"),
+        (["demo"], "'demo' cannot be a job"),
+        (["train", "scratch", *DATA], "storage: is not set"),
+        (["train", "scratch", *DATA, "storage=runs", PLACES[1]], "'runs' is a relative path"),
+        (["train", "scratch", *DATA, PLACES[0]], "tracking.uri: is not set"),
+        (["train", "scratch", *DATA, PLACES[0], "tracking.uri=sqlite:////x/y.db"], "is a file of one machine"),
+        (["train", "scratch", *DATA, PLACES[0], "tracking.uri=http://bob:hush@host"], "a user or password in it"),
+        (["train", "scratch", *DATA, *PLACES, "--resume", "auto"], "--resume does not go behind --"),
+        (["train", *DATA, *PLACES], "train needs a recipe"),
+    ],
+)
+def test_what_cannot_be_a_job_is_one_message(words, said):
+    with pytest.raises(ConfigError) as error:
+        resolve(words, None)
+    assert said in error.value.message
+    assert error.value.hint
+    assert "hush" not in error.value.message + error.value.hint
+
+
+def test_data_of_this_machine_are_refused_with_what_to_do():
+    with pytest.raises(DataError) as error:
+        resolve(["train", "scratch", *DATA[:-1], "data.val.images=images", *PLACES], None)
+    assert error.value.message.startswith("images: lies on this machine")
+    assert "rayox data shard" in error.value.hint

@@ -1,0 +1,87 @@
+"""Faults planted in what nodes tell of themselves, each found with its node and what mends it."""
+
+from dataclasses import replace
+
+import pytest
+
+from rayox.verdicts import NEEDED, judge, refuse
+from rayox_cluster.preflight import NodeFacts
+from rayox_model.core.errors import ClusterError, ConfigError, DataError, TrackingError
+
+GIB = 2**30
+PATH = "/data/train.json"
+
+
+def node(number: int, **facts: object) -> NodeFacts:
+    sound = NodeFacts(
+        node=f"{number:056x}"[::-1],
+        address=f"10.0.0.{number}",
+        is_head=number == 0,
+        resources={"CPU": 4, "GPU": 0},
+        labels={},
+        error="",
+        host=f"host{number}",
+        python="3.11.7",
+        packages={**dict.fromkeys(NEEDED, "1.0"), "opencv-python-headless": "4.12"},
+        rayox={"version": "", "digest": ""},
+        clock_ahead_seconds=0.0,
+        disk_free_bytes=50 * GIB,
+        shared_memory_bytes=8 * GIB,
+        gpus=(),
+        variables=(),
+        checks={"storage": "", "tracking": "", "paths": {PATH: ""}, "sizes": {PATH: 1000}},
+    )
+    return replace(sound, **facts)
+
+
+def checks(**changed: object) -> dict[str, object]:
+    return {**node(0).checks, **changed}
+
+
+PACKAGES = node(0).packages
+FAULTS = [
+    ("nodes", {"error": "no process has started on it for 60 s"}, ClusterError, "no process has started"),
+    ("python", {"python": "3.12.1"}, ClusterError, "differs between nodes"),
+    ("python", {"python": "3.9.2"}, ClusterError, "has 3.9.2"),
+    ("packages", {"packages": {**PACKAGES, "torch": ""}}, ClusterError, "has no torch"),
+    ("packages", {"packages": {**PACKAGES, "ray": "2.50"}}, ClusterError, "ray differs"),
+    ("packages", {"packages": {**PACKAGES, "opencv-python-headless": ""}}, ClusterError, "has no OpenCV"),
+    ("clocks", {"clock_ahead_seconds": 90.0}, ClusterError, "90 s ahead of the head"),
+    ("clocks", {"clock_ahead_seconds": -90.0}, ClusterError, "90 s behind the head"),
+    ("disks", {"disk_free_bytes": GIB // 4}, ClusterError, "has 0.2 GiB free"),
+    (
+        "gpus",
+        {"resources": {"GPU": 2}, "gpus": ["H200, 570"]},
+        ClusterError,
+        "gives Ray 2 GPUs, and its driver shows 1",
+    ),
+    ("storage", {"checks": checks(storage="cannot be written (Read-only file system)")}, ConfigError, "Read-only"),
+    ("storage", {"checks": checks(storage="is not the storage that the head has")}, ConfigError, "is not the storage"),
+    ("tracking", {"checks": checks(tracking="wants credentials that this node has not (401)")}, TrackingError, "401"),
+    ("data", {"checks": checks(paths={PATH: "is not there"})}, DataError, f"{PATH} is not there"),
+    ("data", {"checks": checks(sizes={PATH: 999})}, DataError, "is not the same file"),
+]
+
+
+@pytest.mark.parametrize(("check", "facts", "kind", "said"), FAULTS)
+def test_a_fault_of_one_node_is_found(check, facts, kind, said):
+    nodes = [node(0), node(1, **facts), node(2)]
+    found = [verdict for verdict in judge(nodes) if verdict.kind == "error"]
+    assert {verdict.check for verdict in found} == {check}
+    assert any(said in verdict.detail for verdict in found)
+    assert all(verdict.fix for verdict in found)
+    with pytest.raises(kind, match=check):
+        refuse(nodes)
+
+
+def test_sound_nodes_have_a_verdict_for_everything_and_no_error():
+    nodes = [node(0), node(1)]
+    refuse(nodes)
+    assert {verdict.kind for verdict in judge(nodes)} == {"ok"}
+    assert len(judge(nodes)) == 10
+
+
+def test_another_rayox_on_a_node_is_a_warning_as_a_job_brings_its_own():
+    nodes = [node(0, rayox={"version": "0.0.9", "digest": "a"}), node(1)]
+    refuse(nodes)
+    assert [verdict.check for verdict in judge(nodes) if verdict.kind == "warning"] == ["rayox"]
