@@ -89,7 +89,7 @@ def _started(record: ClusterRecord, labels: tuple[Mapping[str, str], ...], say: 
     _wait(record, f"{record.dashboard}/api/version", lambda answer: True)
     for number in range(1, record.nodes):
         say(f"starting node {number + 1} of {record.nodes}")
-        record = _start(record, f"node{number}", _node_command(record) + _labels(labels, number))
+        record = _start(record, f"node{number}", _node_command(record, number) + _labels(labels, number))
     _wait(record, f"{record.dashboard}/nodes?view=summary", lambda answer: _num_alive(answer) == record.nodes)
     _wait(record, f"{record.tracking}/health", lambda answer: True)
     return record
@@ -110,14 +110,15 @@ def _start(record: ClusterRecord, role: str, command: list[str]) -> ClusterRecor
 
 def _head_command(record: ClusterRecord) -> list[str]:
     dashboard = record.dashboard.rpartition(":")[2]
-    options = ["--head", "--port", record.address.rpartition(":")[2], "--temp-dir", f"{record.temp_folder}/r"]
+    options = ["--head", "--port", record.address.rpartition(":")[2], "--temp-dir", f"{record.temp_folder}/0"]
     options += ["--dashboard-host", LOOPBACK, "--dashboard-port", dashboard]
     options += ["--ray-client-server-port", str(_free_ports(1)[0])]
     return _ray_start(record, options)
 
 
-def _node_command(record: ClusterRecord) -> list[str]:
-    return _ray_start(record, ["--address", record.address])
+def _node_command(record: ClusterRecord, number: int) -> list[str]:
+    """With a temp folder of its own: in a common one the nodes would unpack a job's files over each other's."""
+    return _ray_start(record, ["--address", record.address, "--temp-dir", f"{record.temp_folder}/{number}"])
 
 
 def _ray_start(record: ClusterRecord, options: list[str]) -> list[str]:

@@ -69,3 +69,22 @@ def down_command(as_json: bool) -> None:
     ended = down(state_folder())
     console.text("no cluster is up" if ended is None else f"the cluster is down ({ended} processes ended)")
     console.result({"ended": ended or 0})
+
+
+@command.command("template")
+@click.argument("kind")
+@click.argument("words", nargs=-1, metavar="[KEY=VALUE]...")
+@json_option
+def template_command(kind: str, words: tuple[str, ...], as_json: bool) -> None:
+    """Print the manifest of a cluster: kuberay, kuberay-job, kuberay-cron, aws, gcp, compose or dockerfile."""
+    from rayox_cluster.templates.render import DOCKERFILE, KINDS, render
+    from rayox_cluster.templates.values import read_values
+
+    kinds = [*KINDS, DOCKERFILE]
+    if kind not in kinds:
+        raise click.UsageError(f"{kind!r} is no kind of template; there are {', '.join(kinds)}")
+    text = render(kind, read_values(words))
+    console = Console(as_json)
+    if not as_json:
+        console.text(text.rstrip("\n"))
+    console.result({"kind": kind, "text": text})

@@ -1,8 +1,7 @@
-"""`rayox doctor`: looks at a cluster node by node, as a job would find it: a verdict on each thing, and what mends it."""
+"""`rayox doctor`: looks at a cluster node by node, as a job would find it: a verdict on each thing, and its remedy."""
 
 import platform
 import time
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -118,7 +117,8 @@ def _show(console: Console, verdicts: list[Verdict], seconds: float) -> None:
         if one.kind != "ok":
             console.text(f"{one.check}: {one.fix}")
     values = [
-        {name: value for name, value in asdict(one).items() if name != "error"} | {"exit_code": one.error.exit_code}
+        {"check": one.check, "verdict": one.kind, "detail": one.detail, "fix": one.fix}
+        | ({"exit_code": one.error.exit_code} if one.kind == "error" else {})
         for one in verdicts
     ]
     console.text(f"looked at in {seconds:.0f} s")

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -58,14 +59,14 @@ def wait_command(name: str, overrides: tuple[str, ...], timeout: float | None, a
     from rayox.job_register import submitted
     from rayox_platform.runs.overview import is_over, read_run
 
-    console, home, job = Console(as_json), _home(name, overrides), submitted(name)
-    over = _job_is_over(job) if job is not None else lambda: is_over(home)
+    console, job = Console(as_json), submitted(name)
+    over = _job_is_over(job) if job is not None else partial(is_over, _home(name, overrides))
     deadline = None if timeout is None else time.monotonic() + timeout
     while not over():
         if deadline is not None and time.monotonic() > deadline:
             raise ClusterError(f"{name} has not ended after {timeout:g} s", "wait longer, or `rayox runs watch` it")
         time.sleep(POLL_SECONDS)
-    run = read_run(home)
+    run = read_run(_home(name, overrides))
     console.text(f"{name} is {run.state} at step {run.step}")
     console.result({"run": name, "state": run.state, "step": run.step, "metrics": run.metrics})
     if run.state == "interrupted":

@@ -47,10 +47,22 @@ def judge(nodes: "Sequence[NodeFacts]") -> list[Verdict]:
     found = [*dead]
     for check in (_pythons, _packages, _opencv, _clocks, _disks, _shared_memory, _gpus, _storage, _tracking, _paths):
         wrong = list(check(alive))
-        found += wrong or [Verdict(check.__name__.strip("_").replace("_", " "), "ok", _summary(check.__name__, alive))]
+        found += wrong or [Verdict(NAMES[check.__name__], "ok", _summary(check.__name__, alive))]
     return found
 
 
+NAMES = {
+    "_pythons": "python",
+    "_packages": "packages",
+    "_opencv": "opencv",
+    "_clocks": "clocks",
+    "_disks": "disks",
+    "_shared_memory": "shared memory",
+    "_gpus": "gpus",
+    "_storage": "storage",
+    "_tracking": "tracking",
+    "_paths": "data",
+}
 DEAD = "look at its raylet's log; a node that starts no process has a Python that does not run or no memory left"
 
 

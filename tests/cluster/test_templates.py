@@ -1,0 +1,145 @@
+"""Every manifest is valid by its own tool's schema, holds no secret, and is what the example in cluster/ shows."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from rayox_cluster.templates.kuberay import MARKET, ROLE
+from rayox_cluster.templates.render import DOCKERFILE, KINDS, render
+from rayox_cluster.templates.values import Values, read_values
+from rayox_model.core.errors import ConfigError
+
+HERE = Path(__file__).parent
+SCHEMAS = HERE.parent / "data" / "kuberay"
+EXAMPLES = HERE.parents[1] / "cluster" / "examples"
+FILES = {kind: f"{kind}.yaml" for kind in KINDS} | {DOCKERFILE: "Dockerfile"}
+SECRET = re.compile(
+    r"(?i)(password|secret_access_key|token)\S*[:=]\s*['\"]?(?!\$|/|~|\.|POSTGRES|AWS|token\b)[a-z0-9+/]{12,}"
+)
+
+
+def manifests(kind: str, *words: str) -> list[dict]:
+    return list(yaml.safe_load_all(render(kind, read_values(words))))
+
+
+def of_kind(documents: list[dict], kind: str) -> dict:
+    [found] = [document for document in documents if document["kind"] == kind]
+    return found
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_example_is_what_the_command_prints(kind):
+    """To make them anew: for each kind, `rayox cluster template KIND > cluster/examples/FILE`."""
+    assert (EXAMPLES / FILES[kind]).read_text() == render(kind, Values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource"), [("kuberay", "RayCluster"), ("kuberay-job", "RayJob"), ("kuberay-cron", "RayCronJob")]
+)
+@pytest.mark.parametrize("words", [(), ("gpus_per_node=0", "store_endpoint="), ("name=other", "spot_nodes_most=0")])
+def test_kuberay_manifests_are_valid(kind, resource, words):
+    schema = json.loads((SCHEMAS / f"{resource.lower()}.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(of_kind(manifests(kind, *words), resource))
+
+
+def test_the_schema_refuses_what_is_wrong():
+    """So that the test above can fail."""
+    schema = json.loads((SCHEMAS / "raycluster.schema.json").read_text())
+    cluster = of_kind(manifests("kuberay"), "RayCluster")
+    cluster["spec"]["headGroupSpec"]["rayStartParam"] = {}
+    with pytest.raises(jsonschema.ValidationError, match="rayStartParam"):
+        jsonschema.Draft202012Validator(schema).validate(cluster)
+
+
+@pytest.mark.parametrize("kind", ["aws", "gcp"])
+def test_launcher_files_are_valid_by_ray(kind):
+    [config] = manifests(kind)
+    validate_config(prepare_config(config))
+    with pytest.raises(Exception, match="Additional properties are not allowed"):
+        validate_config(prepare_config(config) | {"max_worker": 3})
+
+
+def test_compose_is_valid():
+    schema = json.loads((HERE / "compose.schema.json").read_text())
+    [file] = manifests("compose")
+    jsonschema.Draft202012Validator(schema).validate(file)
+    services = file["services"]
+    assert set(services) == {"head", "data", "train", "database", "store", "mlflow"}
+    published = [port for service in services.values() for port in service.get("ports", ())]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_no_manifest_has_a_secret_in_it(kind):
+    assert not SECRET.search(render(kind, Values()))
+    assert SECRET.search("POSTGRES_PASSWORD: hunter2hunter2")
+
+
+def test_the_cluster_has_its_kinds_of_nodes():
+    documents = manifests("kuberay", "data_nodes_most=5", "spot_nodes_most=7")
+    spec = of_kind(documents, "RayCluster")["spec"]
+    groups = {group["groupName"]: group for group in spec["workerGroupSpecs"]}
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["enableInTreeAutoscaling"]
+    assert {name: group["labels"] for name, group in groups.items()} == {
+        "data": {ROLE: "data", MARKET: "on-demand"},
+        "train": {ROLE: "train", MARKET: "on-demand"},
+        "train-spot": {ROLE: "train", MARKET: "spot"},
+    }
+    assert (groups["data"]["maxReplicas"], groups["train-spot"]["maxReplicas"]) == (5, 7)
+    gpus = {name: "nvidia.com/gpu" in container_of(group)["resources"]["limits"] for name, group in groups.items()}
+    assert gpus == {"data": False, "train": True, "train-spot": True}
+
+
+def test_every_container_has_limits_and_every_service_a_probe():
+    documents = manifests("kuberay")
+    beside = [document for document in documents if document["kind"] in ("Deployment", "StatefulSet")]
+    assert {document["metadata"]["name"] for document in beside} == {f"rayox-{part}" for part in PARTS}
+    for document in beside:
+        container = document["spec"]["template"]["spec"]["containers"][0]
+        assert container["readinessProbe"]
+        assert container["livenessProbe"]
+        assert set(container["resources"]) == {"requests", "limits"}
+        assert container["securityContext"]["runAsNonRoot"]
+
+
+PARTS = ("database", "gcs", "store", "mlflow")
+
+
+def container_of(group: dict) -> dict:
+    return group["template"]["spec"]["containers"][0]
+
+
+def test_the_nightly_job_trains_and_then_asks_the_gate():
+    spec = of_kind(manifests("kuberay-cron", "schedule=30 1 * * *", "promote_to=cells"), "RayCronJob")["spec"]
+    assert spec["schedule"] == "30 1 * * *"
+    train, promote = spec["jobTemplate"]["entrypoint"].split(" && ")
+    assert train.startswith("rayox train finetune data.train.annotations=s3://")
+    assert promote == "rayox promote models:/finetune --to cells"
+
+
+def test_a_value_is_no_piece_of_a_shell_line():
+    spec = of_kind(manifests("kuberay-job", "recipe=x; rm -rf /"), "RayJob")["spec"]
+    assert spec["entrypoint"].startswith("rayox train 'x; rm -rf /' ")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("imag=x", "imag: no such value; did you mean image?"),
+        ("data_cpus=many", "data_cpus: 'many' is not a whole number"),
+        ("image", "'image' is not key=value"),
+        ("image=x\ny", "cannot be printed"),
+    ],
+)
+def test_a_wrong_value_is_one_message(word, said):
+    with pytest.raises(ConfigError) as error:
+        read_values([word])
+    assert said in error.value.message
