@@ -19,7 +19,7 @@ from rayox_cluster.loopback_node import LOOPBACK
 from rayox_cluster.processes import marked
 from rayox_model.core.errors import ClusterError
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
