@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from make_checkpoint import save_checkpoint
 from toy_engine import ENGINE
 
 from rayox_model.assign.assigner import assign
 from rayox_model.checkpoint.checkpoint_folder import newest_checkpoint
-from rayox_model.checkpoint.snapshot import Facts, restore, save_checkpoint
+from rayox_model.checkpoint.snapshot import Facts, restore
 from rayox_model.core.errors import ConfigError, TrainingError
 from rayox_model.core.structures import Batch, Targets
 from rayox_model.loss.losses import LossWeights
@@ -99,7 +100,7 @@ def test_a_batch_without_boxes_trains_objectness():
     [
         ("fp32", torch.contiguous_format, "nano"),
         ("fp32", torch.channels_last, "nano"),
-        ("fp32", torch.channels_last, "tiny"),  # with large kernels, whose weight gradient is our own
+        ("fp32", torch.channels_last, "tiny"),  # with large kernels that are not depthwise
         ("fp16", torch.channels_last, "nano"),
     ],
 )

@@ -10,8 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rayox_model.nets.convolution import Convolution
-
 Activation = Callable[[], nn.Module]
 SiLU: Activation = nn.SiLU
 LeakyReLU: Activation = partial(nn.LeakyReLU, 0.1)
@@ -30,7 +28,9 @@ class ConvBlock(nn.Module):
         activation: Activation = SiLU,
     ) -> None:
         super().__init__()
-        self.conv = Convolution(in_channels, out_channels, kernel_size, stride, groups)
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
+        )
         # Not torch's defaults: the values the published weights were trained and are evaluated with.
         self.bn = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.03)
         self.act = activation()
