@@ -13,7 +13,7 @@ from rayox_model.assign.assigner import assign
 from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.core.anchors import anchor_points
 from rayox_model.core.structures import Predictions, Targets
-from rayox_model.loss.losses import LossWeights, loss_sums, normalise
+from rayox_model.loss.losses import LossWeights, divided, loss_sums
 
 
 def serve(path: str, threads: int) -> None:
@@ -31,7 +31,7 @@ def serve(path: str, threads: int) -> None:
         assignment = assign(predictions, anchors, targets, SimOTA())
         assigned = time.perf_counter()
         sums = loss_sums(predictions, anchors, targets, assignment, LossWeights(), bool(case["with_l1"]))
-        terms = normalise(sums, sums.num_positives)
+        terms = divided(sums, sums.num_positives.clamp(min=1))
         forward = time.perf_counter()
         terms.total.backward()
         end = time.perf_counter()

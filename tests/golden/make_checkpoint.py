@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rayox_model.assign.simota_settings import SimOTA
-from rayox_model.checkpoint.snapshot import FORMAT, Facts, save_checkpoint
+from rayox_model.checkpoint.snapshot import FORMAT, Facts, take_snapshot, write_checkpoint
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import EngineSettings, TrainState, new_state
@@ -75,6 +75,11 @@ def golden_state() -> TrainState:
         moments["exp_avg_sq"].fill_(pattern(number + 3))
     state.step = 7
     return state
+
+
+def save_checkpoint(parent: Path, state: TrainState, facts: Facts) -> Path:
+    """Write parent/step-N at once."""
+    return write_checkpoint(parent, take_snapshot(state, facts))
 
 
 def main() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from make_checkpoint import save_checkpoint
 from toy_engine import ENGINE
 
 from rayox.cli import main
-from rayox_model.checkpoint.snapshot import Facts, save_checkpoint
+from rayox_model.checkpoint.snapshot import Facts
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import new_state
 from rayox_platform.config.tree import Config

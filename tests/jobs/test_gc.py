@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from make_checkpoint import FACTS, golden_state
+from make_checkpoint import FACTS, golden_state, save_checkpoint
 
 from rayox.cli import main
-from rayox_model.checkpoint.snapshot import save_checkpoint
 from rayox_platform.runs.run_lock import claimed
 
 

@@ -8,16 +8,19 @@ from torch import Tensor
 
 from rayox_model.core.anchors import anchor_points, decode
 from rayox_model.core.boxes import (
-    cxcywh_to_xyxy,
     decode_cxcywh,
     extents_cxcywh,
     extents_iou,
     iou,
-    pairwise_iou,
     xyxy_to_cxcywh,
 )
 
 coordinates = st.floats(-1000, 1000, width=32)
+
+
+def corners_of(boxes_cxcywh: Tensor) -> Tensor:
+    center, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
+    return torch.cat((center - half, center + half), dim=-1)
 
 
 def box(*corners: float) -> Tensor:
@@ -28,7 +31,7 @@ def box(*corners: float) -> Tensor:
 @given(st.lists(st.tuples(*[coordinates] * 4), min_size=0, max_size=8))
 def test_corners_to_center_and_back(corners: list[tuple[float, ...]]) -> None:
     boxes = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
-    torch.testing.assert_close(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes, rtol=0, atol=1e-3)
+    torch.testing.assert_close(corners_of(xyxy_to_cxcywh(boxes)), boxes, rtol=0, atol=1e-3)
 
 
 def test_center_and_size_of_a_box() -> None:
@@ -52,13 +55,13 @@ def test_iou_by_hand(one: tuple[float, ...], other: tuple[float, ...], expected:
     assert iou(box(*other), box(*one)).item() == pytest.approx(expected)
 
 
-def test_pairwise_iou_is_every_pair_and_may_be_empty() -> None:
+def test_iou_broadcasts_to_every_pair_and_may_be_empty() -> None:
     generator = torch.Generator().manual_seed(0)
-    boxes, others = (cxcywh_to_xyxy(torch.rand(n, 4, generator=generator)) for n in (3, 5))
+    boxes, others = (corners_of(torch.rand(n, 4, generator=generator)) for n in (3, 5))
     each = torch.stack([torch.cat([iou(a[None], b[None]) for b in others]) for a in boxes])
-    assert torch.equal(pairwise_iou(boxes, others), each)
-    assert pairwise_iou(boxes[:0], others).shape == (0, 5)
-    assert pairwise_iou(boxes, others[:0]).shape == (3, 0)
+    assert torch.equal(iou(boxes[:, None], others), each)
+    assert iou(boxes[:0, None], others).shape == (0, 5)
+    assert iou(boxes[:, None], others[:0]).shape == (3, 0)
 
 
 def test_iou_by_center_and_size_keeps_tiny_boxes_far_from_the_origin_exact() -> None:
@@ -79,4 +82,4 @@ def test_decoding_to_centers_agrees_with_decoding_to_corners() -> None:
     anchors = anchor_points(64, 96, torch.device("cpu"))
     regression = torch.randn(2, len(anchors.grid), 4, generator=torch.Generator().manual_seed(1))
     centers = decode_cxcywh(regression, anchors.grid, anchors.strides)
-    torch.testing.assert_close(cxcywh_to_xyxy(centers), decode(regression, anchors))
+    torch.testing.assert_close(corners_of(centers), decode(regression, anchors))

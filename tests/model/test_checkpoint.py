@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from make_checkpoint import save_checkpoint
 from toy_engine import ENGINE
 
 from rayox_model.checkpoint.checkpoint_folder import best_checkpoint, newest_checkpoint, prune
-from rayox_model.checkpoint.snapshot import Facts, averaged_weights, read_facts, save_checkpoint, verify
+from rayox_model.checkpoint.snapshot import Facts, averaged_weights, read_facts, verify
 from rayox_model.core.errors import ModelError
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import new_state

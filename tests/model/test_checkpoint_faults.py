@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from make_checkpoint import FACTS, golden_state, settings
+from make_checkpoint import FACTS, golden_state, save_checkpoint, settings
 
 from rayox_model.checkpoint.checkpoint_folder import newest_checkpoint
 from rayox_model.checkpoint.checkpoint_writer import CheckpointWriter
@@ -23,7 +23,6 @@ from rayox_model.checkpoint.snapshot import (
     FILES,
     MANIFEST,
     restore,
-    save_checkpoint,
     take_snapshot,
     verify,
     write_checkpoint,
@@ -38,8 +37,7 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from make_checkpoint import FACTS, golden_state
-from rayox_model.checkpoint.snapshot import save_checkpoint
+from make_checkpoint import FACTS, golden_state, save_checkpoint
 from rayox_model.checkpoint.checkpoint_folder import prune
 parent = Path(sys.argv[2])
 state = golden_state()

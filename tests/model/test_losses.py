@@ -8,13 +8,14 @@ import torch
 from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.simota_settings import SimOTA
-from rayox_model.core.anchors import anchor_points
-from rayox_model.core.boxes import cxcywh_to_xyxy, decode_cxcywh
+from rayox_model.core.anchors import anchor_points, decode
+from rayox_model.core.boxes import decode_cxcywh
 from rayox_model.core.structures import Predictions, Targets
-from rayox_model.loss.losses import LossTerms, LossWeights, detection_loss, l1_targets, loss_sums, normalise
+from rayox_model.loss.losses import LossTerms, LossWeights, divided, l1_targets, loss_sums
 
 ANCHORS = anchor_points(64, 64, torch.device("cpu"))
 NUM_ANCHORS = len(ANCHORS.grid)
+WEIGHTS = LossWeights()
 
 
 def outputs(num_images: int, num_classes: int = 3, seed: int = 0) -> Predictions:
@@ -34,8 +35,11 @@ def targets_of(boxes: list[list[float]], labels: list[int], image_index: list[in
 TWO_IMAGES = targets_of([[8, 8, 30, 40], [20, 10, 60, 50], [1, 1, 12, 9]], [0, 2, 1], [0, 1, 1])
 
 
-def loss(predictions: Predictions, targets: Targets, with_l1: bool = True) -> LossTerms:
-    return detection_loss(predictions, ANCHORS, targets, SimOTA(), LossWeights(), with_l1)
+def loss(predictions: Predictions, targets: Targets, with_l1: bool = True, weights: LossWeights = WEIGHTS) -> LossTerms:
+    """Of a batch per positive of this process, as the official code has it."""
+    assignment = assign(predictions, ANCHORS, targets, SimOTA())
+    sums = loss_sums(predictions, ANCHORS, targets, assignment, weights, with_l1)
+    return divided(sums, sums.num_positives.clamp(min=1))
 
 
 def test_terms_by_hand() -> None:
@@ -77,7 +81,7 @@ def test_l1_targets_are_the_inverse_of_decoding() -> None:
 
 def test_perfect_predictions_cost_no_iou_and_no_l1() -> None:
     raw = torch.zeros(1, NUM_ANCHORS, 4)
-    boxes = cxcywh_to_xyxy(decode_cxcywh(raw[0], ANCHORS.grid, ANCHORS.strides))
+    boxes = decode(raw, ANCHORS)[0]
     index = torch.arange(NUM_ANCHORS)
     targets = Targets(boxes, index % 3, index * 0)
     assignment = Assignment(index * 0, index, index, torch.ones(NUM_ANCHORS))
@@ -113,7 +117,7 @@ def test_l1_is_only_in_when_asked_for() -> None:
 def test_weights_scale_their_terms() -> None:
     weights = LossWeights(iou=1.0, objectness=2.0, classification=3.0, l1=4.0)
     plain = loss(outputs(2), TWO_IMAGES)
-    weighted = detection_loss(outputs(2), ANCHORS, TWO_IMAGES, SimOTA(), weights, True)
+    weighted = loss(outputs(2), TWO_IMAGES, weights=weights)
     ratios = [(a / b).item() for a, b in zip(weighted[1:5], plain[1:5], strict=True)]
     assert ratios == pytest.approx([0.2, 2, 3, 4])
 
@@ -130,7 +134,7 @@ def test_workers_dividing_by_all_positives_have_the_gradient_of_one_process() ->
         shares.append((part, loss_sums(part, ANCHORS, targets, assignment, LossWeights(), True)))
     all_positives = torch.stack([sums.num_positives for _, sums in shares]).sum()
     for _, sums in shares:
-        normalise(sums, all_positives).total.backward()
+        divided(sums, all_positives).total.backward()
     for i, output in enumerate(whole):
         assert output.grad is not None
         torch.testing.assert_close(torch.cat([part[i].grad for part, _ in shares]), output.grad)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from make_checkpoint import FACTS, golden_state
+from make_checkpoint import FACTS, golden_state, save_checkpoint
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_model.checkpoint.snapshot import (
@@ -14,7 +14,6 @@ from rayox_model.checkpoint.snapshot import (
     MANIFEST,
     averaged_weights,
     read_facts,
-    save_checkpoint,
     take_snapshot,
 )
 from rayox_model.core.errors import ModelError

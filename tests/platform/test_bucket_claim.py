@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -64,17 +65,26 @@ def test_a_driver_that_died_is_passed_over_when_its_claim_is_old(claims, first, 
         assert len(claims.files()) == 1, "the dead one's is removed"
 
 
-def test_a_claim_is_renewed(claims, monkeypatch, bucket_door):
+def test_a_claim_is_renewed_also_after_the_store_has_refused(claims, monkeypatch, bucket_door):
     monkeypatch.setattr(bucket_claim, "RENEW_SECONDS", 0.05)
+
+    def written():
+        return claims.stamps()[name].modified_ns
+
     with claimed_in_bucket("mine", claims):
         (name,) = claims.files()
-        begun = claims.stamps()[name].modified_ns
-        while claims.stamps()[name].modified_ns == begun:
-            pass
-        bucket_door.refused = lambda method, path: method == "PUT"
-        while not [method for method, _ in bucket_door.requests[-20:] if method == "PUT"]:
-            pass
+        begun = written()
+        wait_until(lambda: written() > begun)
+        refused = []
+        bucket_door.refused = lambda method, path: method == "PUT" and not refused.append(path)
+        wait_until(lambda: len(refused) >= 2)  # it has tried again after a refusal
         bucket_door.refused = lambda method, path: False
-        begun = claims.stamps()[name].modified_ns
-        while claims.stamps()[name].modified_ns == begun:
-            pass
+        begun = written()
+        wait_until(lambda: written() > begun)
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)

@@ -25,7 +25,6 @@ def toy_config(
     name: str,
     images: Path | None = None,
     every_steps: int = 0,
-    lanes: int = 4,
     **train: Any,
 ) -> Config:
     """Nine steps of nano at 64 pixels; train is laid over the section of that name."""

@@ -84,11 +84,6 @@ def _copied(value: Any) -> Any:
     return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
-def save_checkpoint(parent: Path, state: TrainState, facts: Facts) -> Path:
-    """Write parent/step-N at once; see take_snapshot and write_checkpoint."""
-    return write_checkpoint(parent, take_snapshot(state, facts))
-
-
 def write_checkpoint(parent: Path, snapshot: Snapshot) -> Path:
     """Write parent/step-N whole or not at all, an older one of the same step replaced. Returns its path.
 

@@ -20,12 +20,6 @@ def xyxy_to_cxcywh(boxes: Float[Tensor, "... 4"]) -> Float[Tensor, "... 4"]:
     return torch.cat(((low + high) / 2, high - low), dim=-1)
 
 
-def cxcywh_to_xyxy(boxes_cxcywh: Float[Tensor, "... 4"]) -> Float[Tensor, "... 4"]:
-    """Centre and size to corners."""
-    center, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
-    return torch.cat((center - half, center + half), dim=-1)
-
-
 def decode_cxcywh(
     regression: Float[Tensor, "... 4"], grid: Float[Tensor, "... 2"], strides: Float[Tensor, "..."]
 ) -> Float[Tensor, "... 4"]:
@@ -76,11 +70,6 @@ def extents_iou(boxes: Extents, others: Extents) -> Float[Tensor, "..."]:
 def iou(boxes: Float[Tensor, "... 4"], others: Float[Tensor, "... 4"]) -> Float[Tensor, "..."]:
     """IoU of xyxy boxes with the others at the same place; leading shapes broadcast."""
     return extents_iou(extents(boxes), extents(others))
-
-
-def pairwise_iou(boxes: Float[Tensor, "N 4"], others: Float[Tensor, "M 4"]) -> Float[Tensor, "N M"]:
-    """IoU of every xyxy box with every other; an empty side gives an empty side."""
-    return iou(boxes[:, None], others[None])
 
 
 def _product_if_positive(width: Float[Tensor, "..."], height: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -11,9 +11,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment, take_points
-from rayox_model.assign.simota_settings import Assigner
 from rayox_model.core.boxes import decode_cxcywh, extents_cxcywh, extents_iou, xyxy_to_cxcywh
 from rayox_model.core.structures import AnchorPoints, Predictions, Targets
 from rayox_model.loss.loss_weights import LossWeights
@@ -29,29 +27,6 @@ class LossTerms(NamedTuple):
     l1: Float32[Tensor, ""]  # 0 without L1
     num_positives: Float32[Tensor, ""]
     num_boxes: Float32[Tensor, ""]
-
-
-def detection_loss(
-    predictions: Predictions,
-    anchors: AnchorPoints,
-    targets: Targets,
-    assigner: Assigner,
-    weights: LossWeights,
-    with_l1: bool,
-) -> LossTerms:
-    """The loss of a batch per positive of this process, as the official code has it.
-
-    The engine calls `assign`, `loss_sums` and `normalise` itself, as a step may have several parts
-    and workers. A batch without positives still sends (zero) gradients through every output.
-    """
-    assignment = assign(predictions, anchors, targets, assigner)
-    sums = loss_sums(predictions, anchors, targets, assignment, weights, with_l1)
-    return normalise(sums, sums.num_positives)
-
-
-def normalise(sums: LossTerms, num_positives: Float32[Tensor, ""]) -> LossTerms:
-    """Divide every term by a number of positives, at least 1."""
-    return divided(sums, num_positives.clamp(min=1))
 
 
 def divided(sums: LossTerms, divisor: Float32[Tensor, ""]) -> LossTerms:
