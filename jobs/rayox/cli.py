@@ -21,6 +21,7 @@ from rayox.console import print_error, print_json
 from rayox.hidden_arguments import hide_credentials
 from rayox_model.core.errors import RayoxError
 from rayox_model.core.secrets import without_secrets
+from rayox_platform.track.quiet import quiet_mlflow
 
 VERBS = {
     "demo": "Train and evaluate on the embedded data set, in minutes.",
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     hide_credentials(arguments)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what it would say of a broken image, rayox says with its path
+    quiet_mlflow()
     _end_like_ctrl_c(signal.SIGTERM)
     try:
         with cli.make_context("rayox", list(arguments)) as context:

@@ -1,5 +1,6 @@
 """The tracking store on real SQLite: made once by many, refused when another MLflow made it."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,30 @@ from rayox_platform.track.tracking import connect, open_run
 store = connect(None, Path(sys.argv[1]), "many")
 open_run(store, sys.argv[2], {"a": "1"}, {})
 """
+
+
+IMPORT_THEN_CONNECT = """
+import os, sys
+before = dict(os.environ)
+from pathlib import Path
+from rayox_platform.track.tracking import connect
+from mlflow.telemetry import get_telemetry_client
+# MLflow itself notes the id of its telemetry's session.
+changed = {name for name in os.environ if os.environ[name] != before.get(name)} - {"_MLFLOW_TELEMETRY_SESSION_ID"}
+assert not changed, changed
+connect(None, Path(sys.argv[1]), "quiet")
+assert get_telemetry_client() is None
+assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "20"
+"""
+
+
+def test_importing_changes_no_variable_and_a_connection_sends_no_telemetry(tmp_path):
+    """In a process that MLflow does not take for a test, whose telemetry would be off by that."""
+    strangers = ("PYTEST", "MLFLOW_", "CI", "GITHUB", "RAY", "DO_NOT_TRACK", "TOX")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(strangers)}
+    command = [sys.executable, "-c", IMPORT_THEN_CONNECT, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,11 @@
 """MLflow runs, written by the driver alone: a store that answers, and one open run of it."""
 
 import fcntl
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # which has the result alone
-os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # a user's uv.lock says nothing about a detector
-# An unreachable server must not hold a command for minutes; and a retried request to make a run would make two.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-
-import logging
 
 from alembic.util.exc import CommandError
 from mlflow import MlflowClient
@@ -27,9 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from rayox_model.core.errors import TrackingError
 from rayox_model.core.secrets import masked_address, without_secrets
 from rayox_platform.runs.outbox_entries import Points
-
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # each new table is no news to a user
-logging.getLogger("alembic").setLevel(logging.WARNING)
+from rayox_platform.track.quiet import quiet_mlflow
 
 RUN_TAG = "rayox.run"
 PARAM_LIMIT = 500  # characters of a value
@@ -109,6 +96,7 @@ def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
     Without an address, runs are kept in SQLite and plain folders under the state folder. Raises TrackingError when
     nothing answers, or the database is of another MLflow.
     """
+    quiet_mlflow()
     uri = uri or default_uri(state)
     try:
         state.mkdir(parents=True, exist_ok=True)
