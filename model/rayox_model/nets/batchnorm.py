@@ -9,7 +9,6 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
-from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def synchronise(model: nn.Module, device_type: str) -> None:
@@ -26,7 +25,9 @@ def synchronise(model: nn.Module, device_type: str) -> None:
             synchronise(child, device_type)
 
 
-def _with_weights_of(norm: nn.BatchNorm2d, kind: type[_BatchNorm]) -> _BatchNorm:
+def _with_weights_of(
+    norm: nn.BatchNorm2d, kind: type[nn.SyncBatchNorm | nn.BatchNorm2d]
+) -> nn.SyncBatchNorm | nn.BatchNorm2d:
     twin = kind(norm.num_features, norm.eps, norm.momentum)
     twin.weight, twin.bias = norm.weight, norm.bias
     for name, buffer in norm.named_buffers():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 PUBLISHED_RAMP_STEPS = 2000.0
 WINDOW_SHARE = 0.05
@@ -36,10 +36,11 @@ def _moving_average(
     def update(
         average: tuple[Tensor, ...] | list[Tensor], current: tuple[Tensor, ...] | list[Tensor], num: Tensor | int
     ) -> None:
-        weight = 1.0 - decay * (1.0 - math.exp(-(float(num) + 1.0) / ramp_steps))
+        now = decay * (1.0 - math.exp(-(float(num) + 1.0) / ramp_steps))
         if average[0].is_floating_point():
-            torch._foreach_lerp_(average, current, weight)
+            get_ema_multi_avg_fn(now)(average, current, num)  # type: ignore[no-untyped-call]
         else:
-            torch._foreach_copy_(average, current)
+            for copy, value in zip(average, current, strict=True):
+                copy.copy_(value)
 
     return update

@@ -58,8 +58,8 @@ def trained_parameters(optimizer: Optimizer) -> list[Tensor]:
 
 def scale_gradients(optimizer: Optimizer, factor: Float32[Tensor, ""]) -> None:
     gradients = [p.grad for p in trained_parameters(optimizer) if p.grad is not None]
-    if gradients:
-        torch._foreach_mul_(gradients, factor)
+    for gradient in gradients:
+        gradient.mul_(factor)
 
 
 def clip_gradients(optimizer: Optimizer, limit: float | None) -> Float[Tensor, ""]:

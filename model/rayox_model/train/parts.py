@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Literal
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from rayox_model.nets.batchnorm import synchronise
 from rayox_model.nets.yolox import YOLOX
@@ -31,7 +30,7 @@ def start_training(model: YOLOX, freeze: Freeze, batch_norm: BatchNorm) -> None:
         part.eval()
     if batch_norm == "frozen":
         for module in model.modules():
-            if isinstance(module, _BatchNorm):
+            if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
                 module.eval()
 
 
