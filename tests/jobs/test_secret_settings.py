@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from make_checkpoint import save_checkpoint
 from toy_engine import ENGINE
 
 from rayox.config import load_recipe
 from rayox.train import _run_config
-from rayox_model.checkpoint.snapshot import read_facts, save_checkpoint
+from rayox_model.checkpoint.snapshot import read_facts
 from rayox_model.core.errors import ConfigError, TrackingError
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import new_state

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from make_checkpoint import save_checkpoint
 from test_engine import CPU, facts, toy_batch, toy_settings, toy_state
 
-from rayox_model.checkpoint.snapshot import restore, save_checkpoint
+from rayox_model.checkpoint.snapshot import restore
 from rayox_model.train.engine import train
 from rayox_model.train.optimizer import make_optimizer, set_learning_rate
 
