@@ -39,7 +39,7 @@ class Said:
 @pytest.fixture
 def rayox(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
     """Run a command line in an empty folder, which also holds the state."""
-    for name in ("RAYOX_STATE", "RAYOX_ADDRESS", "RAYOX_DEBUG"):
+    for name in ("RAYOX_STATE", "RAYOX_ADDRESS", "RAYOX_DEBUG", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
     work = tmp_path / "work"
     work.mkdir()

@@ -230,3 +230,22 @@ def test_what_has_shrunk_is_said_in_one_line_and_beside_each_value():
 def test_every_packaged_recipe_takes_any_number_of_epochs(name, epochs):
     train = load(name, f"train.epochs={epochs}").config.train
     assert train.closing_epochs <= epochs > train.warmup_epochs
+
+
+MLFLOW = {"MLFLOW_TRACKING_URI": "http://there:5000", "MLFLOW_EXPERIMENT_NAME": "cells"}
+
+
+def test_variables_of_other_programs_are_defaults(in_folder):
+    loaded = load("shapes", **MLFLOW)
+    tracking = loaded.config.tracking
+    assert (tracking.uri, tracking.experiment) == ("http://there:5000", "cells")
+    assert str(loaded.origins["tracking.uri"]) == "environment MLFLOW_TRACKING_URI"
+    (in_folder / "mine.yaml").write_text("tracking: {uri: http://recipe}\n")
+    assert load("mine.yaml", **MLFLOW).config.tracking.uri == "http://recipe"
+    assert load(None, RAYOX_TRACKING__URI="http://mine", **MLFLOW).config.tracking.uri == "http://mine"
+    assert load(None, "tracking.uri=", **MLFLOW).config.tracking.uri is None
+
+
+def test_an_empty_variable_is_an_unset_one():
+    tracking = load(None, MLFLOW_TRACKING_URI="", MLFLOW_EXPERIMENT_NAME="").config.tracking
+    assert (tracking.uri, tracking.experiment) == (None, "rayox")

@@ -1,4 +1,7 @@
-"""A recipe with everything laid over it, checked whole: defaults < extends < file < environment < command line."""
+"""A recipe with everything laid over it, checked whole: defaults < extends < file < RAYOX_… < command line.
+
+Defaults are rayox's own, and over them what variables of other programs say (MLFLOW_TRACKING_URI …).
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rayox_model.core.errors import ConfigError
+from rayox_platform.config.ecosystem import read_ecosystem
 from rayox_platform.config.layer import overlay
 from rayox_platform.config.origin import Finding, Layer, Origin, Rank, Value
 from rayox_platform.config.overrides import read_command_line, read_environment
@@ -52,7 +56,7 @@ def load_config(
     table = settings()
     read = read_recipe(recipe, packaged, table) if recipe else []
     read += [read_environment(environ, table), read_command_line(overrides, table)]
-    layers = [_named_after(recipe), *(layer.values for layer in read)]
+    layers = [_named_after(recipe), read_ecosystem(environ).values, *(layer.values for layer in read)]
     phases, note = shrunk_phases(layers, table)
     values = overlay([*layers, phases])
     config, wrong = _validated(values, table)

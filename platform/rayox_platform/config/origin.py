@@ -9,10 +9,11 @@ class Rank(IntEnum):
     """Who overrules whom: the higher."""
 
     DEFAULT = 0
-    EXTENDS = 1
-    FILE = 2
-    ENV = 3
-    COMMAND_LINE = 4
+    ENVIRONMENT = 1  # a variable that other programs read too
+    EXTENDS = 2
+    FILE = 3
+    ENV = 4  # a variable of rayox's own
+    COMMAND_LINE = 5
 
 
 class Origin(NamedTuple):
@@ -33,6 +34,8 @@ class Origin(NamedTuple):
         match self.rank:
             case Rank.DEFAULT:
                 return "default"
+            case Rank.ENVIRONMENT:
+                return f"environment {self.place}"
             case Rank.EXTENDS | Rank.FILE:
                 return f"{self.place}:{self.line}" if self.line else self.place
             case Rank.ENV:

@@ -222,7 +222,7 @@ class Tracking(Section):
     """MLflow tracking server or database; unset is MLFLOW_TRACKING_URI, or mlflow.db in the state folder (RAYOX_STATE).
     Credentials in it are neither saved nor shown: a resumed run takes them from what is given then."""
     experiment: Text = "rayox"
-    """MLflow experiment that runs are filed under."""
+    """MLflow experiment that runs are filed under; unset is MLFLOW_EXPERIMENT_NAME, or rayox."""
     model: Text = "rayox"
     """Registered model whose next version a finished run's detector becomes; by default the recipe's name."""
     flush_seconds: Annotated[float, Ge(0)] = 60.0

@@ -1,7 +1,7 @@
 """Connections to object stores, one a process and store, from the standard environment variables.
 
 S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (or a profile, or the machine's role), AWS_REGION or
-AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Google: GOOGLE_APPLICATION_CREDENTIALS, or the machine's
+AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_CA_BUNDLE. Google: GOOGLE_APPLICATION_CREDENTIALS, or the machine's
 account; STORAGE_EMULATOR_HOST (host:port) names a store that asks for none.
 """
 
@@ -48,6 +48,7 @@ def _s3(endpoint: str | None, region: str | None, bucket: str | None, attempts: 
         allow_delayed_open=True,  # a small file is one request, not three
         connect_timeout=CONNECT_SECONDS,
         request_timeout=REQUEST_SECONDS,
+        tls_ca_file_path=os.environ.get("AWS_CA_BUNDLE") or None,
         retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts),  # 1: retry.py tries again
     )
 
