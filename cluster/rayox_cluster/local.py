@@ -223,7 +223,7 @@ def _not_connected(address: str | None, error: Exception) -> ClusterError:
 
 @contextmanager
 def _short_temp_folder() -> Iterator[Path]:
-    root = Path(os.environ.get("TMPDIR", "/tmp"))
+    root = Path(tempfile.gettempdir())
     if len(os.fsencode(root)) > MAX_TEMP_FOLDER_BYTES - 12 or " " in str(root):
         root = Path("/tmp")
     with tempfile.TemporaryDirectory(prefix="rayox-", dir=root, ignore_cleanup_errors=True) as folder:

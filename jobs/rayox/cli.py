@@ -19,6 +19,8 @@ import click
 
 from rayox.console import print_error, print_json
 from rayox.hidden_arguments import hide_credentials
+from rayox.surroundings import make_usable
+from rayox.system_errors import explained_refusal
 from rayox_model.core.errors import RayoxError
 from rayox_model.core.secrets import without_secrets
 from rayox_platform.track.quiet import quiet_mlflow
@@ -79,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_mlflow()
     _end_like_ctrl_c(signal.SIGTERM)
     try:
+        make_usable()
         with cli.make_context("rayox", list(arguments)) as context:
             cli.invoke(context)
         sys.stdout.flush()
@@ -93,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted", "interrupted", "", INTERRUPTED, as_json)
     except BrokenPipeError:
         return _broken_pipe()
+    except OSError as error:
+        refusal = explained_refusal(error, arguments)
+        if refusal is not None:
+            return _fail(refusal.code, refusal.message, refusal.hint, refusal.exit_code, as_json)
+        return _fail("internal", _one_line(error), _keep_traceback(error), 1, as_json)
     except Exception as error:  # noqa: BLE001 - the outermost border: whatever gets here is a defect, and is reported
         return _fail("internal", _one_line(error), _keep_traceback(error), 1, as_json)
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.core.errors import ModelError, RayoxError
+from rayox_model.core.modes import open_to_others
 from rayox_model.core.structures import AnchorPoints, Batch, Predictions, Targets, split_batch
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.loss.losses import LossTerms
@@ -48,6 +49,7 @@ def keep_step(path: Path, kept: KeptStep) -> None:
     draft = path.with_suffix(".draft")
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     safetensors.torch.save_file(contiguous, draft, {"rayox": json.dumps(facts)})
+    open_to_others(draft)
     draft.replace(path)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rayox_model.core.errors import ModelError
+from rayox_model.core.modes import open_to_others
 from rayox_model.core.rng import rng_states, set_rng_states
 from rayox_model.train.engine import TrainState, settle
 from rayox_model.train.optimizer import start_momentum
@@ -110,6 +111,8 @@ def _write(folder: Path, snapshot: Snapshot) -> None:
         safetensors.torch.save_file(dict(snapshot.raw), folder / RAW)
         safetensors.torch.save_file(dict(snapshot.ema), folder / EMA)
         torch.save(dict(snapshot.training), folder / TRAINING)
+        for name in (RAW, EMA):
+            open_to_others(folder / name)
     except (SafetensorError, RuntimeError) as error:  # what they make of a full disk
         raise OSError(f"cannot write to {folder.parent}: {error}") from error
     facts = {"format": FORMAT} | asdict(snapshot.facts) | {"rng": dict(snapshot.rng)}

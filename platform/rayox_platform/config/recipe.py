@@ -95,7 +95,9 @@ def _read_file(recipe: RecipeFile, rank: Rank, table: Settings) -> tuple[ReadLay
         root = compose(recipe.path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         return only(*describe_error(error))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        return only(None, f"cannot be read ({error.strerror})")
+    except UnicodeDecodeError as error:
         return only(None, f"not readable: {error}")
     if root is None:
         return ReadLayer({}), None

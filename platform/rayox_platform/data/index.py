@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
+from rayox_model.core.modes import open_to_others
 from rayox_platform.data.coco import CocoDataset, read_coco
 from rayox_platform.data.names import FileNames
 from rayox_platform.storage.folders import is_remote, open_folder, split_address
@@ -78,7 +79,7 @@ def write_index(dataset: CocoDataset, index: Path, made_from: dict[str, Any]) ->
     try:
         table = to_table(dataset, made_from)
         pq.write_table(table, unfinished, compression="lz4", use_dictionary=False)
-        os.chmod(unfinished, 0o644)
+        open_to_others(Path(unfinished))
         os.replace(unfinished, index)
     finally:
         Path(unfinished).unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from rayox_model.core.modes import open_to_others
 from rayox_platform.data.outlines import OUTLINES
 from rayox_platform.data.scene import PaintedObject, Scene, paint_scene
 
@@ -44,7 +45,7 @@ def shapes_folder(state: Path, progress: Callable[[int, int], None] | None = Non
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         render_shapes(unfinished, progress)
-        unfinished.chmod(0o755)
+        open_to_others(unfinished)
         os.rename(unfinished, folder)
     except OSError:
         if not folder.is_dir():  # otherwise another process was first, with the same bytes

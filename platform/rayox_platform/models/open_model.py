@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +112,11 @@ def checkpoint_facts(model: str) -> Facts | None:
 
 def _existing(model: str) -> Path:
     path = Path(_fetched_checkpoint(model) if is_remote(model) else model).expanduser()
-    if not os.path.exists(path):  # unlike Path.exists, also quiet about names the system refuses
-        raise ModelError(f"{model}: no such model", f"give {FORMS}")
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):
+            path.open("rb").close()
+    except PermissionError as error:
+        raise ModelError(f"{model}: cannot be read ({error.strerror})", "change its permissions") from error
+    except (OSError, ValueError):  # also a name that the system refuses
+        raise ModelError(f"{model}: no such model", f"give {FORMS}") from None
     return path

@@ -65,7 +65,7 @@ class FileLog:
         self._watch = watch
         path = folder / FILE
         cut_off = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         self._unwritten = b"\n" if cut_off else b""  # by a crash in the middle of a line
         self._lock = Lock()
 

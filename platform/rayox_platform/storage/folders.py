@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rayox_model.core.errors import ConfigError
+from rayox_model.core.modes import open_to_others
 from rayox_platform.storage.bucket import Bucket, Stamp
 
 SCHEMES = ("s3://", "gs://")
@@ -149,7 +150,7 @@ class LocalFolder:
         os.close(handle)
         try:
             shutil.copyfile(local, unfinished)
-            os.chmod(unfinished, 0o644)
+            open_to_others(Path(unfinished))
             os.replace(unfinished, target)
         finally:
             Path(unfinished).unlink(missing_ok=True)

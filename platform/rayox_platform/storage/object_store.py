@@ -1,8 +1,8 @@
 """Connections to object stores, one a process and store, from the standard environment variables.
 
 S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (or a profile, or the machine's role), AWS_REGION or
-AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_CA_BUNDLE. Google: GOOGLE_APPLICATION_CREDENTIALS, or the machine's
-account; STORAGE_EMULATOR_HOST (host:port) names a store that asks for none.
+AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_CA_BUNDLE. Google: GOOGLE_APPLICATION_CREDENTIALS, or
+the machine's account; STORAGE_EMULATOR_HOST (host:port) names a store that asks for none.
 """
 
 import os

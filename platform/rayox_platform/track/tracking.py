@@ -13,7 +13,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from rayox_model.core.errors import TrackingError
+from rayox_model.core.errors import ConfigError, TrackingError
 from rayox_model.core.secrets import masked_address, without_secrets
 from rayox_platform.runs.outbox_entries import Points
 from rayox_platform.track.quiet import quiet_mlflow
@@ -99,8 +99,7 @@ def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
     quiet_mlflow()
     uri = uri or default_uri(state)
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(state / "mlflow.lock"):  # a fresh database must be set up by one process
+        with _set_up_by_one(uri, state):
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             local = state if uri.startswith("sqlite:") else None
             found = _tried(lambda: _experiment(client, experiment, local)) if experiment else "0"
@@ -179,7 +178,25 @@ def _create_run(store: Store, name: str, params: Mapping[str, str], tags: Mappin
 
 
 @contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def _set_up_by_one(uri: str, state: Path) -> Iterator[None]:
+    """A fresh database must be set up by one process; a server does that itself.
+
+    Raises ConfigError when the state folder cannot be written, unless the database in it is there to be read.
+    """
+    if uri.startswith("http"):
+        yield
+        return
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = (state / "mlflow.lock").open("w")
+    except OSError as error:
+        if uri == default_uri(state) and not (state / "mlflow.db").is_file():
+            raise ConfigError(
+                f"RAYOX_STATE: the state folder {state} cannot be written ({error.strerror})",
+                "set RAYOX_STATE to a folder that can be written, or give tracking.uri",
+            ) from error
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
