@@ -177,6 +177,7 @@ def _show(console: Console, path: Path, result: CheckResult) -> None:
     if result.fixed is not None:
         left = [found.code for found in result.fixed.left if found.severity == "error"]
         console.text(f"mended copy  {result.fixed.path}" + (f"; left in it: {', '.join(left)}" if left else ""))
+        console.text(str(result.fixed.dropped))
 
 
 def _count(number: int, what: str) -> str:
@@ -187,6 +188,11 @@ def _as_json(result: CheckResult) -> Mapping[str, object]:
     found: dict[str, object] = {"ok": result.ok, "findings": [asdict(finding) for finding in result.findings]}
     if result.fixed is not None:
         left = [asdict(finding) for finding in result.fixed.left]
-        ok = not any(finding.severity == "error" for finding in result.fixed.left)
-        found["fixed"] = {"path": str(result.fixed.path), "ok": ok, "findings": left}
+        dropped = {"images": result.fixed.dropped.images, "annotations": result.fixed.dropped.annotations}
+        found["fixed"] = {
+            "path": str(result.fixed.path),
+            "ok": result.fixed.ok,
+            "dropped": dropped,
+            "findings": left,
+        }
     return found

@@ -108,7 +108,7 @@ class Annotations:
         for position, record in enumerate(records):
             annotation_id = _whole(record.get("id"), f"annotations[{position}].id")
             where = f"annotation {annotation_id}"
-            bbox = _bbox(record.get("bbox"), where)
+            bbox = _bbox(record, where)
             ids.append(annotation_id)
             image_indices.append(_known(index_of, record, "image_id", where))
             labels.append(_known(label_of, record, "category_id", where))
@@ -126,10 +126,12 @@ class Annotations:
         )
 
 
-def _bbox(value: Any, where: str) -> list[float]:
+def _bbox(record: Json, where: str) -> list[float]:
+    value: Any = record.get("bbox")
     four = isinstance(value, list) and len(value) == 4
     if not four or not all(_is_finite(number) and abs(number) < MAX_PIXELS for number in value):
-        raise Defect(f"{where}: bbox is {_short(value)}", BBOX_HINT)
+        outlined = " `rayox data check FILE --fix OUT` takes it from the segmentation."
+        raise Defect(f"{where}: bbox is {_short(value)}", BBOX_HINT + (outlined if record.get("segmentation") else ""))
     return [float(number) for number in value]
 
 
@@ -167,7 +169,10 @@ def _whole(value: object, where: str) -> int:
     if (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and _DIGITS.fullmatch(value)):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-        raise Defect(f"{where} is {_short(value)}", "Ids are whole numbers.")
+        raise Defect(
+            f"{where} is {_short(value)}",
+            "Ids are whole numbers below 2⁶³. `rayox data check FILE --fix OUT` numbers them anew.",
+        )
     return value
 
 

@@ -1,5 +1,6 @@
 """A file's annotations as columns, record by record, with findings for what is wrong with each."""
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from rayox_platform.data.check.findings import Findings, short
-from rayox_platform.data.check.ids import check_ids, whole_number
+from rayox_platform.data.check.ids import check_ids, reference
 from rayox_platform.data.check.reading import Record
 from rayox_platform.data.check.sections import MAX_PIXELS, Categories, Images
 
@@ -61,7 +62,7 @@ def _place(ids: list[int | None], row: int) -> str:
 
 
 def _references(
-    records: list[Record], kind: str, index_of: dict[int, int], ids: list[int | None], findings: Findings
+    records: list[Record], kind: str, index_of: Mapping[Hashable, int], ids: list[int | None], findings: Findings
 ) -> Int64[np.ndarray, "N"]:
     indices = np.full(len(records), -1, np.int64)
     if not index_of:
@@ -69,14 +70,14 @@ def _references(
     key = f"{kind}_id"
     for row, record in enumerate(records):
         value = record.get(key)
-        number = value if type(value) is int else whole_number(value)
-        index = index_of.get(number) if number is not None else None
+        named = value if type(value) is int else reference(value)
+        index = index_of.get(named) if named is not None else None
         if index is None:
             findings.add(f"unknown-{kind}", _place(ids, row), f"{key} {short(value)}")
             continue
         indices[row] = index
-        if type(value) is not int:
-            findings.add("inexact-id", _place(ids, row), f"{key} {short(value)} is taken as {number}")
+        if type(value) is not int and isinstance(named, int):
+            findings.add("inexact-id", _place(ids, row), f"{key} {short(value)} is taken as {named}")
     return indices
 
 

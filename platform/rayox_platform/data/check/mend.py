@@ -15,10 +15,10 @@ from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.data.check.checker import CheckSettings, check_document
 from rayox_platform.data.check.files import Look
 from rayox_platform.data.check.findings import Finding, Findings
+from rayox_platform.data.check.ids import renumbered
 from rayox_platform.data.check.mend_annotations import mended_annotations
 from rayox_platform.data.check.mend_images import mended_images
 from rayox_platform.data.check.reading import SECTIONS, Document, Record, read_leniently
-from rayox_platform.data.check.sections import Categories
 from rayox_platform.data.check.segmentation import segmentation_problem
 
 HOW = {
@@ -29,7 +29,8 @@ HOW = {
     "malformed-record": "dropped",
     "inexact-id": "written as whole numbers",
     "padded-category-name": "trimmed",
-    "invalid-image-id": "image dropped",
+    "invalid-image-id": "numbered anew where references agree, else image dropped",
+    "invalid-category-id": "numbered anew where references agree",
     "invalid-file-name": "image dropped",
     "duplicate-file-name": "images of one size merged",
     "path-outside-images": "image dropped",
@@ -45,10 +46,10 @@ HOW = {
     "zero-annotation-id": "numbered anew",
     "unknown-image": "annotation dropped",
     "unknown-category": "annotation dropped",
-    "malformed-bbox": "numbers made of text, else annotation dropped",
-    "non-finite-box": "annotation dropped",
-    "box-without-area": "annotation dropped",
-    "box-outside-image": "annotation dropped",
+    "malformed-bbox": "numbers made of text, or taken from the segmentation, else annotation dropped",
+    "non-finite-box": "taken from the segmentation, else annotation dropped",
+    "box-without-area": "taken from the segmentation, else annotation dropped",
+    "box-outside-image": "taken from the segmentation, else annotation dropped",
     "boxes-are-corners": "converted",
     "boxes-are-centers": "converted",
     "boxes-are-fractions": "converted",
@@ -66,11 +67,30 @@ HOW = {
 
 @dataclass(frozen=True)
 class Mended:
-    """A copy that was written: how each kind of finding was mended, and what is left in it."""
+    """A copy that was written: how each kind of finding was mended, what is left in it, and what is gone."""
 
     path: Path
     fixed: dict[str, str]
     left: list[Finding]
+    dropped: "Dropped"
+
+    @property
+    def ok(self) -> bool:
+        """No finding is an error, and something is left to train on."""
+        return not self.dropped.all_annotations and not any(found.severity == "error" for found in self.left)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Records of the file that a mended copy is without."""
+
+    images: int
+    annotations: int
+    all_annotations: bool  # of a file that had some
+
+    def __str__(self) -> str:
+        gone = ": nothing is left to train on" if self.all_annotations else ""
+        return f"dropped: {self.images} images, {self.annotations} annotations{gone}"
 
 
 def mend_file(source: Path, output: Path, settings: CheckSettings, look: Look) -> Mended:
@@ -83,7 +103,7 @@ def mend_file(source: Path, output: Path, settings: CheckSettings, look: Look) -
     document = read_leniently(source, findings, keep_all=True)
     if document is None or not document.lossless:
         raise DataError(f"{source}: cannot be mended: {findings.all()[0].detail}", "Export the data set again.")
-    top = _mended(document, settings, look, findings)
+    top, merged = _mended(document, settings, look, findings)
     after = Findings()
     check_document(Document(_judged(top)), settings, look, after)
     for section in ("images", "categories"):
@@ -91,7 +111,7 @@ def mend_file(source: Path, output: Path, settings: CheckSettings, look: Look) -
             raise DataError(f"{source}: cannot be mended: no {section} would be left", "See the findings.")
     _write(top, output)
     fixed = {found.code: HOW[found.code] for found in findings.all() if found.code in HOW and found.code not in after}
-    return Mended(output, fixed, after.all())
+    return Mended(output, fixed, after.all(), _dropped(document.top, top, merged))
 
 
 def refuse_overwriting(source: Path, output: Path) -> None:
@@ -102,7 +122,8 @@ def refuse_overwriting(source: Path, output: Path) -> None:
         raise ConfigError(f"--fix: {output} cannot be written", "name a file in a folder that is there")
 
 
-def _mended(document: Document, settings: CheckSettings, look: Look, findings: Findings) -> Record:
+def _mended(document: Document, settings: CheckSettings, look: Look, findings: Findings) -> tuple[Record, int]:
+    """The copy, and how many images went into another of the same file."""
     top = {**document.top, **{section: document.top.get(section) or [] for section in SECTIONS}}
     if not all(isinstance(top[section], list) for section in SECTIONS):
         raise DataError("cannot be mended: a section is no list", "Export the data set again.")
@@ -110,12 +131,20 @@ def _mended(document: Document, settings: CheckSettings, look: Look, findings: F
     top |= {section: [record for record in top[section] if isinstance(record, dict)] for section in SECTIONS}
     images, image_ids = mended_images(top["images"], checked)
     sizes = {image["id"]: (image.get("height") or 0, image.get("width") or 0) for image in images}
-    return {
+    category_ids = renumbered(checked.categories.ids, checked.categories.keys, checked.annotations.labels)
+    mended = {
         **top,
         "images": images,
-        "annotations": mended_annotations(top["annotations"], checked, image_ids, sizes),
-        "categories": _mended_categories(top["categories"], checked.categories),
+        "annotations": mended_annotations(top["annotations"], checked, image_ids, sizes, category_ids),
+        "categories": _mended_categories(top["categories"], checked.categories.names, category_ids),
     }
+    return mended, len(image_ids) - len(images)
+
+
+def _dropped(before: Record, after: Record, merged: int) -> Dropped:
+    gone = {section: len(before.get(section) or []) - len(after[section]) for section in ("images", "annotations")}
+    all_annotations = gone["annotations"] > 0 and not after["annotations"]
+    return Dropped(gone["images"] - merged, gone["annotations"], all_annotations)
 
 
 def _judged(top: Record) -> Record:
@@ -129,10 +158,12 @@ def _judged(top: Record) -> Record:
     return top | {"annotations": annotations}
 
 
-def _mended_categories(records: Sequence[Record], categories: Categories) -> list[Record]:
-    trimmed = [name.strip() if name is not None else None for name in categories.names]
+def _mended_categories(
+    records: Sequence[Record], names: Sequence[str | None], ids: Sequence[int | None]
+) -> list[Record]:
+    trimmed = [name.strip() if name is not None else None for name in names]
     mended = []
-    for record, number, name in zip(records, categories.ids, trimmed, strict=True):
+    for record, number, name in zip(records, ids, trimmed, strict=True):
         known = {} if number is None else {"id": number}
         mended.append(record | known | ({"name": name} if name is not None and trimmed.count(name) == 1 else {}))
     return mended

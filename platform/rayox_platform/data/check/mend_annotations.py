@@ -8,9 +8,11 @@ from jaxtyping import Float64
 from rayox_platform.data.check.annotations import Annotations
 from rayox_platform.data.check.checker import Checked
 from rayox_platform.data.check.frames import OtherForm, centers_as_corners, fractions_as_xywh
+from rayox_platform.data.check.ids import fresh_ids
 from rayox_platform.data.check.reading import Record
 from rayox_platform.data.check.sections import MAX_PIXELS
 from rayox_platform.data.check.segmentation import segmentation_problem
+from rayox_platform.data.check.segmentation_box import box_of_segmentation
 
 _DIGITS = 4  # after the point, of pixels
 
@@ -20,8 +22,12 @@ def mended_annotations(
     checked: Checked,
     image_ids: Mapping[int, int],
     sizes: Mapping[int, tuple[int, int]],
+    category_ids: Sequence[int | None],
 ) -> list[Record]:
-    """The annotations that stay; `image_ids` by the position of the old image, sizes by the new id, 0 if unknown."""
+    """The annotations that stay.
+
+    `image_ids` are by the position of the old image, `sizes` by the new id (0 if unknown), `category_ids` by label.
+    """
     old = checked.annotations
     size_of = [sizes.get(image_ids.get(int(index), -1), (0, 0)) for index in old.image_indices]
     boxes, certain = _in_coco_form(old, checked.frames.form, size_of)
@@ -30,12 +36,12 @@ def mended_annotations(
     seen = set()
     for row, record in enumerate(records):
         image_id, label = image_ids.get(int(old.image_indices[row])), int(old.labels[row])
-        if image_id is None or label < 0:
+        category_id = category_ids[label] if label >= 0 else None
+        if image_id is None or category_id is None:
             continue
         bbox = [float(side) for side in boxes[row]] if np.isfinite(boxes[row]).all() else _numbers(record)
-        if certain:
-            bbox = _clipped(bbox, *size_of[row])
-        category_id = checked.categories.ids[label]
+        if certain or bbox is None:
+            bbox = _clipped(bbox, *size_of[row]) or _clipped(_outlined(record, *size_of[row]), *size_of[row])
         key = (image_id, category_id, *(bbox or ()))
         if bbox is None or key in seen:
             continue
@@ -85,6 +91,14 @@ def _numbers(record: Record) -> list[float] | None:
     return numbers if all(abs(number) < MAX_PIXELS for number in numbers) else None  # NaN is not
 
 
+def _outlined(record: Record, height: int, width: int) -> list[float] | None:
+    """The box of the segmentation, unless that is in fractions."""
+    bbox = box_of_segmentation(record.get("segmentation"))
+    if bbox is None or (max(bbox[0] + bbox[2], bbox[1] + bbox[3]) <= 1 and min(height, width) != 1):
+        return None
+    return [round(side, _DIGITS) for side in bbox]
+
+
 def _clipped(bbox: list[float] | None, height: int, width: int) -> list[float] | None:
     """The part within the image; None if nothing is."""
     if bbox is None or bbox[2] <= 0 or bbox[3] <= 0:
@@ -113,13 +127,11 @@ class _FreshIds:
     """Ids of annotations: their own, but each once, and from 1."""
 
     def __init__(self, old: Annotations) -> None:
-        known = [number for number in old.ids if number is not None]
-        self._ids, self._next = old.ids, max([0, *known]) + 1
-        self._taken = {0}
+        self._ids, self._fresh, self._taken = old.ids, fresh_ids(old.ids), {0}
 
     def of(self, row: int) -> int:
         number = self._ids[row]
         if number is None or number in self._taken:
-            number, self._next = self._next, self._next + 1
+            number = next(self._fresh)
         self._taken.add(number)
         return number

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from rayox_platform.data.check.checker import Checked
 from rayox_platform.data.check.files import FileFacts
+from rayox_platform.data.check.ids import renumbered
 from rayox_platform.data.check.reading import Record
 
 
@@ -13,7 +14,8 @@ def mended_images(records: Sequence[Record], checked: Checked) -> tuple[list[Rec
     images: list[Record] = []
     image_ids: dict[int, int] = {}
     first: dict[str, tuple[int, Record]] = {}  # by path
-    for at, (record, number, fact) in enumerate(zip(records, checked.images.ids, checked.facts, strict=True)):
+    numbers = renumbered(checked.images.ids, checked.images.keys, checked.annotations.image_indices)
+    for at, (record, number, fact) in enumerate(zip(records, numbers, checked.facts, strict=True)):
         name = _name(checked.images.file_names[at], fact)
         if number is None or name is None:
             continue

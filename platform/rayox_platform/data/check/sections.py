@@ -3,6 +3,7 @@
 import posixpath
 import re
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from rayox_platform.data.check.findings import Findings, short
-from rayox_platform.data.check.ids import check_ids
+from rayox_platform.data.check.ids import check_ids, reference
 from rayox_platform.data.check.reading import Record
 
 MAX_PIXELS = 10_000_000  # no side is longer, as for training
@@ -38,13 +39,14 @@ def records_of(top: Record, section: str, findings: Findings) -> list[Record]:
 @dataclass(frozen=True)
 class Categories:
     ids: list[int | None]
+    keys: list[Hashable]  # what annotations can name them by, also where that is no id
     names: list[str | None]
     supercategories: list[Any]
 
     @property
-    def label_of(self) -> dict[int, int]:
-        """Position by id, of several the first."""
-        return {number: place for place, number in reversed(list(enumerate(self.ids))) if number is not None}
+    def label_of(self) -> dict[Hashable, int]:
+        """Position by key, of several the first."""
+        return {key: place for place, key in reversed(list(enumerate(self.keys))) if key is not None}
 
     @property
     def class_list(self) -> list[str]:
@@ -54,7 +56,8 @@ class Categories:
 
 
 def check_categories(records: list[Record], findings: Findings) -> Categories:
-    ids = check_ids("category", "categories", [record.get("id") for record in records], findings)
+    written = [record.get("id") for record in records]
+    ids = check_ids("category", "categories", written, findings)
     names: list[str | None] = []
     for position, record in enumerate(records):
         name = record.get("name")
@@ -66,7 +69,7 @@ def check_categories(records: list[Record], findings: Findings) -> Categories:
             findings.add("padded-category-name", where, f"name {short(name)}")
         names.append(name)
     _find_alike(names, findings)
-    return Categories(ids, names, [record.get("supercategory") for record in records])
+    return Categories(ids, list(map(reference, written)), names, [record.get("supercategory") for record in records])
 
 
 def _find_alike(names: list[str | None], findings: Findings) -> None:
@@ -87,6 +90,7 @@ class Images:
     """M images; a size is 0 where it is absent or no size."""
 
     ids: list[int | None]
+    keys: list[Hashable]  # what annotations can name them by, also where that is no id
     file_names: list[str | None]  # None: not to be opened
     heights: Int64[np.ndarray, "M"]
     widths: Int64[np.ndarray, "M"]
@@ -95,16 +99,17 @@ class Images:
         return len(self.ids)
 
     @property
-    def index_of(self) -> dict[int, int]:
-        """Position by id, of several the first."""
-        return {number: place for place, number in reversed(list(enumerate(self.ids))) if number is not None}
+    def index_of(self) -> dict[Hashable, int]:
+        """Position by key, of several the first."""
+        return {key: place for place, key in reversed(list(enumerate(self.keys))) if key is not None}
 
     def place(self, index: int) -> str:
         return f"images[{index}] ({self.file_names[index] or 'no file'})"
 
 
 def check_images(records: list[Record], findings: Findings) -> Images:
-    ids = check_ids("image", "images", [record.get("id") for record in records], findings)
+    written = [record.get("id") for record in records]
+    ids = check_ids("image", "images", written, findings)
     names = [_file_name(record.get("file_name"), f"images[{at}]", findings) for at, record in enumerate(records)]
     sizes = [_size(record, f"images[{at}] ({names[at]})", findings) for at, record in enumerate(records)]
     first: dict[str, int] = {}
@@ -113,7 +118,7 @@ def check_images(records: list[Record], findings: Findings) -> Images:
         if path is not None and first.setdefault(path, at) != at:
             findings.add("duplicate-file-name", f"images[{at}]", f"{name!r} again, first in images[{first[path]}]")
     array = np.array(sizes, np.int64).reshape(-1, 2)
-    return Images(ids, names, array[:, 0], array[:, 1])
+    return Images(ids, list(map(reference, written)), names, array[:, 0], array[:, 1])
 
 
 def _file_name(name: Any, where: str, findings: Findings) -> str | None:
