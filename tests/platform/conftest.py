@@ -1,11 +1,12 @@
 """An empty bucket for what is written to it, behind a real interface of S3 or of Google's store."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from object_store import Door, empty_google, google_store, make_bucket, moto_store, point_to
 
+from rayox.cli import main
 from rayox_platform.storage import retry
 from rayox_platform.storage.bucket import Bucket
 
@@ -60,3 +61,16 @@ def pytest_generate_tests(metafunc):
     if "bucket" in metafunc.fixturenames:
         both = metafunc.definition.get_closest_marker("stores")
         metafunc.parametrize("bucket", ["s3", "gs"] if both else ["s3"], indirect=True)
+
+
+@pytest.fixture
+def rayox_check(capsys, monkeypatch, tmp_path) -> Callable[..., str]:
+    """`rayox data check` in an empty folder: its standard output."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        assert main(["data", "check", *map(str, arguments)]) in (0, 3)
+        return capsys.readouterr().out
+
+    return run

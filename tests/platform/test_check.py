@@ -197,6 +197,10 @@ SPOILED: dict[str, tuple[Callable[[dict[str, Any]], None], set[str]]] = {
     "image id negative": (put("images", 5, id=-4), {"negative-id", "unknown-image", "image-without-annotations"}),
     "image id twice": (image(id=1), {"duplicate-image-id", "unknown-image", "image-without-annotations"}),
     "file name absent": (image(file_name=...), {"invalid-file-name"}),
+    "file name by address": (
+        image(file_name=..., coco_url="http://images.cocodataset.org/train2017/5.png"),
+        {"file-name-from-url"},
+    ),
     "file name null": (image(file_name=None), {"invalid-file-name"}),
     "file name a number": (image(file_name=5), {"invalid-file-name"}),
     "file name empty": (image(file_name=""), {"invalid-file-name"}),
@@ -315,6 +319,16 @@ FILES: dict[str, tuple[bytes, set[str]]] = {
     "an empty list": (b"[]", {"not-coco"}),
     "an empty object": (b"{}", {"not-coco"}),
     "detections": (b'[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]', {"results-file"}),
+    "panoptic": (
+        json.dumps(
+            clean_coco() | {"annotations": [{"image_id": 1, "file_name": "0.png", "segments_info": []}]}
+        ).encode(),
+        {"other-coco-file"},
+    ),
+    "captions": (
+        b'{"images": [{"id": 1}], "annotations": [{"id": 3, "image_id": 1, "caption": "a cat"}]}',
+        {"other-coco-file"},
+    ),
     "UTF-16": (json.dumps(clean_coco()).encode("utf-16"), {"not-utf8"}),
     "UTF-16 without a mark": (json.dumps(clean_coco()).encode("utf-16-le"), {"not-utf8"}),
     "a byte order mark": (b"\xef\xbb\xbf" + json.dumps(clean_coco()).encode(), {"byte-order-mark"}),

@@ -112,29 +112,14 @@ def test_a_copy_without_annotations_is_not_ok(tmp_path):
     assert str(found.dropped) == "dropped: 0 images, 2 annotations: nothing is left to train on"
 
 
-def test_the_command_says_what_was_dropped(rayox_here, tmp_path):
+def test_the_command_says_what_was_dropped(rayox_check, tmp_path):
     coco = small([1, 2], [1], [(1, 1), (2, 1), (2, 1)])
     coco["annotations"][0]["bbox"] = [1, 1, 0, 5]
     path, output = write(tmp_path / "a.json", coco), tmp_path / "out.json"
-    assert rayox_here(path, "--fix", output).splitlines()[-1] == "dropped: 0 images, 1 annotations"
-    result = json.loads(rayox_here(path, "--fix", output, "--json").splitlines()[-1])
+    assert rayox_check(path, "--fix", output).splitlines()[-1] == "dropped: 0 images, 1 annotations"
+    result = json.loads(rayox_check(path, "--fix", output, "--json").splitlines()[-1])
     assert result["fixed"]["dropped"] == {"images": 0, "annotations": 1}
     assert result["fixed"]["ok"] is True
-
-
-@pytest.fixture
-def rayox_here(capsys, monkeypatch, tmp_path):
-    """`rayox data check` in an empty folder: its standard output."""
-    from rayox.cli import main
-
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> str:
-        capsys.readouterr()
-        assert main(["data", "check", *map(str, arguments)]) in (0, 3)
-        return capsys.readouterr().out
-
-    return run
 
 
 @pytest.mark.parametrize("bbox", [..., None, [], [1, 2, 3], ["a", 2, 3, 4], [5, 5, 0, 7], [float("nan"), 1, 2, 3]])

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from rayox_model.core.errors import DataError
 from rayox_platform.data.fast_records import Columns, read_columns
 from rayox_platform.data.names import FileNames
+from rayox_platform.data.other_coco_files import OTHER_COCO_HINT, other_coco_file
 from rayox_platform.data.records import BBOX_HINT, Annotations, Defect, Images, Json, read_categories, records_of
 from rayox_platform.storage.folders import is_remote, open_folder, split_address
 from rayox_platform.storage.object_store import explained
@@ -90,6 +91,9 @@ def parse_coco(content: bytes, source: str) -> CocoDataset:
 def read_carefully(content: bytes, source: str, notes: Counter[str]) -> Columns:
     """Record by record, to name what is wrong, or to put right what is odd."""
     coco = _parse_json(content, source)
+    other = other_coco_file(coco)
+    if other is not None:
+        raise DataError(f"{source}: {other}", OTHER_COCO_HINT)
     try:
         classes, category_ids = read_categories(records_of(coco, "categories"))
         images = Images.read(records_of(coco, "images"), notes)

@@ -20,10 +20,12 @@ from rayox_platform.data.records import (
     CROWD_ABSENT,
     ID_REPEATED,
     MAX_PIXELS,
+    NAME_FROM_URL,
     SIZE_ABSENT,
     Annotations,
     Images,
 )
+from rayox_platform.data.url_names import name_from_url
 
 _PIECE_BYTES = 1 << 24
 
@@ -35,7 +37,8 @@ class _Category(msgspec.Struct, gc=False):
 
 class _Image(msgspec.Struct, gc=False):
     id: int
-    file_name: str
+    file_name: str | None = None
+    coco_url: str | None = None
     height: int | None = None
     width: int | None = None
 
@@ -94,6 +97,9 @@ def _columns(file: _File, notes: Counter[str]) -> Columns:
 def _images(records: list[_Image], notes: Counter[str]) -> Images:
     ids = np.array([image.id for image in records], np.int64)
     names = [image.file_name for image in records]
+    if None in names:
+        names = [name_from_url(image.coco_url) if image.file_name is None else image.file_name for image in records]
+        notes[NAME_FROM_URL] += sum(image.file_name is None for image in records)
     _require(len(names) > 0 and all(names) and len(set(names)) == len(names) and _are_ids(ids))
     sizes = np.array([(image.height or 0, image.width or 0) for image in records], np.int64)
     _require(bool(((sizes >= 0) & (sizes < MAX_PIXELS)).all()))
@@ -101,7 +107,7 @@ def _images(records: list[_Image], notes: Counter[str]) -> Images:
     sizes[absent] = 0
     notes[SIZE_ABSENT] += int(absent.sum())
     heights, widths = sizes.astype(np.int32).T
-    return Images(ids, names, heights.copy(), widths.copy())
+    return Images(ids, [str(name) for name in names], heights.copy(), widths.copy())
 
 
 def _annotations(

@@ -25,7 +25,7 @@ from rayox_platform.data.coco import CocoDataset, read_coco
 from rayox_platform.data.names import FileNames
 from rayox_platform.storage.folders import is_remote, open_folder, split_address
 
-VERSION = 1  # of the columns and of what the reader makes of a file: raise it with any change to either
+VERSION = 2  # of the columns and of what the reader makes of a file: raise it with any change to either
 MIN_BYTES = 8_000_000  # of a file worth an index: smaller ones are read in a fifth of a second
 _KEY = b"rayox"
 _ANNOTATIONS: dict[str, type[np.generic]] = {

@@ -13,9 +13,12 @@ from typing import Any, TypeGuard
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
+from rayox_platform.data.url_names import URL_KEY, name_from_url
+
 Json = Mapping[str, Any]
 BBOX_HINT = "COCO's bbox is [x, y, width, height] in pixels: four finite numbers."
 MAX_PIXELS = 10_000_000  # no side is longer; keeps float32 finite
+NAME_FROM_URL = "images without file_name (taken from coco_url)"
 SIZE_ABSENT = "images without height or width (read from the image)"
 AREA_ABSENT = "annotations without area (width × height taken)"
 AREA_ZERO = "annotations with area 0 but a real box (kept: COCO counts them small)"
@@ -76,6 +79,9 @@ class Images:
         for position, record in enumerate(records):
             image_id = _whole(record.get("id"), f"images[{position}].id")
             name = record.get("file_name")
+            if name is None:
+                name = name_from_url(record.get(URL_KEY))
+                notes[NAME_FROM_URL] += name is not None
             if not isinstance(name, str) or not name:
                 raise Defect(f"image {image_id}: file_name {_short(name)} is no text", "Name the image's file.")
             height, width = (_pixels(record.get(key), f"image {image_id}: {key}") for key in ("height", "width"))

@@ -1,15 +1,19 @@
 """From what a user writes as a split ("shapes:train", a COCO file and its images, shards) to annotations and images."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.index import load_coco
+from rayox_platform.data.names import FileNames
+from rayox_platform.data.records import NAME_FROM_URL
 from rayox_platform.data.shapes import SPLITS, shapes_folder
 from rayox_platform.data.shards import is_sharded, open_shards, shard_source
 from rayox_platform.data.source import ImageSource, folder_source
+from rayox_platform.data.url_names import names_as_in
 from rayox_platform.storage.folders import is_remote, open_folder
 
 
@@ -31,6 +35,7 @@ def resolve_split(
     else:
         dataset = load_coco(annotations, state / "cache")
     where = _beside(annotations, dataset) if images is None else images
+    dataset = _named_as_in(where, dataset)
     found = CocoImages(dataset, open_source(dataset, where))
     return found.dataset, found
 
@@ -46,9 +51,19 @@ def open_source(dataset: CocoDataset, images: str | Path) -> ImageSource:
         raise DataError(
             f"{dataset.source}: {len(missing)} of its {len(dataset)} images are missing; "
             f"the first: {source.where(missing[0])}",
-            "Check the folder of images, or take them out of the annotations.",
+            "Check the folder of images, or take them out of the annotations. "
+            "`rayox data check FILE --images DIR --fix OUT` writes names as the files have them.",
         )
     return source
+
+
+def _named_as_in(images: str | Path, dataset: CocoDataset) -> CocoDataset:
+    """Names taken from addresses without their folder, if the images lie in that folder itself."""
+    where = _anywhere(str(images))
+    if dataset.notes.get(NAME_FROM_URL) != len(dataset) or is_sharded(where):
+        return dataset
+    names = names_as_in(dataset.file_names, open_folder(where).has)
+    return dataset if names is dataset.file_names else replace(dataset, file_names=FileNames.of(names))
 
 
 def _anywhere(address: str) -> str:
@@ -82,6 +97,8 @@ def _beside(annotations: str, dataset: CocoDataset) -> Path:
     candidates = [parent / name for parent in (path.parent, path.parent.parent) for name in names]
     for folder in candidates:
         if (folder / dataset.file_names[0]).is_file():
+            return folder
+        if NAME_FROM_URL in dataset.notes and (folder / Path(dataset.file_names[0]).name).is_file():
             return folder
     tried = ", ".join(str(folder) for folder in candidates)
     raise DataError(f"{path}: its images are not beside it (looked for {dataset.file_names[0]} in {tried})", hint)

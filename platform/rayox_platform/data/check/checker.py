@@ -1,7 +1,8 @@
 """Checking one annotation file, with its images and against another split."""
 
+import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rayox_model.core.errors import DataError
@@ -11,6 +12,7 @@ from rayox_platform.data.check.boxes import Frames, check_boxes
 from rayox_platform.data.check.files import Depth, FileFacts, ImageFolder, Look
 from rayox_platform.data.check.findings import Finding, Findings
 from rayox_platform.data.check.leaks import Split, check_leaks
+from rayox_platform.data.check.near_names import near_names
 from rayox_platform.data.check.pictures import check_pictures, with_file_sizes
 from rayox_platform.data.check.reading import Document, read_leniently
 from rayox_platform.data.check.sections import Categories, Images, check_categories, check_images, records_of
@@ -68,7 +70,7 @@ def check_document(document: Document, settings: CheckSettings, look: Look, find
     top = document.top
     categories = check_categories(records_of(top, "categories", findings), findings)
     images = check_images(records_of(top, "images", findings), findings)
-    facts = _look(images, settings.folder, settings.depth, look, findings)
+    images, facts = _look(images, settings.folder, settings.depth, look, findings)
     check_pictures(images, facts, findings)
     images, measured = with_file_sizes(images, facts)
     annotations = check_annotations(records_of(top, "annotations", findings), images, categories, findings)
@@ -81,17 +83,37 @@ def check_document(document: Document, settings: CheckSettings, look: Look, find
 
 def _look(
     images: Images, folder: ImageFolder | None, depth: Depth, look: Look, findings: Findings
-) -> list[FileFacts | None]:
+) -> tuple[Images, list[FileFacts | None]]:
+    """The images by the names they have in the folder, and what is known of each file."""
     facts: list[FileFacts | None] = [None] * len(images)
     if folder is None:
-        return facts
+        return images, facts
     if not folder.exists():
         findings.add("no-image-folder", folder.root, "no such folder")
-        return facts
+        return images, facts
+    images = images.named_as_in(folder.has)
     rows = [at for at, name in enumerate(images.file_names) if name is not None]
     for at, fact in zip(rows, look(folder, [str(images.file_names[at]) for at in rows], depth), strict=True):
         facts[at] = fact
-    return facts
+    _look_for_near_names(images, facts, folder, depth, look)
+    return images, facts
+
+
+def _look_for_near_names(
+    images: Images, facts: list[FileFacts | None], folder: ImageFolder, depth: Depth, look: Look
+) -> None:
+    """Put the file that a missing one's name may mean in its place, marked as missing under that name."""
+    missing = {at for at, fact in enumerate(facts) if fact is None or fact.missing}
+    lost = {at: name for at, name in enumerate(images.written_names) if name is not None and at in missing}
+    if not lost:
+        return
+    claimed = {posixpath.normpath(name) for at, name in enumerate(images.file_names) if name and at not in missing}
+    near = near_names(lost, claimed, folder.files())
+    one = [at for at in near if near[at].name]
+    for at, fact in zip(one, look(folder, [near[at].name for at in one], depth), strict=True):
+        facts[at] = replace(fact, missing=True, instead=near[at].name)
+    for at in near.keys() - set(one):
+        facts[at] = FileFacts(missing=True, alike=near[at].alike)
 
 
 def _other_split(against: Against, depth: Depth, look: Look) -> Split:
@@ -103,7 +125,7 @@ def _other_split(against: Against, depth: Depth, look: Look) -> Split:
     ignored = Findings()
     images = check_images(records_of(document.top, "images", ignored), ignored)
     categories = check_categories(records_of(document.top, "categories", ignored), ignored)
-    facts = _look(images, against.folder, "header" if depth == "header" else "digest", look, findings)
+    images, facts = _look(images, against.folder, "header" if depth == "header" else "digest", look, findings)
     if "no-image-folder" in findings:
         raise DataError(
             f"{against.folder and against.folder.root}: no such folder of images", "Check --against-images."

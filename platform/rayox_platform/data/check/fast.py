@@ -15,6 +15,7 @@ FROM_BYTES = 8_000_000  # below, the lenient reader takes under half a second
 class _Image(TypedDict, total=False):
     id: Any
     file_name: Any
+    coco_url: Any
     height: Any
     width: Any
 
@@ -27,6 +28,8 @@ class _Annotation(TypedDict, total=False):
     area: Any
     iscrowd: Any
     segmentation: msgspec.Raw
+    segments_info: msgspec.Raw
+    caption: msgspec.Raw
 
 
 class _Category(TypedDict, total=False):

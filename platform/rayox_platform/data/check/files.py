@@ -7,13 +7,13 @@ import errno
 import hashlib
 import io
 import os
-import posixpath
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 from PIL import Image
@@ -23,6 +23,7 @@ from rayox_platform.data.images import decode_image
 from rayox_platform.data.source import unreadable
 from rayox_platform.storage.bucket import Bucket
 from rayox_platform.storage.folders import Folder, open_folder
+from rayox_platform.storage.walking import files_under
 
 Depth = Literal["header", "digest", "decode"]  # each does what those before it do
 Progress = Callable[[int, int], None]
@@ -40,7 +41,8 @@ class FileFacts:
     """What a look at one file showed."""
 
     missing: bool = False
-    instead: str = ""  # what is there under a name close to the missing one
+    instead: str = ""  # the one file that is there under a name close to the missing one: the rest is of that
+    alike: tuple[str, ...] = ()  # several such files, or one that several names may mean
     broken: str = ""  # why it cannot be decoded
     size: tuple[int, int] | None = None  # (height, width) as viewers show it
     stored_size: tuple[int, int] | None = None  # without the EXIF orientation
@@ -70,6 +72,17 @@ class ImageFolder:
         if isinstance(folder, Bucket):  # Pillow reads a few bytes at a time, and hundreds of times what is no image
             return io.BufferedReader(folder.open(name), HEAD_BYTES)
         return open(folder.path(name), "rb")
+
+    def has(self, name: str) -> bool:
+        return _folder(self.root).has(name)
+
+    def files(self) -> list[str]:
+        """Every file in it and in its folders. Raises DataError where they cannot be listed."""
+        folder = _folder(self.root)
+        try:
+            return list(folder.files()) if isinstance(folder, Bucket) else list(files_under(Path(folder.path(""))))
+        except OSError as error:
+            raise unreadable(self.root, error) from None
 
     def read(self, name: str) -> bytes:
         """The whole file. Raises FileNotFoundError, or another OSError."""
@@ -112,7 +125,7 @@ def look_at_file(folder: ImageFolder, name: str, depth: Depth) -> FileFacts:
                 return _header(file)
         content = folder.read(name)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeEncodeError):
-        return FileFacts(missing=True, instead=_instead(folder, name))
+        return FileFacts(missing=True)
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
             return FileFacts(missing=True)
@@ -129,16 +142,6 @@ def look_at_file(folder: ImageFolder, name: str, depth: Depth) -> FileFacts:
             broken = error.message.removeprefix(f"{name}: ")
     digest = hashlib.blake2b(content, digest_size=16).digest()
     return FileFacts(broken=broken, size=size, stored_size=stored, format=facts.format, digest=digest)
-
-
-def _instead(folder: ImageFolder, name: str) -> str:
-    """The name with other slashes, or without its folders, if there is such a file."""
-    slashes = name.replace("\\", "/")
-    for other in dict.fromkeys((slashes, posixpath.basename(slashes))):
-        if other != name:
-            with suppress(OSError, ValueError), folder.open(other):
-                return other
-    return ""
 
 
 def _header(file: BinaryIO) -> FileFacts:

@@ -39,6 +39,12 @@ KINDS = (
     Kind("duplicate-key", "error", "a key twice in one object: all but the last are lost", "Merge or rename them."),
     Kind("results-file", "error", "a list of detections, as evaluators take it", "Give the annotations instead."),
     Kind("not-coco", "error", "no object with images, annotations and categories", "Export the data set as COCO."),
+    Kind(
+        "other-coco-file",
+        "error",
+        "panoptic segments or captions: no boxes in either",
+        "Give instances_*.json instead.",
+    ),
     Kind("malformed-section", "error", "images, annotations or categories is no list", "Make it a list of objects."),
     Kind("malformed-record", "error", "a record is no object", "Remove it, or write it in braces."),
     Kind("no-images", "error", "no images are listed", "List the images."),
@@ -58,6 +64,7 @@ KINDS = (
     Kind("invalid-image-id", "error", "an image's id is absent or no whole number", "Number the images."),
     Kind("duplicate-image-id", "error", "one id for several images", "Give each image its own id."),
     Kind("invalid-file-name", "error", "file_name is absent, blank or no text", "Name the image's file."),
+    Kind("file-name-from-url", "warning", "file_name is absent: that of coco_url is taken", "Name the image's file."),
     Kind("duplicate-file-name", "error", "one file for several images", "Merge the images into one."),
     Kind(
         "path-outside-images", "error", "file_name is absolute or leads out by ..", "Write it relative to the folder."
@@ -123,7 +130,12 @@ KINDS = (
     ),
     # the images' files
     Kind("no-image-folder", "error", "the folder of images is not there", "Check --images."),
-    Kind("missing-image-file", "error", "file_name names no file in the folder", "Add the file, or remove the image."),
+    Kind(
+        "missing-image-file",
+        "error",
+        "file_name names no file in the folder",
+        "Write the name of the file that is meant, add the file, or remove the image.",
+    ),
     Kind(
         "image-size-differs",
         "error",

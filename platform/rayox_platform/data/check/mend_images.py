@@ -34,10 +34,10 @@ def mended_images(records: Sequence[Record], checked: Checked) -> tuple[list[Rec
 
 
 def _name(name: str | None, fact: FileFacts | None) -> str | None:
-    if name is None or (fact is not None and fact.missing and not fact.instead):
-        return None
     if fact is not None and fact.missing:
-        return fact.instead
+        return fact.instead or None
+    if name is None:
+        return None
     return name.replace("\\", "/") if fact is None else name
 
 

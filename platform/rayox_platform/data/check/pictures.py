@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from rayox_platform.data.check.files import FileFacts
 from rayox_platform.data.check.findings import Findings
 from rayox_platform.data.check.kinds import LONG_SIDE_RATIO, SMALL_SIDE
+from rayox_platform.data.check.near_names import look_alike
 from rayox_platform.data.check.sections import Images
 
 _ENDINGS = {
@@ -29,8 +30,9 @@ def check_pictures(images: Images, facts: Sequence[FileFacts | None], findings: 
     for at, fact in enumerate(facts):
         if fact is None:
             continue
-        if fact.missing:
-            findings.add("missing-image-file", images.place(at), _not_there(images.file_names[at], fact))
+        name = images.file_names[at]
+        if fact.missing and name is not None:
+            findings.add("missing-image-file", images.place(at), _not_there(name, fact))
         elif fact.broken:
             findings.add("unreadable-image", images.place(at), fact.broken)
         if fact.size is not None and not fact.missing:
@@ -42,8 +44,15 @@ def check_pictures(images: Images, facts: Sequence[FileFacts | None], findings: 
     _find_duplicates(images, facts, findings)
 
 
-def _not_there(name: str | None, fact: FileFacts) -> str:
-    return f"no file {name!r}" + (f", but {fact.instead!r} is there" if fact.instead else "")
+def _not_there(name: str, fact: FileFacts) -> str:
+    there = (fact.instead,) if fact.instead else fact.alike
+    said = ascii if any(look_alike(name, other) for other in there) else repr
+    text = f"no file {said(name)}"
+    if fact.instead:
+        return f"{text}, but {said(fact.instead)} is there"
+    if len(fact.alike) == 1:
+        return f"{text}; {said(fact.alike[0])} is there, which several images may mean"
+    return text + (f"; it may be {' or '.join(map(said, fact.alike[:4]))}" if fact.alike else "")
 
 
 def with_file_sizes(images: Images, facts: Sequence[FileFacts | None]) -> tuple[Images, Bool[np.ndarray, "M"]]:

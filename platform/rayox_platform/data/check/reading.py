@@ -12,6 +12,7 @@ from typing import Any
 from rayox_platform.data.check.fast import FROM_BYTES, read_fast
 from rayox_platform.data.check.findings import Findings, short
 from rayox_platform.data.check.segmentation import segmentation_problem
+from rayox_platform.data.other_coco_files import other_coco_file
 
 Record = dict[str, Any]
 SECTIONS = ("images", "annotations", "categories")
@@ -42,7 +43,7 @@ def read_leniently(path: Path, findings: Findings, keep_all: bool = False) -> Do
         with _without_garbage_collection():
             top = read_fast(content)
         if top is not None:
-            return Document(top)
+            return None if _is_other_coco_file(top, findings) else Document(top)
     text, lossless = _text(content, findings)
     del content  # as large as the text
     parser = _Parser(keep_all)
@@ -59,6 +60,8 @@ def read_leniently(path: Path, findings: Findings, keep_all: bool = False) -> Do
         findings.add("not-strict-json", "the file", ", ".join(sorted(set(parser.constants))), len(parser.constants))
     if not isinstance(value, dict):
         _name_what_is_no_object(value, findings)
+        return None
+    if _is_other_coco_file(value, findings):
         return None
     document = Document(value, lossless)
     _merge_repeated(document, parser, findings)
@@ -152,6 +155,13 @@ def _name_what_is_no_object(value: Any, findings: Findings) -> None:
         findings.add("results-file", "top level", f"{len(value)} records with scores")
     else:
         findings.add("not-coco", "top level", f"a {type(value).__name__}, not an object")
+
+
+def _is_other_coco_file(top: Record, findings: Findings) -> bool:
+    what = other_coco_file(top)
+    if what is not None:
+        findings.add("other-coco-file", "annotations[0]", what)
+    return what is not None
 
 
 def _merge_repeated(document: Document, parser: _Parser, findings: Findings) -> None:

@@ -3,8 +3,8 @@
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Int64
 from rayox_platform.data.check.findings import Findings, short
 from rayox_platform.data.check.ids import check_ids, reference
 from rayox_platform.data.check.reading import Record
+from rayox_platform.data.url_names import URL_KEY, name_from_url, names_as_in
 
 MAX_PIXELS = 10_000_000  # no side is longer, as for training
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -92,6 +93,8 @@ class Images:
     ids: list[int | None]
     keys: list[Hashable]  # what annotations can name them by, also where that is no id
     file_names: list[str | None]  # None: not to be opened
+    written_names: list[str | None]  # also what leads out of the folder, and addresses
+    named_by_url: frozenset[int]  # positions
     heights: Int64[np.ndarray, "M"]
     widths: Int64[np.ndarray, "M"]
 
@@ -106,11 +109,22 @@ class Images:
     def place(self, index: int) -> str:
         return f"images[{index}] ({self.file_names[index] or 'no file'})"
 
+    def named_as_in(self, has: Callable[[str], bool]) -> "Images":
+        """With names from addresses as they are in a folder, of which `has` tells the files."""
+        places = [at for at in sorted(self.named_by_url) if self.file_names[at] is not None]
+        names = dict(zip(places, names_as_in([str(self.file_names[at]) for at in places], has), strict=True))
+        return replace(self, file_names=[names.get(at, name) for at, name in enumerate(self.file_names)])
+
 
 def check_images(records: list[Record], findings: Findings) -> Images:
     written = [record.get("id") for record in records]
     ids = check_ids("image", "images", written, findings)
-    names = [_file_name(record.get("file_name"), f"images[{at}]", findings) for at, record in enumerate(records)]
+    by_url = [name_from_url(record.get(URL_KEY)) if record.get("file_name") is None else None for record in records]
+    given = [record.get("file_name") if url is None else url for record, url in zip(records, by_url, strict=True)]
+    for at, (record, url) in enumerate(zip(records, by_url, strict=True)):
+        if url is not None:
+            findings.add("file-name-from-url", f"images[{at}]", short(record[URL_KEY]))
+    names = [_file_name(name, f"images[{at}]", findings) for at, name in enumerate(given)]
     sizes = [_size(record, f"images[{at}] ({names[at]})", findings) for at, record in enumerate(records)]
     first: dict[str, int] = {}
     for at, name in enumerate(names):
@@ -118,14 +132,22 @@ def check_images(records: list[Record], findings: Findings) -> Images:
         if path is not None and first.setdefault(path, at) != at:
             findings.add("duplicate-file-name", f"images[{at}]", f"{name!r} again, first in images[{first[path]}]")
     array = np.array(sizes, np.int64).reshape(-1, 2)
-    return Images(ids, list(map(reference, written)), names, array[:, 0], array[:, 1])
+    return Images(
+        ids=ids,
+        keys=list(map(reference, written)),
+        file_names=names,
+        written_names=[name if isinstance(name, str) and name.strip() else None for name in given],
+        named_by_url=frozenset(at for at, url in enumerate(by_url) if url is not None),
+        heights=array[:, 0],
+        widths=array[:, 1],
+    )
 
 
 def _file_name(name: Any, where: str, findings: Findings) -> str | None:
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         findings.add("invalid-file-name", where, "no file_name" if name is None else f"file_name {short(name)}")
         return None
-    if _URL.match(name):
+    if is_url(name):
         findings.add("file-name-url", where, short(name))
         return None
     if _ABSOLUTE.match(name) or (".." in name and ".." in PureWindowsPath(name).parts):  # of both kinds of slashes
@@ -137,6 +159,10 @@ def _file_name(name: Any, where: str, findings: Findings) -> str | None:
         findings.add("invalid-file-name", where, f"file_name {short(name)} is a folder")
         return None
     return name
+
+
+def is_url(name: str) -> bool:
+    return _URL.match(name) is not None
 
 
 def _size(record: Record, where: str, findings: Findings) -> tuple[int, int]:
