@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from rayox.console import print_error, print_json
+from rayox.environment import set_environment
 from rayox.hidden_arguments import hide_credentials
 from rayox.surroundings import make_usable
 from rayox.system_errors import explained_refusal
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
     hide_credentials(arguments)
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # what it would say of a broken image, rayox says with its path
+    set_environment()
     quiet_mlflow()
     _end_like_ctrl_c(signal.SIGTERM)
     try:

@@ -111,10 +111,16 @@ def test_fix_writes_a_copy_that_checks_clean(rayox, data):
     assert (said.result["fixed"]["path"], said.result["fixed"]["ok"]) == ("mended.json", True)
     assert [found["code"] for found in said.result["fixed"]["findings"]] == ["image-without-annotations"]
     how = {found["code"]: found["fixed"] for found in said.result["findings"]}
-    assert how == {"box-without-area": "annotation dropped", "zero-annotation-id": "numbered anew"}
+    assert how == {
+        "box-without-area": "taken from the segmentation, else annotation dropped",
+        "zero-annotation-id": "numbered anew",
+    }
     assert (data / "train.json").read_bytes() == before
     assert rayox("data", "check", "mended.json", "--images", "data/images").exit_code == 0
-    assert "Fixed in the copy: annotation dropped." in rayox(*arguments, "mended.json").out
+    assert (
+        "Fixed in the copy: taken from the segmentation, else annotation dropped."
+        in rayox(*arguments, "mended.json").out
+    )
     assert rayox(*arguments, "data/train.json").exit_code == 2
     assert rayox(*arguments, "gone/mended.json").exit_code == 2
     assert (data / "train.json").read_bytes() == before

@@ -363,7 +363,7 @@ EDGE: dict[str, set[str]] = {  # file of the edge set: findings besides those of
     "dup_category_id.json": {"duplicate-category-id", "unknown-category"},
     "dup_category_name.json": {"duplicate-category-name"},
     "missing_image_file.json": {"missing-image-file"},
-    "file_name_absent.json": {"invalid-file-name"},
+    "file_name_absent.json": {"file-name-from-url"},
     "absolute_path.json": {"path-outside-images"},
     "subfolder.json": {"missing-image-file"},  # the folder has the images without it
     "wrong_size.json": {"image-size-differs"},

@@ -226,7 +226,7 @@ def test_the_defective_files_load_or_are_data_errors(shared_data):
     assert len(names) == 38
     assert refused == {
         *("bbox_absent", "bbox_null", "bbox_strings", "bbox_three", "inf_bbox", "nan_bbox"),
-        *("dup_category_id", "dup_category_name", "dup_file_name", "file_name_absent"),
+        *("dup_category_id", "dup_category_name", "dup_file_name"),
         *("unknown_category", "unknown_image", "no_categories", "no_images", "duplicate_keys"),
         *("empty_file", "empty_object", "top_level_list", "truncated"),
     }

@@ -6,12 +6,11 @@ probabilities. K anchor points, C classes.
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 import torch
 from jaxtyping import Float32, UInt8
-from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 
 from rayox_model.checkpoint.weights import NamelessClassesError
 from rayox_model.core.anchors import anchor_points, check_image_size, decode
@@ -20,27 +19,23 @@ from rayox_model.core.errors import ModelError
 from rayox_model.core.samples import Detections
 from rayox_model.detect.detector import check_images
 from rayox_model.detect.nms import non_max_suppression, score_boxes
+from rayox_model.detect.runtime import silent_onnxruntime
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 _EXPORT = "export it undecoded, as `rayox export` and the official export do"
 _CPU = torch.device("cpu")
 _LOAD_ERRORS = (
-    onnx_errors.Fail,
-    onnx_errors.InvalidArgument,
-    onnx_errors.InvalidGraph,
-    onnx_errors.InvalidProtobuf,
-    onnx_errors.NoModel,
-    onnx_errors.NoSuchFile,
-    onnx_errors.NotImplemented,
-    onnx_errors.RuntimeException,
+    *("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf"),
+    *("NoModel", "NoSuchFile", "NotImplemented", "RuntimeException"),
 )
 
 
 class OnnxDetector:
     """Runs a session on the CPU; where the file fixes the batch at 1, images go through one by one."""
 
-    def __init__(
-        self, session: onnxruntime.InferenceSession, classes: tuple[str, ...], image_size: tuple[int, int]
-    ) -> None:
+    def __init__(self, session: "InferenceSession", classes: tuple[str, ...], image_size: tuple[int, int]) -> None:
         self.classes = classes
         self.image_size = image_size
         self._session = session
@@ -92,22 +87,23 @@ def load_onnx_detector(
     return OnnxDetector(session, _class_names(num_classes, metadata, classes, path), size)
 
 
-def _open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
+def _open_session(path: Path, num_threads: int) -> "InferenceSession":
     if not path.is_file():
         raise ModelError(f"{path}: no such file", "check the path of the model")
+    onnxruntime = silent_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 3  # errors; they are raised anyway
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _LOAD_ERRORS as error:
+    except tuple(getattr(onnxruntime.capi.onnxruntime_pybind11_state, name) for name in _LOAD_ERRORS) as error:
         raise ModelError(
             f"{path}: is no ONNX model onnxruntime can load ({path.stat().st_size} bytes; {type(error).__name__})",
             "it may be cut short: compare its size with the original's and fetch it again",
         ) from error
 
 
-def _image_size(session: onnxruntime.InferenceSession, metadata: dict[str, str], path: Path) -> tuple[int, int] | None:
+def _image_size(session: "InferenceSession", metadata: dict[str, str], path: Path) -> tuple[int, int] | None:
     """(height, width) of the input: fixed in its shape, or written beside it."""
     inputs = session.get_inputs()
     is_image = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 3
@@ -125,7 +121,7 @@ def _image_size(session: onnxruntime.InferenceSession, metadata: dict[str, str],
             raise ModelError(f"{path}: its metadata image_size is no [height, width]: {other!r}", _EXPORT)
 
 
-def _count_classes(session: onnxruntime.InferenceSession, image_size: tuple[int, int], path: Path) -> int:
+def _count_classes(session: "InferenceSession", image_size: tuple[int, int], path: Path) -> int:
     """Outputs of an anchor point beyond its box and objectness; ModelError for another layout."""
     num_anchors = len(anchor_points(*image_size, _CPU).grid)
     shapes = [output.shape for output in session.get_outputs()]

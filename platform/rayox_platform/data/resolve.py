@@ -1,6 +1,8 @@
 """From what a user writes as a split ("shapes:train", a COCO file and its images, shards) to annotations and images."""
 
+import posixpath
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,6 @@ from rayox_platform.data.records import NAME_FROM_URL
 from rayox_platform.data.shapes import SPLITS, shapes_folder
 from rayox_platform.data.shards import is_sharded, open_shards, shard_source
 from rayox_platform.data.source import ImageSource, folder_source
-from rayox_platform.data.url_names import names_as_in
 from rayox_platform.storage.folders import is_remote, open_folder
 
 
@@ -58,12 +59,17 @@ def open_source(dataset: CocoDataset, images: str | Path) -> ImageSource:
 
 
 def _named_as_in(images: str | Path, dataset: CocoDataset) -> CocoDataset:
-    """Names taken from addresses without their folder, if the images lie in that folder itself."""
+    """Names taken from addresses without their folder, where the images lie in that folder itself."""
     where = _anywhere(str(images))
-    if dataset.notes.get(NAME_FROM_URL) != len(dataset) or is_sharded(where):
+    if NAME_FROM_URL not in dataset.notes or is_sharded(where):
         return dataset
-    names = names_as_in(dataset.file_names, open_folder(where).has)
-    return dataset if names is dataset.file_names else replace(dataset, file_names=FileNames.of(names))
+    folder, names = open_folder(where), list(dataset.file_names)
+    with suppress(OSError):  # opening the images will say it
+        for index in folder.absent(names):
+            names[index] = posixpath.basename(names[index])
+        if len(set(names)) == len(names) and not folder.absent(names):
+            return replace(dataset, file_names=FileNames.of(names))
+    return dataset
 
 
 def _anywhere(address: str) -> str:

@@ -5,11 +5,11 @@ Input is a table with a column `image` of encoded files (JPEG, PNG …; base64 i
 """
 
 import json
+import os
 from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -22,6 +22,9 @@ class OnnxDetector(PythonModel):  # type: ignore[misc]
     """An ONNX file of the official layout: raw regression, then objectness and classes as probabilities."""
 
     def load_context(self, context: PythonModelContext) -> None:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it sends events to its makers from its import on
+        import onnxruntime
+
         self.session = onnxruntime.InferenceSession(context.artifacts["onnx"], providers=["CPUExecutionProvider"])
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.classes: list[str] = json.loads(metadata["classes"])

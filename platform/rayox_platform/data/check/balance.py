@@ -43,7 +43,7 @@ def _check_classes(categories: Categories, annotations: Annotations, findings: F
     counts = np.bincount(labels, minlength=len(categories.ids)).astype(np.int64)
     if not counts.any():
         return
-    named = set(categories.label_of.values())
+    named = {label for label in categories.label_of.values() if categories.ids[label] is not None}
     for label in np.flatnonzero(counts == 0):
         if label not in named:
             continue  # nothing can refer to it: a finding already
