@@ -6,7 +6,6 @@ from pathlib import Path
 
 SILENCE = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime reads it when it is imported
-    "MLFLOW_DISABLE_TELEMETRY": "true",  # so does MLflow, which else keeps an installation id in the home folder
     "RAY_USAGE_STATS_ENABLED": "0",
     "DO_NOT_TRACK": "1",
     "OPENCV_LOG_LEVEL": "OFF",  # what it would say of a broken image, rayox says with its path
