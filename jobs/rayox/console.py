@@ -12,6 +12,8 @@ from typing import TextIO
 
 import click
 
+from rayox_model.core.finite import without_non_finite
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="End standard output with one JSON object; all else to standard error."
 )
@@ -48,7 +50,7 @@ class Console:
 
 def print_json(result: Mapping[str, object]) -> None:
     sys.stderr.flush()
-    print(json.dumps(_finite(result), allow_nan=False), flush=True)
+    print(json.dumps(without_non_finite(result), allow_nan=False), flush=True)
 
 
 def print_error(message: str, hint: str) -> None:
@@ -81,13 +83,3 @@ def _cell(value: object) -> str:
 
 def _is_numeric(values: Sequence[object]) -> bool:
     return bool(values) and all(isinstance(value, int | float | None) for value in values)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -97,7 +97,7 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
     if nothing:
         console.note(f"warning: {nothing}")
     if output is not None:
-        output.write_text(json.dumps(coco_results(images().dataset, evaluation.detections)))
+        output.write_text(json.dumps(coco_results(images().dataset, evaluation.detections), allow_nan=False))
     return EvaluateResult(
         metrics=asdict(evaluation.scores.metrics),
         class_ap=evaluation.scores.class_ap,

@@ -36,7 +36,7 @@ def non_max_suppression(
     """Keep boxes scoring at least `score_threshold`, of overlapping ones of a class (IoU > `nms_threshold`) the best.
 
     One Detections per image, highest score first, at most `max_detections` of them (None: all). An image in which
-    nothing scores gets empty arrays.
+    nothing scores gets empty arrays. A box that is not finite, which a diverging network gives, is none.
     """
     images = zip(*candidates, strict=True)
     return [_one_image(*image, score_threshold, nms_threshold, max_detections) for image in images]
@@ -52,7 +52,7 @@ def _one_image(
 ) -> Detections:
     from torchvision.ops import batched_nms  # takes seconds, for which a training should not wait before its first step
 
-    kept = torch.nonzero(scores >= score_threshold).squeeze(1)
+    kept = torch.nonzero((scores >= score_threshold) & boxes.isfinite().all(dim=1)).squeeze(1)
     best_first = batched_nms(boxes[kept], scores[kept], labels[kept], nms_threshold)
     kept = kept[best_first[:max_detections]]
     return Detections(boxes[kept].cpu().numpy(), scores[kept].cpu().numpy(), labels[kept].cpu().numpy())

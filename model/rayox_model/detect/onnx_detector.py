@@ -1,7 +1,8 @@
 """A detector over an ONNX file of the layout the official export and `onnx_export` write.
 
-Input [B or 1, 3, H, W] float BGR 0–255; output [B or 1, K, 5 + C]: raw regression, objectness and classes as
-probabilities. K anchor points, C classes.
+Input [B or 1, 3, H, W] float BGR 0–255; output [B or 1, K, 5 + C]: regression, objectness and classes as
+probabilities. The regression is the head's own or, of exports that decode inside (`--decode_in_inference`), boxes in
+pixels: which of them, a run on a grey image tells. K anchor points, C classes.
 """
 
 import json
@@ -13,10 +14,11 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from rayox_model.checkpoint.weights import NamelessClassesError
-from rayox_model.core.anchors import anchor_points, check_image_size, decode
+from rayox_model.core.anchors import anchor_points, check_image_size
 from rayox_model.core.coco_classes import COCO_CLASSES
 from rayox_model.core.errors import ModelError
 from rayox_model.core.samples import Detections
+from rayox_model.detect.box_layout import BoxLayout, box_layout, to_corners
 from rayox_model.detect.detector import check_images
 from rayox_model.detect.nms import non_max_suppression, score_boxes
 from rayox_model.detect.runtime import silent_onnxruntime
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _EXPORT = "export it undecoded, as `rayox export` and the official export do"
+_GREY = 114  # of what a letterboxed image does not cover
 _CPU = torch.device("cpu")
 _LOAD_ERRORS = (
     *("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf"),
@@ -41,6 +44,7 @@ class OnnxDetector:
         self._session = session
         self._input = session.get_inputs()[0]
         self._batched = not isinstance(self._input.shape[0], int)
+        self._layout: BoxLayout = "raw"
 
     def detect(
         self, images: UInt8[np.ndarray, "B H W 3"], score_threshold: float, nms_threshold: float
@@ -49,9 +53,24 @@ class OnnxDetector:
         if len(images) == 0:
             return []
         output = torch.from_numpy(self.run(images))  # [B, K, 5 + C]
-        boxes = decode(output[..., :4], anchor_points(*self.image_size, _CPU))
+        boxes = to_corners(output[..., :4], self._layout, anchor_points(*self.image_size, _CPU))
         candidates = score_boxes(boxes, output[..., 4], output[..., 5:])
         return non_max_suppression(candidates, score_threshold, nms_threshold)
+
+    def probe(self, path: Path) -> None:
+        """Find out how boxes are given. Raises ModelError where they are given in no known way."""
+        grey = np.full((1, *self.image_size, 3), _GREY, np.uint8)
+        output = torch.from_numpy(self.run(grey))[0]  # [K, 5 + C]
+        layout = box_layout(output[:, :4], anchor_points(*self.image_size, _CPU))
+        if not output.isfinite().all():
+            raise ModelError(f"{path}: what it says of a grey image is not finite", "export the model again")
+        if layout is None:
+            raise ModelError(
+                f"{path}: its boxes are neither YOLOX's regression nor pixels of the image (on a grey image the first "
+                f"is {[round(float(value), 3) for value in output[0, :4]]})",
+                _EXPORT,
+            )
+        self._layout = layout
 
     def run(self, images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, "B K D"]:
         """The file's own output, D = 5 + C, for one image or more."""
@@ -69,9 +88,8 @@ def load_onnx_detector(
 ) -> OnnxDetector:
     """A detector from an ONNX file; `num_threads` 0 lets onnxruntime take every core.
 
-    Size and classes are read from its input, output and metadata; the arguments serve files that do not say. An
-    export that decodes inside has the same shapes, cannot be told apart, and gives nonsense.
-    Raises ModelError if the file is missing, no ONNX, of another layout, or says neither size nor classes.
+    Size and classes are read from its input, output and metadata; the arguments serve files that do not say.
+    Raises ModelError if the file is missing, not ONNX, of another layout, or says neither size nor classes.
     """
     session = _open_session(path, num_threads)
     metadata = session.get_modelmeta().custom_metadata_map
@@ -84,7 +102,9 @@ def load_onnx_detector(
         )
     check_image_size(*size)
     num_classes = _count_classes(session, size, path)
-    return OnnxDetector(session, _class_names(num_classes, metadata, classes, path), size)
+    detector = OnnxDetector(session, _class_names(num_classes, metadata, classes, path), size)
+    detector.probe(path)
+    return detector
 
 
 def _open_session(path: Path, num_threads: int) -> "InferenceSession":

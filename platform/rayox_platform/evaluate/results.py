@@ -45,7 +45,9 @@ class JsonList:
 
     def extend(self, records: Iterable[Mapping[str, object]]) -> None:
         for record in records:
-            self._file.write(("[\n" if self.length == 0 else ",\n") + json.dumps(record, ensure_ascii=False))
+            self._file.write(
+                ("[\n" if self.length == 0 else ",\n") + json.dumps(record, ensure_ascii=False, allow_nan=False)
+            )
             self.length += 1
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
+from rayox_model.core.finite import without_non_finite
 from rayox_model.detect.onnx_export import export_onnx
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.evaluate.examples import draw_examples
@@ -86,7 +87,7 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
 
 
 def _as_text(finished: Finished) -> str:
-    return json.dumps(asdict(finished), indent=1)
+    return json.dumps(without_non_finite(asdict(finished)), indent=1, allow_nan=False)
 
 
 def _start_seconds(record: Record, called: float) -> dict[str, float]:
