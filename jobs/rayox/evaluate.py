@@ -90,7 +90,7 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
         console.note(f"{model} does not name its classes: those of the data are taken, in their order")
         return classes
 
-    detector = open_detector(model_path, size, names)
+    detector = open_detector(model_path, size, names, console.note)
     with progress_of("evaluate") as show:
         evaluation = evaluate_detector(detector, images(), _settings(loaded, trained), show)
     nothing = nothing_to_find(images().dataset)

@@ -96,6 +96,7 @@ def predict(
         local_model(model, loaded.config.tracking.uri, state_folder()),
         loaded.config.image_size if loaded.given("image_size") else None,
         names=None if annotations is None else lambda: read_coco(annotations).classes,
+        tell=console.note,
     )
     images = find_images(source, output / DRAWINGS)
     settings = replace(evaluation_settings(loaded.config), score_threshold=_threshold(loaded, score_threshold))

@@ -221,7 +221,8 @@ def _say_what_starts(prepared: "Prepared", console: Console) -> None:
     if moved is not None and not prepared.resumed:
         fresh = f", new: {', '.join(moved.fresh)}" if moved.fresh else ""
         kept = f"classes kept by {moved.matched_by}: {', '.join(moved.matched) or 'none'}"
-        console.note(f"weights from {config.model.init}; {kept}{fresh}")
+        taken = f", {moved.taken}" if moved.taken else ""
+        console.note(f"weights from {config.model.init}{taken}; {kept}{fresh}")
     workers, lanes = config.train.workers[1], config.data.lanes
     if lanes % workers and config.loss.divide_by == "worker_positives":
         console.note(

@@ -1,5 +1,6 @@
 """Reading official checkpoints, and giving networks other classes."""
 
+import argparse
 import io
 import json
 import pickle
@@ -57,6 +58,67 @@ def test_all_wrappings_are_the_same(state: dict[str, torch.Tensor], tmp_path: Pa
     training = {"start_epoch": 3, "model": state, "optimizer": {"state": {}}, "best_ap": np.float64(0.25)}
     for payload in (state, {"model": state}, {"state_dict": {"model": state}}, {"model": parallel}, training):
         assert same(read_pth(save(payload, tmp_path)).state, state)
+
+
+def prefixed(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def without_counters(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+
+
+OTHER = {"criterion.weight": torch.ones(2)}
+TRAINERS = {  # what trainers write: the payload of the averaged weights and of the others, and what is said of it
+    "torch.compile": (lambda a, b: prefixed("_orig_mod.", a), ""),
+    "compiled and parallel": (lambda a, b: {"model": prefixed("module._orig_mod.", a)}, ""),
+    "compiled in part": (
+        lambda a, b: {key.replace("backbone.", "backbone._orig_mod.", 1): value for key, value in a.items()},
+        "",
+    ),
+    "Lightning": (lambda a, b: {"state_dict": prefixed("model.", a) | OTHER, "epoch": 3}, "keys without 'model.'"),
+    "a wrapper's wrapper": (lambda a, b: {"state_dict": prefixed("net.detector.", a)}, "keys without 'net.detector.'"),
+    "only ema": (lambda a, b: {"ema": a, "updates": 7}, "averaged weights (ema)"),
+    "both": (lambda a, b: {"model": b, "ema": {"module": a, "decay": 0.99}}, "averaged weights (ema.module)"),
+    "both in one dict": (
+        lambda a, b: {"state_dict": prefixed("model.", b) | prefixed("model_ema.module.", a)},
+        "averaged weights (state_dict.model_ema), keys without 'model_ema.'",
+    ),
+    "AveragedModel": (lambda a, b: prefixed("module.", a) | {"n_averaged": torch.tensor(5)}, ""),
+    "without counters": (lambda a, b: without_counters(a), ""),
+    "arguments beside": (lambda a, b: {"model": a, "args": argparse.Namespace(lr=0.1)}, ""),
+    "optimiser beside": (lambda a, b: {"net": a, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}}, ""),
+}
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_other_trainers_files_are_read(name: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    write, said = TRAINERS[name]
+    weights = read_pth(save(write(state, new_network(3, seed=1).state_dict()), tmp_path))
+    assert weights.taken == said
+    assert weights.state.keys() == state.keys()
+    assert all(torch.equal(weights.state[key], state[key]) for key in without_counters(state))
+    assert transfer(weights, new_network(3, seed=2), ("a", "b", "c")).taken == said
+
+
+@pytest.mark.parametrize(
+    ("key", "layout"),
+    [
+        ("bbox_head.multi_level_cls_convs.0.0.conv.weight", "mmdetection's YOLOX"),
+        ("bbox_head.fc_cls.weight", "mmdetection"),
+        ("model.0.conv.weight", "Ultralytics"),
+        ("backbone.body.conv1.weight", "torchvision"),
+        ("backbone.bottom_up.stem.conv1.weight", "detectron2"),
+    ],
+)
+def test_foreign_layouts_are_named(key: str, layout: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=rf"weights.pth: holds weights in the layout of {layout}.*{key}"):
+        read_pth(save({"state_dict": {key: torch.zeros(3)}}, tmp_path))
+
+
+def test_pickled_objects_are_named_and_not_loaded(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds objects of [\w.]+\.YOLOX, which would run code"):
+        read_pth(save({"model": new_network(3)}, tmp_path))
 
 
 def test_numbers_pickled_by_numpy_1_are_read(state: dict[str, torch.Tensor], tmp_path: Path) -> None:

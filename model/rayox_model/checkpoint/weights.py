@@ -3,7 +3,9 @@
 Key names and shapes are those of the published `.pth` files.
 """
 
+import argparse
 import pickle
+import re
 import struct
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rayox_model.checkpoint.found_state import CSP_STEM, DARKNET53_STEM, any_keys, find_state, foreign_layout
 from rayox_model.core.coco_classes import COCO_CLASSES
 from rayox_model.core.errors import ModelError
 from rayox_model.nets.yolox import VARIANTS, YOLOX
@@ -22,8 +25,6 @@ from rayox_model.nets.yolox import VARIANTS, YOLOX
 CLASS_LAYERS = "head.cls_preds."
 """Keys of the only layers whose shape depends on the number of classes."""
 
-_DARKNET53_STEM = "backbone.backbone.stem.0.conv.weight"
-_CSP_STEM = "backbone.backbone.stem.conv.conv.weight"
 _CLASS_BIAS = CLASS_LAYERS + "0.bias"
 
 _GIVE = "give an official YOLOX .pth or a rayox checkpoint"
@@ -51,6 +52,7 @@ _NUMPY_NUMBERS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     np.dtype,
     type(np.dtype(np.float64)),
     type(np.dtype(np.float32)),
+    argparse.Namespace,  # trainers keep their arguments so
 ]
 
 
@@ -66,6 +68,8 @@ class PretrainedWeights:
     classes: tuple[str, ...] | None
     """Names in order of the class outputs; None when nobody wrote them down."""
     state: dict[str, Tensor]
+    taken: str = ""
+    """Which of the file's weights these are, where there was a choice to make."""
 
 
 class NamelessClassesError(ModelError):
@@ -80,17 +84,24 @@ class Transfer:
     fresh: tuple[str, ...]
     matched_by: Literal["name", "position"]
     """By position only when the file's names are unknown and it has as many classes as the network."""
+    taken: str = ""
+    """Which of the file's weights these are, where there was a choice to make."""
 
 
 def read_pth(path: Path, classes: tuple[str, ...] | None = None) -> PretrainedWeights:
-    """Read an official checkpoint, on the CPU and without running any code in it.
+    """Read an official checkpoint, or another trainer's of such a network, on the CPU without running any code in it.
+
+    A prefix that all its keys share is left out (`module.`, `_orig_mod.`, Lightning's `model.`); averaged weights are
+    taken where a file has them; `taken` says so.
 
     `classes` names its outputs; without it a file of 80 is taken to be COCO's and any other to be nameless.
     Raises ModelError if the file is missing, broken, not finite, no YOLOX network, or has another number of classes.
     """
-    state = _find_state(_load(path))
-    if state is None:
-        raise ModelError(f"{path}: holds no network weights", _GIVE)
+    payload = _load(path)
+    found = find_state(payload)
+    if found is None:
+        raise _no_network(path, any_keys(payload))
+    state = found.state
     size, num_classes = infer_size(state, str(path)), infer_num_classes(state, str(path))
     check_shapes(state, size, str(path))
     broken = next((key for key, value in state.items() if not value.isfinite().all()), None)
@@ -104,7 +115,16 @@ def read_pth(path: Path, classes: tuple[str, ...] | None = None) -> PretrainedWe
         raise ModelError(
             f"{path}: has {num_classes} classes, but {len(classes)} names were given for them", "give one name for each"
         )
-    return PretrainedWeights(str(path), size, num_classes, classes, state)
+    return PretrainedWeights(str(path), size, num_classes, classes, state, found.taken)
+
+
+def _no_network(path: Path, keys: list[str]) -> ModelError:
+    if not keys:
+        return ModelError(f"{path}: holds no network weights", _GIVE)
+    layout = foreign_layout(keys)
+    if layout is not None:
+        return ModelError(f"{path}: holds weights in the layout of {layout}, with keys like {keys[0]}", _GIVE)
+    return ModelError(f"{path}: is no YOLOX network, it has no {CSP_STEM}, but keys like {keys[0]}", _GIVE)
 
 
 def _load(path: Path) -> object:
@@ -115,29 +135,25 @@ def _load(path: Path) -> object:
             warnings.simplefilter("ignore")  # about pickles that then load, or fail and are refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if named is not None:
+            raise ModelError(
+                f"{path}: holds objects of {named[1]}, which would run code when they are read",
+                "save the weights alone where that code is at hand: torch.save(model.state_dict(), 'weights.pth')",
+            ) from error
         raise ModelError(
             f"{path}: is no checkpoint torch can read ({path.stat().st_size} bytes; {type(error).__name__})",
             "it may be cut short: compare its size with the original's and fetch it again",
         ) from error
 
 
-def _find_state(payload: object) -> dict[str, Tensor] | None:
-    """The state dict itself or one wrapped as `model` or `state_dict` at any depth; None if there is none."""
-    if not isinstance(payload, Mapping) or not payload:
-        return None
-    if all(isinstance(value, Tensor) for value in payload.values()):
-        return {str(key).removeprefix("module."): value for key, value in payload.items()}
-    inner = (_find_state(payload.get(name)) for name in ("model", "state_dict"))
-    return next((state for state in inner if state is not None), None)
-
-
 def infer_size(state: Mapping[str, Tensor], source: str) -> str:
     """Tell the variant from its stem; `source` is for the ModelError raised when there is none."""
-    if _DARKNET53_STEM in state:
+    if DARKNET53_STEM in state:
         return "darknet53"
-    if _CSP_STEM not in state:
-        raise ModelError(f"{source}: is no YOLOX network, it has no {_CSP_STEM}", _GIVE)
-    channels = state[_CSP_STEM].shape[0]
+    if CSP_STEM not in state:
+        raise ModelError(f"{source}: is no YOLOX network, it has no {CSP_STEM}", _GIVE)
+    channels = state[CSP_STEM].shape[0]
     stems = {int(64 * variant.width): size for size, variant in VARIANTS.items() if size != "darknet53"}
     if channels not in stems:
         known = ", ".join(f"{size} {width}" for width, size in stems.items())
@@ -187,7 +203,7 @@ def transfer(weights: PretrainedWeights, model: YOLOX, classes: tuple[str, ...])
     model.load_state_dict(state)
     matched = tuple(classes[new] for new in rows)
     fresh = tuple(name for new, name in enumerate(classes) if new not in rows)
-    return Transfer(matched, fresh, matched_by)
+    return Transfer(matched, fresh, matched_by, weights.taken)
 
 
 def _refuse_size(weights: PretrainedWeights, size: str) -> None:

@@ -3,7 +3,7 @@
 B images of height H and width W; D detections of one image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -99,11 +99,13 @@ def load_pth_detector(
     classes: tuple[str, ...] | None = None,
     device: torch.device | None = None,
     precision: Precision = "fp32",
+    tell: Callable[[str], None] | None = None,
 ) -> TorchDetector:
     """A detector from an official checkpoint; without `image_size`, at the size its variant is published with.
 
-    `classes` names its outputs; files of 80 are COCO's without. Raises ModelError as `read_pth` does, and when the
-    names are neither known nor given (NamelessClassesError).
+    `tell` hears which of a file's weights were taken, where there was a choice. `classes` names its outputs; files of
+    80 are COCO's without. Raises ModelError as `read_pth` does, and when the names are neither known nor given
+    (NamelessClassesError).
     """
     weights = read_pth(path, classes)
     if weights.classes is None:
@@ -111,6 +113,8 @@ def load_pth_detector(
             f"{path}: does not say what its {weights.num_classes} classes are called",
             "name them, in order of its outputs",
         )
+    if tell is not None and weights.taken:
+        tell(f"{path}: {weights.taken}")
     model = YOLOX(weights.size, weights.num_classes)
     transfer(weights, model, weights.classes)
     return TorchDetector(model, weights.classes, image_size or VARIANTS[weights.size].image_size, device, precision)

@@ -54,24 +54,33 @@ def _fetched_checkpoint(address: str) -> Path:
 
 
 def open_detector(
-    model: str, image_size: tuple[int, int] | None, names: Callable[[], tuple[str, ...]] | None = None
+    model: str,
+    image_size: tuple[int, int] | None,
+    names: Callable[[], tuple[str, ...]] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Detector:
     """A detector at image_size, or at the model's own size when that is None.
 
-    `names` is asked for the class names of a file that does not tell them. Raises ModelError.
+    `names` is asked for the class names of a file that does not tell them; `tell` hears which of its weights were
+    taken, where there was a choice. Raises ModelError.
     """
     path = _existing(model)
     try:
-        return _open(path, image_size, None)
+        return _open(path, image_size, None, tell)
     except NamelessClassesError as nameless:
         if names is None:
             raise ModelError(
                 nameless.message, "give data.val.annotations=FILE: its categories name them, in the order of their ids"
             ) from None
-        return _open(path, image_size, names())
+        return _open(path, image_size, names(), tell)
 
 
-def _open(path: Path, image_size: tuple[int, int] | None, classes: tuple[str, ...] | None) -> Detector:
+def _open(
+    path: Path,
+    image_size: tuple[int, int] | None,
+    classes: tuple[str, ...] | None,
+    tell: Callable[[str], None] | None,
+) -> Detector:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if path.is_dir():
         facts = read_facts(path)
@@ -80,7 +89,7 @@ def _open(path: Path, image_size: tuple[int, int] | None, classes: tuple[str, ..
         return TorchDetector(network, facts.classes, image_size or facts.image_size, device)
     if path.suffix.lower() == ".onnx":
         return load_onnx_detector(path, image_size, classes)
-    return load_pth_detector(path, image_size, classes, device)
+    return load_pth_detector(path, image_size, classes, device, tell=tell)
 
 
 def new_model(size: str, classes: tuple[str, ...], init: str | None, seed: int) -> tuple[YOLOX, Transfer | None]:
