@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
-from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.assign.settings import assigner_of
 from rayox_model.core.errors import ModelError, RayoxError
 from rayox_model.core.modes import open_to_others
 from rayox_model.core.structures import AnchorPoints, Batch, Predictions, Targets, split_batch
@@ -72,7 +72,7 @@ def kept_step(path: Path) -> KeptStep:
 
 
 def _settings(values: dict[str, Any]) -> EngineSettings:
-    parts = {"schedule": Schedule(**values["schedule"]), "assigner": SimOTA(**values["assigner"])}
+    parts = {"schedule": Schedule(**values["schedule"]), "assigner": assigner_of(values["assigner"])}
     pairs = {name: tuple(values[name]) for name in ("image_size", "multi_scale")}
     return EngineSettings(**values | parts | pairs | {"loss": LossWeights(**values["loss"])})
 

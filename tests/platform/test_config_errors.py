@@ -58,7 +58,7 @@ def test_all_findings_come_at_once_in_the_order_of_their_lines():
         ("augment.mosaic_prob=2", "augment.mosaic_prob: 2 is not a number ≥ 0, ≤ 1"),
         ("augment.mosaic_scale=[2, 1]", "augment.mosaic_scale: the range (2.0, 1.0) has its upper end first"),
         ("augment.mosaic=1", "augment.mosaic: no such setting; did you mean augment.mosaic_prob?"),
-        ("assigner.kind=atss", "assigner.kind: 'atss' is not simota"),
+        ("assigner.kind=atss", "assigner.kind: 'atss' is not one of simota, fcos"),
         ("epochs=3", "epochs: no such setting; did you mean train.epochs?"),
         ("train.zzzz=3", "train.zzzz: no such setting"),
         ("train=3", "train: takes settings of its own"),

@@ -1,5 +1,5 @@
 """Which anchor points are trained to find which box.
 
-An assigner is a settings dataclass (`settings.py`) and a function of the same name whose own part is only which
-anchor points are candidates and what each costs each box; `matcher.match` does the rest for all of them.
+An assigner is a settings dataclass, one of the kinds in `settings.Assigner`, and a function of the same name. Those
+that weigh costs share `matcher.match`; which anchor points are near a box is in `candidates`.
 """

@@ -58,7 +58,7 @@ def mark_candidates(
 ) -> Bool[Tensor, "B K"]:
     """The anchor points of each image that are a candidate of any of its boxes."""
     if settings.candidates == "center":
-        return _mark_near_centers(boxes_cxcywh, image_index, num_images, anchors, settings.center_radius)
+        return mark_near_centers(boxes_cxcywh, image_index, num_images, anchors, settings.center_radius)
     points, boxes = points_of(anchors), boxes_cxcywh[:, None]  # [K], [N, 1, 4]
     near = in_boxes(points, boxes) | near_centers(points, boxes, settings.center_radius)  # [N, K]
     counts = near.new_zeros((num_images, near.shape[1]), dtype=torch.float32)
@@ -91,7 +91,7 @@ def _within(
     return (x > center - reach) & (x < center + reach)
 
 
-def _mark_near_centers(
+def mark_near_centers(
     boxes_cxcywh: Float32[Tensor, "N 4"],
     image_index: Int64[Tensor, "N"],
     num_images: int,

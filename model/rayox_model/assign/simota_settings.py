@@ -1,7 +1,4 @@
-"""Which anchor points a ground-truth box trains: the choices of each assigner, as values of one configuration field.
-
-Another assigner is another frozen dataclass here with its own `kind`, joined to `Assigner`.
-"""
+"""The choices of SimOTA, as values of one configuration field."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ class SimOTA:
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
     kind: Literal["simota"] = "simota"
-    """Which assigner this is."""
+    """The assigner: simota looks at the predictions, fcos at places and sizes alone."""
 
     candidates: Literal["center", "box_or_center"] = "center"
     """Anchor points near a box's centre; or, as published in 2021, also those anywhere inside a box."""
@@ -40,5 +37,3 @@ class SimOTA:
 
 PUBLISHED_SIMOTA = SimOTA(candidates="box_or_center", center_radius=2.5, outside_cost=1e5)
 """The rule under which the published weights were trained (official code before 2023)."""
-
-Assigner = SimOTA

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from rayox_model.assign.assigner import assign
-from rayox_model.assign.simota_settings import SimOTA
+from rayox_model.assign.settings import Assigner
 from rayox_model.core.anchors import anchor_points
 from rayox_model.core.collective import num_workers, sum_over_workers
 from rayox_model.core.errors import ConfigError, TrainingError
@@ -58,7 +58,7 @@ class EngineSettings:
     ema_ramp_steps: float | None  # None: scaled to the run
     precision: Precision
     seed: int
-    assigner: SimOTA
+    assigner: Assigner
     loss: LossWeights
     accumulate: int = 1  # parts that a worker's share of a step is computed in, one after the other
     clip_grad_norm: float | None = None

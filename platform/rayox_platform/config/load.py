@@ -13,13 +13,14 @@ from pydantic import ValidationError
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.ecosystem import read_ecosystem
+from rayox_platform.config.kinds import of_chosen_kinds
 from rayox_platform.config.layer import overlay
 from rayox_platform.config.origin import Finding, Layer, Origin, Rank, Value
 from rayox_platform.config.overrides import read_command_line, read_environment
 from rayox_platform.config.phases import shrunk_phases
 from rayox_platform.config.recipe import read_recipe
 from rayox_platform.config.rules import ConflictError
-from rayox_platform.config.settings import Settings, leaves, settings
+from rayox_platform.config.settings import KIND, Settings, leaves, settings
 from rayox_platform.config.tree import Config
 
 HINT = "`rayox config explain KEY` says what a setting takes"
@@ -58,8 +59,9 @@ def load_config(
     read += [read_environment(environ, table), read_command_line(overrides, table)]
     layers = [_named_after(recipe), read_ecosystem(environ).values, *(layer.values for layer in read)]
     phases, note = shrunk_phases(layers, table)
-    values = overlay([*layers, phases])
+    values, misplaced = of_chosen_kinds(overlay([*layers, phases]), table)
     config, wrong = _validated(values, table)
+    wrong += misplaced
     findings = [finding for layer in read for finding in layer.findings] + wrong
     if findings or config is None:
         findings.sort(key=lambda finding: finding.origin)
@@ -107,6 +109,8 @@ def _findings(error: ValidationError, values: Layer, table: Settings) -> Iterato
                 yield Finding(_origin(key, values), key, conflict.message.removeprefix(f"{key} "))
             continue
         key = _setting_at(detail["loc"], table)
+        if detail["type"] == "union_tag_invalid":
+            key = f"{key}.{KIND}"
         if isinstance(cause, ValueError):
             yield _refused(key, str(cause), values, table)
         else:
@@ -128,9 +132,10 @@ def _setting_at(location: tuple[int | str, ...], table: Settings) -> str:
     key = ""
     for part in location:
         longer = f"{key}.{part}" if key else str(part)
-        if longer not in table:
+        if longer in table:
+            key = longer
+        elif f"{key}.{KIND}" not in table:  # else it is the name of a section's kind
             break
-        key = longer
     return key
 
 

@@ -2,17 +2,20 @@
 
 import dataclasses
 import difflib
+import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+import pydantic_core
 from pydantic import BaseModel
 
 from rayox_platform.config.documentation import field_docs
 from rayox_platform.config.tree import Config
 
 JsonSchema = Mapping[str, Any]
+KIND = "kind"  # the setting that says which kind of several a section is
 
 
 class Setting(NamedTuple):
@@ -25,6 +28,7 @@ class Setting(NamedTuple):
     is_section: bool
     is_text: bool  # takes text as it stands, or nothing
     schema: JsonSchema
+    kinds: tuple[str, ...] = ()  # of its section's kinds those that have it; empty: the section is of one kind
 
     @property
     def is_secret(self) -> bool:
@@ -88,10 +92,17 @@ def closest(word: str, words: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def _section_of(annotation: object) -> type | None:
-    if not isinstance(annotation, type) or typing.get_origin(annotation) is not None:
-        return None
-    return annotation if dataclasses.is_dataclass(annotation) or issubclass(annotation, BaseModel) else None
+def kind_key(key: str, table: Settings) -> str | None:
+    """Of a setting that only some kinds of its section have, the setting that says which kind it is; else None."""
+    return f"{key.rpartition('.')[0]}.{KIND}" if table[key].kinds else None
+
+
+def _kinds_of(annotation: object) -> tuple[type, ...]:
+    """The classes a section may be of, told apart by their `kind`; none for what is not a section."""
+    members = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    classes = tuple(member for member in members if isinstance(member, type) and typing.get_origin(member) is None)
+    sections = [one for one in classes if dataclasses.is_dataclass(one) or issubclass(one, BaseModel)]
+    return classes if len(sections) == len(members) else ()
 
 
 def _fields(section: type) -> Iterator[tuple[str, object]]:
@@ -105,8 +116,7 @@ def _fields(section: type) -> Iterator[tuple[str, object]]:
 def _sections(section: type) -> Iterator[type]:
     yield section
     for _, annotation in _fields(section):
-        below = _section_of(annotation)
-        if below:
+        for below in _kinds_of(annotation):
             yield from _sections(below)
 
 
@@ -116,12 +126,32 @@ def _walk(
     for name, annotation in _fields(section):
         key, field = prefix + name, schema["properties"][name]
         description = field.get("description", "")
-        below = _section_of(annotation)
-        if below:
+        kinds = _kinds_of(annotation)
+        if kinds:
             yield Setting(key, "settings below it", description, None, True, False, field)
-            yield from _walk(below, definitions[below.__name__], definitions, defaults[name], key + ".")
+        if len(kinds) == 1:
+            yield from _walk(kinds[0], definitions[kinds[0].__name__], definitions, defaults[name], key + ".")
+        elif kinds:
+            yield from _of_kinds(kinds, definitions, key + ".", defaults[name][KIND])
         else:
             yield Setting(key, takes(field), description, defaults[name], False, _is_text(field), field)
+
+
+def _of_kinds(kinds: tuple[type, ...], definitions: JsonSchema, prefix: str, default: str) -> Iterator[Setting]:
+    """The settings of a section of several kinds, each once; KIND first, and of one that several have the first's."""
+    found: dict[str, Setting] = {}
+    for section in kinds:
+        values = pydantic_core.to_jsonable_python(section())
+        for one in _walk(section, definitions[section.__name__], definitions, values, prefix):
+            before = found.get(one.key, one)
+            found[one.key] = before._replace(kinds=(*before.kinds, values[KIND]))
+    names = [kind for one in found.values() for kind in one.kinds if one.key == prefix + KIND]
+    choice = found.pop(prefix + KIND)
+    yield choice._replace(takes="one of " + ", ".join(names), default=default, schema={"enum": names}, kinds=())
+    for one in found.values():
+        of_all = set(one.kinds) == set(names)
+        about = "" if of_all else f"{' and '.join(one.kinds)}: "
+        yield one._replace(description=about + one.description, kinds=() if of_all else one.kinds)
 
 
 def _is_text(schema: JsonSchema) -> bool:

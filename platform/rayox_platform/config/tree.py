@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from rayox_model.assign.settings import Assigner
 from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.augment.settings import Augment
 from rayox_model.core.secrets import HIDDEN, masked_address
@@ -248,7 +249,7 @@ class Config(Section):
     """What is kept of a run to go on from."""
     augment: Augment = Augment()
     """How strongly training images are changed."""
-    assigner: SimOTA = SimOTA()
+    assigner: Assigner = Field(default=SimOTA(), discriminator="kind")
     """Which anchor points learn which box."""
     loss: LossWeights = LossWeights()
     """Weights of the loss terms."""
