@@ -41,7 +41,8 @@ def test_a_range_and_an_unset_default():
 
 def test_a_section_lists_its_settings():
     assert explain("checkpoint").splitlines()[1].split()[0] == "checkpoint.every_steps"
-    assert explain_json("data")["settings"] == ["data.train", "data.val", "data.lanes", "data.max_bad_images"]
+    data = ["data.train", "data.val", "data.lanes", "data.max_bad_images", "data.nodes"]
+    assert explain_json("data")["settings"] == data
 
 
 def test_an_unknown_key_is_answered_with_the_near_one():

@@ -75,6 +75,14 @@ def _words(command: str) -> str:
     return command
 
 
+def _labels(text: str) -> str:
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        if not (equals and key.strip() and value.strip()):
+            raise ValueError(f"{part.strip()!r} is not a label as key=value")
+    return text
+
+
 Count = Annotated[int, Ge(1)]
 Size = Annotated[int, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
@@ -89,6 +97,7 @@ SecretAddress = Annotated[Text, PlainSerializer(masked_address, return_type=str,
 SecretCommand = Annotated[
     Text, AfterValidator(_words), PlainSerializer(_program, return_type=str, when_used="json"), _WRITE_ONLY
 ]
+Labels = Annotated[Text, AfterValidator(_labels)]
 Side = Annotated[int, Ge(STRIDE), AfterValidator(_whole_strides), Field(json_schema_extra={"multipleOf": STRIDE})]
 ImageSize = Annotated[tuple[Side, Side], BeforeValidator(_pair, json_schema_input_type=Side | tuple[Side, Side])]
 Workers = Annotated[tuple[Count, Count], BeforeValidator(_pair, json_schema_input_type=Count | tuple[Count, Count])]
@@ -115,6 +124,8 @@ class Data(Section):
     """Streams that feed training; the workers share them, so a run can change its number of workers between steps."""
     max_bad_images: Annotated[float, Ge(0)] = 0.001
     """Broken training images a run goes on without: their number from 1 on, below it a share of all; 0 for none."""
+    nodes: Labels | None = None
+    """Labels of the nodes that read and augment, as rayox.io/role=data; unset is any node."""
 
 
 class Model(Section):
@@ -184,6 +195,8 @@ class Train(Section):
     """Failures of workers or machines after which training goes on from the last checkpoint."""
     spares: bool = True
     """Keep a process ready for each worker, so that a restart takes seconds; 0.6 to 0.9 GB of memory each."""
+    nodes: Labels | None = None
+    """Labels of the nodes that workers run on: key=value, key=!value or key=in(a;b), with commas between."""
     timeout_seconds: Annotated[float, Gt(0)] = 300.0
     """Time without a step after which a worker counts as hung: every worker's stack is kept, and they start again."""
     resize_seconds: Annotated[float, Gt(0)] = 60.0

@@ -16,7 +16,12 @@ def connected_cluster() -> Cluster:
     free = ray._private.state.available_resources_per_node()
     names = Counter(node["NodeManagerHostname"] for node in nodes)
     machines = tuple(
-        Machine(node_name(node, names), _room(node["Resources"]), _room(free.get(node["NodeID"], {}), 0.0))
+        Machine(
+            node_name(node, names),
+            _room(node["Resources"]),
+            _room(free.get(node["NodeID"], {}), 0.0),
+            tuple(sorted(node.get("Labels", {}).items())),
+        )
         for node in nodes
     )
     return Cluster(machines, ray.cluster_resources().get("object_store_memory", math.inf))

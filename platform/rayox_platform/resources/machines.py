@@ -35,6 +35,7 @@ class Machine:
     name: str
     total: Room
     free: Room  # what nobody has reserved
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

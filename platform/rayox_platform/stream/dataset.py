@@ -6,6 +6,7 @@ goes to rank l mod W. Each row names its window's first step and its lane: a ran
 batches). Nothing here imports torch: Ray's own processes that hand blocks out start in a third of the time without it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import ray.data
@@ -20,11 +21,17 @@ from rayox_platform.stream.blocks import SampleBlocks
 WINDOWS_AHEAD = 1  # of finished blocks, beside what the workers hold
 
 
-def stream_dataset(blocks: SampleBlocks, cpus_per_task: float = DATA_TASK_CPUS) -> ray.data.Dataset:
-    """The whole run as one Ray dataset of as many blocks; nothing is computed until a rank reads."""
+def stream_dataset(
+    blocks: SampleBlocks, cpus_per_task: float = DATA_TASK_CPUS, labels: Mapping[str, str] | None = None
+) -> ray.data.Dataset:
+    """The whole run as one Ray dataset of as many blocks; nothing is computed until a rank reads.
+
+    labels are those of the nodes that make the blocks; none is any node.
+    """
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
+    context.execution_options.label_selector = dict(labels) if labels else None
     context.target_max_block_size = None  # a task gives one block, however large its images are
     context.memory_usage_poll_interval_s = None
     context._max_num_blocks_in_streaming_gen_buffer = None  # a chapter's numbers are given at once

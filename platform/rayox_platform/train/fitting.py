@@ -16,6 +16,7 @@ from rayox_model.core.errors import RayoxError, TrainingError
 from rayox_platform.ray_internals.prestart import ENVIRONMENT, keep_spare_helpers
 from rayox_platform.ray_internals.reservations import refresh_for_a_while
 from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.labels import selector
 from rayox_platform.runs.events import Events
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.stream.blocks import SampleBlocks
@@ -37,7 +38,7 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             keep_spare_helpers()
         plan = replace(job.plan, start_step=step_of(newest(job)))
         blocks = SampleBlocks(images, plan, job.config.augment, job.engine.image_size)
-        return stream_dataset(blocks, given.cpus_per_data_task)
+        return stream_dataset(blocks, given.cpus_per_data_task, selector(job.config.data.nodes))
 
     fewest = given.fewest_workers
     ray_path, ray_filesystem = job.home.ray_storage
@@ -51,6 +52,7 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             num_workers=given.workers if fewest == given.workers else (fewest, given.workers),
             use_gpu=given.gpu,
             resources_per_worker=given.reserved,
+            label_selector=selector(job.config.train.nodes) or None,
             elastic_resize_monitor_interval_s=job.config.train.resize_seconds,
         ),
         run_config=RunConfig(

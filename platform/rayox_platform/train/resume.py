@@ -17,6 +17,8 @@ CHANGEABLE = frozenset(
         "name",
         "storage",
         "train.workers",
+        "train.nodes",
+        "data.nodes",
         "train.cpus_per_worker",
         "train.max_failures",
         "train.spares",

@@ -17,8 +17,9 @@ from rayox_model.checkpoint.snapshot import read_facts
 from rayox_model.core.errors import ConfigError
 from rayox_platform.evaluate.metrics import measured
 from rayox_platform.ray_internals.prestart import start_first
-from rayox_platform.resources.capacity import Capacity, Demand, capacity, room_for_block
+from rayox_platform.resources.capacity import Capacity, Demand, room_for_block
 from rayox_platform.resources.connected import connected_cluster
+from rayox_platform.resources.labels import placed, selector
 from rayox_platform.runs.events import Follower
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.state import RESULT
@@ -51,7 +52,7 @@ def fitted(prepared: Prepared) -> tuple[Prepared, Capacity]:
     cpus = None if config.train.cpus_per_worker == "auto" else config.train.cpus_per_worker
     fewest, most = config.train.workers
     demand, cluster = Demand(most, cpus, block_bytes(config, plan), plan.lanes, fewest), connected_cluster()
-    given = capacity(demand, cluster)
+    given = placed(demand, cluster, selector(config.train.nodes), selector(config.data.nodes))
     return replace(prepared, plan=larger_blocks(config, plan, room_for_block(demand, given, cluster))), given
 
 
