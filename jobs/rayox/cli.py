@@ -36,6 +36,8 @@ VERBS = {
     "data": "Check, convert, measure and shard data sets.",
     "submit": "Run a verb as a job on a Ray cluster.",
     "doctor": "Look at a cluster node by node, as a job would find it.",
+    "drill": "Kill parts of a run on a cluster, and say what that cost.",
+    "plan": "Say what a training would take on more workers.",
     "cluster": "Start, look at and end a cluster on this machine.",
     "gc": "List or remove what nothing refers to in old runs.",
     "config": "Show, check and explain settings.",

@@ -12,10 +12,18 @@ ALIAS = "champion"
 @click.command("demo")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
+@click.option(
+    "--cluster", "on_cluster", is_flag=True, help="As a job on a local cluster of three nodes, started for it."
+)
 @json_option
-def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> None:
+def command(overrides: tuple[str, ...], address: str | None, on_cluster: bool, as_json: bool) -> None:
     """Train on the embedded data set with two workers, evaluate, register it as champion, draw what it finds."""
     console = Console(as_json)
+    if on_cluster:
+        from rayox.demo_cluster import demo_on_cluster
+
+        demo_on_cluster(overrides, console)
+        return
     loaded = load_recipe("shapes", overrides)
     result = train(loaded, console, address=address)
     assert result is not None

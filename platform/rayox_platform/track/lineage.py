@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import distributions, version
@@ -15,6 +16,7 @@ import rayox_model
 from rayox_model.core.plan import STREAM_CONTRACT
 from rayox_platform.data.coco import CocoDataset
 
+MOST_CHARACTERS = 5000  # of a tag, as MLflow's databases keep it
 PACKAGES = ("rayox", "torch", "torchvision", "ray", "mlflow", "opencv-python-headless", "numpy")
 
 
@@ -28,8 +30,25 @@ def lineage_tags(classes: tuple[str, ...]) -> dict[str, str]:
         "mlflow.source.name": "rayox train",
         "mlflow.source.type": "LOCAL",
         "stream.contract": str(STREAM_CONTRACT),
+        **_cluster(),
         **{f"version.{name}": number for name, number in package_versions().items()},
         **_commit(),
+    }
+
+
+def _cluster() -> dict[str, str]:
+    """The Ray cluster, its nodes and the job that a run is trained by; nothing where Ray is not connected."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return {}
+    context = ray.get_runtime_context()
+    nodes = [f"{node['NodeManagerHostname']} {node['NodeID'][:8]}" for node in ray.nodes() if node["Alive"]]
+    submission = os.environ.get("RAYOX_SUBMISSION")
+    return {
+        "ray.cluster": context.gcs_address,
+        "ray.job": context.get_job_id(),
+        "ray.nodes": ", ".join(sorted(nodes))[:MOST_CHARACTERS],
+        **({"ray.submission": submission} if submission else {}),
     }
 
 
