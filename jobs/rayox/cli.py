@@ -29,6 +29,7 @@ from rayox_platform.track.quiet import quiet_mlflow
 VERBS = {
     "demo": "Train and evaluate on the embedded data set, in minutes.",
     "train": "Train a detector by a recipe.",
+    "tune": "Search settings by many trainings.",
     "evaluate": "Measure a model's COCO metrics on a data set.",
     "predict": "Find objects in images.",
     "runs": "List, show, watch and stop runs, and send them on to MLflow.",

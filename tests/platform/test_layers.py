@@ -40,6 +40,7 @@ ROOMS = {
             "models",
             "ray_internals",
         },
+        "tune": {"config", "storage", "resources", "data", "runs", "evaluate", "track", "models", "train"},
     },
     "model/rayox_model": {
         "core": set(),

@@ -15,7 +15,7 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.config.ecosystem import read_ecosystem
 from rayox_platform.config.kinds import of_chosen_kinds
 from rayox_platform.config.layer import overlay
-from rayox_platform.config.origin import Finding, Layer, Origin, Rank, Value
+from rayox_platform.config.origin import Finding, Layer, Origin, Rank, ReadLayer, Value
 from rayox_platform.config.overrides import read_command_line, read_environment
 from rayox_platform.config.phases import shrunk_phases
 from rayox_platform.config.recipe import read_recipe
@@ -48,15 +48,21 @@ class LoadedConfig:
 
 
 def load_config(
-    recipe: str | None, overrides: Sequence[str] = (), *, packaged: Path, environ: Mapping[str, str]
+    recipe: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    packaged: Path,
+    environ: Mapping[str, str],
+    over: Sequence[ReadLayer] = (),
 ) -> LoadedConfig:
     """Read a recipe (a packaged name or a YAML file; None is the defaults alone) and lay the overrides over it.
 
-    packaged is the folder of the packaged recipes. Raises ConfigError with everything that is wrong, one line each.
+    packaged is the folder of the packaged recipes; over are layers right above the recipe. Raises ConfigError with
+    everything that is wrong, one line each.
     """
     table = settings()
     read = read_recipe(recipe, packaged, table) if recipe else []
-    read += [read_environment(environ, table), read_command_line(overrides, table)]
+    read += [*over, read_environment(environ, table), read_command_line(overrides, table)]
     layers = [_named_after(recipe), read_ecosystem(environ).values, *(layer.values for layer in read)]
     phases, note = shrunk_phases(layers, table)
     values, misplaced = of_chosen_kinds(overlay([*layers, phases]), table)

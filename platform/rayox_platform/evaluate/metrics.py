@@ -64,15 +64,19 @@ def coco_metrics(dataset: CocoDataset, detections: Mapping[int, Detections]) -> 
     An image without an entry has no detections; with none at all the metrics are 0. Crowds, and annotations with
     id 0, count as COCO defines them. Only the first 100 detections of an image and class count.
     """
-    ground_truth = _ground_truth(dataset)
-    found = ground_truth.load_res(_result_rows(dataset, detections))
-    evaluator = hotcoco.COCOeval(ground_truth, found, "bbox")
+    evaluator = coco_evaluator(dataset, detections)
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summary_lines()
     metrics = Metrics(*(_known(value) for value in evaluator.stats))
     assert evaluator.eval is not None  # accumulate() has filled it
     return CocoScores(metrics, _class_ap(evaluator.eval["precision"], dataset.classes))
+
+
+def coco_evaluator(dataset: CocoDataset, detections: Mapping[int, Detections]) -> hotcoco.COCOeval:
+    """An evaluation of detections that has not begun."""
+    ground_truth = _ground_truth(dataset)
+    return hotcoco.COCOeval(ground_truth, ground_truth.load_res(_result_rows(dataset, detections)), "bbox")
 
 
 def coco_results(dataset: CocoDataset, detections: Mapping[int, Detections]) -> list[CocoResult]:

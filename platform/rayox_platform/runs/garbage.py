@@ -11,7 +11,7 @@ from rayox_model.checkpoint.checkpoint_folder import best_checkpoint, newest_che
 from rayox_model.checkpoint.snapshot import DRAFT, verify
 from rayox_model.core.errors import ModelError
 from rayox_platform.runs.run_lock import holder
-from rayox_platform.storage.state import RESULT
+from rayox_platform.storage.state import CAMPAIGNS, RESULT
 
 STILLBORN = "a run without a checkpoint: it ended before its first step"
 CUT_OFF = "a checkpoint that a crash cut off"
@@ -32,7 +32,7 @@ class Garbage:
 def find_garbage(runs: Path) -> list[Garbage]:
     """Of every run that no process is training just now."""
     found = []
-    for run in sorted(path for path in runs.glob("*") if path.is_dir()):
+    for run in sorted(path for path in runs.glob("*") if path.is_dir() and path.name != CAMPAIGNS):
         if holder(run) is None:
             found += [
                 Garbage(str(path), why, size_of(path), partial(shutil.rmtree, path)) for path, why in _of_run(run)

@@ -12,7 +12,7 @@ from rayox_platform.runs.home import BucketHome, FolderHome, RunHome
 from rayox_platform.storage.bucket import Bucket
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.folders import SCHEMES, is_remote, open_folder
-from rayox_platform.storage.state import runs_folder, state_folder
+from rayox_platform.storage.state import CAMPAIGNS, runs_folder, state_folder
 
 
 class Runs(Protocol):
@@ -32,7 +32,7 @@ class FolderRuns:
         return FolderHome(self.folder / name)
 
     def names(self) -> list[str]:
-        return sorted(path.name for path in self.folder.glob("*") if path.is_dir())
+        return sorted(path.name for path in self.folder.glob("*") if path.is_dir() and path.name != CAMPAIGNS)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class BucketRuns:
         return BucketHome(self.bucket.under(name), self.state / "bucket-runs" / place / name)
 
     def names(self) -> list[str]:
-        return self.bucket.folders()
+        return [name for name in self.bucket.folders() if name != CAMPAIGNS]
 
 
 def open_runs(storage: str | None) -> Runs:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 RESULT = "result.json"  # in a finished run's folder
+CAMPAIGNS = "campaigns"  # lies beside runs where storage is named, and is not one
 
 
 def state_folder() -> Path:

@@ -1,0 +1,169 @@
+"""What is asked of campaigns while they run and after: listed, shown, stopped, reported, their winner written down."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rayox.config import RECIPES, load_recipe
+from rayox.console import Console, json_option
+from rayox_model.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rayox_platform.tune.home import CampaignHome
+    from rayox_platform.tune.state import State
+
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+@click.command("list")
+@OVERRIDES
+@json_option
+def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
+    """All campaigns (storage=… names another folder or a bucket)."""
+    from rayox_platform.tune.home import campaign_names, find_campaign
+
+    console, storage = Console(as_json), load_recipe(None, overrides).config.storage
+    with _readable(storage):
+        found = [_looked_at(find_campaign(storage, name)) for name in campaign_names(storage)]
+    shown = [
+        (state.campaign.name, status, len(state.search), state.epochs_trained, *_best(state)) for state, status in found
+    ]
+    if shown:
+        console.table(("campaign", "state", "trials", "epochs", "best trial", "metric", "value"), shown)
+    else:
+        console.text("no campaign here; `rayox tune CAMPAIGN` makes one")
+    names = ("name", "state", "trials", "epochs", "best", "metric", "value")
+    console.result({"campaigns": [dict(zip(names, row, strict=True)) for row in shown]})
+
+
+@click.command("status")
+@click.argument("name")
+@OVERRIDES
+@json_option
+def status_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Where the campaign NAME stands, trial by trial."""
+    from rayox_platform.tune.report import about, verdict
+    from rayox_platform.tune.table import cells, columns, rows, summary
+
+    console, storage = Console(as_json), load_recipe(None, overrides).config.storage
+    home = _found(storage, name)
+    with _readable(storage):
+        state, status = _looked_at(home)
+    metric = state.campaign.first_metric
+    if state.search:
+        lines = [cells(state, one) for one in rows(state)]
+        console.table(("trial", "state", "epoch", metric, *columns(state), ""), lines)
+    holder = f" by {home.holder()}" if status == "running" else ""
+    console.text(f"{status}{holder}; {about(state)}")
+    console.text(verdict(state))
+    console.result(summary(state) | {"status": status})
+
+
+@click.command("stop")
+@click.argument("name")
+@OVERRIDES
+@json_option
+def stop_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Let no more trials of the campaign NAME begin: its driver ends when those that run have come to their rung."""
+    console, storage = Console(as_json), load_recipe(None, overrides).config.storage
+    home = _found(storage, name)
+    with _readable(storage):
+        holder = home.holder()
+        if holder:
+            home.ask_to_stop()
+    said = f"asked {holder} to end; --resume goes on" if holder else f"nobody drives {name}"
+    console.text(said)
+    console.result({"name": name, "stopped": bool(holder)})
+
+
+@click.command("report")
+@click.argument("name")
+@OVERRIDES
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder; by default NAME-report."
+)
+@click.option("--optuna", metavar="URL", help="Write a study for optuna-dashboard too: sqlite:///FILE.")
+@json_option
+def report_command(
+    name: str, overrides: tuple[str, ...], output: Path | None, optuna: str | None, as_json: bool
+) -> None:
+    """Write what the campaign NAME has found as one HTML file and as pictures; also while it runs."""
+    from rayox_platform.tune.report import verdict, write_report
+
+    console, storage = Console(as_json), load_recipe(None, overrides).config.storage
+    home = _found(storage, name)
+    with _readable(storage):
+        state, _ = _looked_at(home)
+    folder = output or Path(f"{name}-report")
+    try:
+        paths = write_report(state, folder)
+    except OSError as error:
+        raise ConfigError(f"-o: {folder} cannot be written ({error.strerror})", "name another folder") from error
+    if optuna:
+        from rayox_platform.tune.optuna_export import export_study
+
+        console.note(f"{export_study(state, optuna)} trials in the study {name} of {optuna}")
+    console.text(f"report      {paths[0]}")
+    console.text(verdict(state))
+    console.result({"report": str(paths[0]), "pictures": [str(path) for path in paths[1:]]})
+
+
+@click.command("apply")
+@click.argument("name")
+@OVERRIDES
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Recipe to write.")
+@click.option("--trial", type=int, metavar="N", help="This trial, confirmed or not.")
+@json_option
+def apply_command(name: str, overrides: tuple[str, ...], output: Path, trial: int | None, as_json: bool) -> None:
+    """Write the confirmed winner of the campaign NAME as a recipe, with its evidence in the header."""
+    from rayox_platform.tune.winner import as_recipe, base_name, base_settings, winning_trial
+
+    console, storage = Console(as_json), load_recipe(None, overrides).config.storage
+    with _readable(storage):
+        state, _ = _looked_at(_found(storage, name))
+    chosen = winning_trial(state, trial)
+    base = base_name(state.campaign.recipe, output.parent, RECIPES)
+    plain = load_recipe(state.campaign.recipe).config
+    text = as_recipe(state, chosen, base, base_settings(state, plain))
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"-o: {output} cannot be written ({error.strerror})", "name another file") from error
+    load_recipe(str(output))
+    console.text(f"wrote {output}: trial {chosen.number} of {name}; train with it by `rayox train {output}`")
+    console.result({"recipe": str(output), "trial": chosen.number, "values": dict(chosen.values)})
+
+
+VERBS = (list_command, status_command, stop_command, report_command, apply_command)
+
+
+def _found(storage: str | None, name: str) -> "CampaignHome":
+    from rayox_platform.tune.home import find_campaign
+
+    return find_campaign(storage, name)
+
+
+def _looked_at(home: "CampaignHome") -> "tuple[State, str]":
+    """A campaign's state, and what it is doing: a driver that is gone and has not said why is dead."""
+    from rayox_platform.tune.ledger import read_state
+
+    state = read_state(home.journal())
+    if home.holder():
+        return state, "running"
+    return state, state.ended.status if state.ended else "dead"
+
+
+def _best(state: "State") -> tuple[int | None, str, float | None]:
+    best, metric = state.best, state.campaign.first_metric
+    return (best.number, metric, state.sign * state.score(best)) if best else (None, metric, None)
+
+
+@contextmanager
+def _readable(storage: str | None) -> Iterator[None]:
+    from rayox_platform.storage.errors import storage_errors
+
+    with storage_errors(str(storage or "the state folder"), "read"):
+        yield

@@ -1,0 +1,63 @@
+"""Whether a campaign may begin another trial, and why not."""
+
+from collections.abc import Sequence
+
+from rayox_platform.tune.search import grid
+from rayox_platform.tune.state import OVER, State, Trial
+
+
+def why_no_more(state: State) -> str | None:
+    """What is used up, in words; None while another trial may begin."""
+    budget, trials = state.campaign.budget, state.search
+    if state.campaign.search.kind == "grid" and len(trials) > len(grid(state)):
+        return "the points of the grid"
+    if len(trials) >= budget.trials:
+        return f"budget.trials {budget.trials}"
+    if budget.epochs is not None and epochs_planned(trials, state) >= budget.epochs:
+        return f"budget.epochs {budget.epochs}"
+    why = out_of_time(state)
+    if why:
+        return why
+    stop = state.campaign.stop_when
+    if stop.no_gain_for and _without_gain(state) >= stop.no_gain_for:
+        return f"stop_when.no_gain_for {stop.no_gain_for}"
+    return None
+
+
+def out_of_time(state: State) -> str | None:
+    """The budgets that also stop what has begun."""
+    budget = state.campaign.budget
+    if budget.hours is not None and state.driven_seconds >= 3600 * budget.hours:
+        return f"budget.hours {budget.hours:g}"
+    if budget.gpu_hours is not None and gpu_hours(state) >= budget.gpu_hours:
+        return f"budget.gpu_hours {budget.gpu_hours:g}"
+    if budget.cost is not None and cost(state) >= budget.cost:
+        return f"budget.cost {budget.cost:g}"
+    return None
+
+
+def epochs_planned(trials: Sequence[Trial], state: State) -> int:
+    """Trained ones, and those still to come of what runs."""
+    coming = sum(max(0, trial.until - trial.epoch) for trial in trials if trial.state == "running")
+    return state.epochs_trained + coming
+
+
+def gpu_hours(state: State) -> float:
+    per_trial: float = state.config["train"]["workers"][1] * float(state.data.get("gpus_per_worker", 0.0))
+    return per_trial * sum(trial.seconds for trial in state.trials) / 3600
+
+
+def cost(state: State) -> float:
+    """Of the machines while drivers had them."""
+    price = state.campaign.price
+    return (price.node_hour or 0.0) * price.nodes * state.driven_seconds / 3600
+
+
+def _without_gain(state: State) -> int:
+    """Trials that ended one after the other without a better score than all before them."""
+    count, best = 0, float("-inf")
+    for trial in sorted((one for one in state.search if one.state in (*OVER, "paused")), key=lambda one: one.number):
+        score = max((state.score(trial, at) for at in trial.reports), default=float("-inf"))
+        count = 0 if score > best + (state.campaign.stop_when.gain if best > float("-inf") else 0) else count + 1
+        best = max(best, score)
+    return count

@@ -1,0 +1,36 @@
+"""Who is trained again with fresh seeds: the best trials and the base recipe, on images the search never scored."""
+
+from rayox_platform.tune.moves import Done, Resume, Wait
+from rayox_platform.tune.records import Planned
+from rayox_platform.tune.state import State, Trial
+
+FIRST_SEED = 1000  # beyond the campaign's own: the search has never seen it
+
+
+def candidates(state: State) -> list[Trial]:
+    """The base recipe's trial first, then the best others that were trained whole, none twice."""
+    whole = [trial for trial in state.ranked() if trial.state == "finished" and trial.number > 0]
+    return [*state.search[:1], *whole[: state.campaign.confirm.top]]
+
+
+def confirm_move(state: State) -> Planned | Resume | Wait | Done:
+    """The search is over: what the confirmation wants next."""
+    confirm = state.campaign.confirm
+    chosen = candidates(state)
+    if not confirm.top or len(chosen) < 2 or state.confirmed is not None:
+        return Done()
+    again = [trial for trial in state.trials if trial.phase == "confirm"]
+    owed = next((trial for trial in again if trial.owed and trial.state in ("planned", "paused")), None)
+    if owed:
+        return Resume(owed.number, state.epochs)
+    done = {(trial.of, trial.seed) for trial in again}
+    base_seed = int(state.config["train"]["seed"])
+    for number in range(confirm.seeds):
+        for trial in chosen:
+            seed = base_seed + FIRST_SEED + number
+            if (trial.number, seed) not in done:
+                name = f"{state.campaign.name}-{trial.number:03d}-s{seed}"
+                return Planned(
+                    trial=len(state.trials), values=trial.values, seed=seed, run=name, phase="confirm", of=trial.number
+                )
+    return Wait() if any(trial.state == "running" for trial in again) else Done()

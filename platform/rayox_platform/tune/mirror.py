@@ -1,0 +1,134 @@
+"""A campaign in MLflow: a parent run and a child for each trial, made from the ledger and from nothing else.
+
+What a dead driver or an absent server has left out is made up for the next time; done again, it changes nothing.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rayox_platform.config.settings import leaves, settings
+from rayox_platform.runs.outbox_entries import Points
+from rayox_platform.track.tracking import STORE_ERRORS, Store, Tracking, open_run
+from rayox_platform.tune.home import CampaignHome
+from rayox_platform.tune.ledger import read_state
+from rayox_platform.tune.state import State, Trial
+
+EVERY_SECONDS = 10.0
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "paused": "KILLED"}  # as Optuna has them
+PARENT = "mlflow.parentRunId"  # MLflow's own
+CAMPAIGN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+
+
+@dataclass
+class Mirror:
+    """What of a campaign this process knows to be in MLflow."""
+
+    store: Store
+    name: str
+    parent: Tracking | None = None
+    children: dict[str, Tracking] = field(default_factory=dict)  # by run
+    told: dict[str, set[int]] = field(default_factory=dict)  # epochs
+    statuses: dict[str, str] = field(default_factory=dict)
+
+    def bring_up_to_date(self, state: State) -> None:
+        """Raises MLflow's errors, which a later call makes up for."""
+        parent = self._parent(state)
+        for trial in state.trials:
+            if trial.state != "planned":
+                self._bring(state, trial, parent)
+        best = state.best
+        if best:
+            number = len([trial for trial in state.search if trial.reports])
+            metrics = {f"best/{state.campaign.first_metric}": state.sign * state.score(best)}
+            parent.log_points([Points(metrics, number, state.last)])
+            parent.set_tags({"rayox.best_trial": str(best.number), "rayox.best_run": best.run})
+        if state.confirmed:
+            parent.set_tags({"rayox.verdict": str(state.confirmed["sentence"])[:5000]})
+        status = CAMPAIGN_STATUS.get(state.ended.status, "FAILED") if state.ended else "RUNNING"
+        self._status(parent, "", status, state.last)
+
+    def _parent(self, state: State) -> Tracking:
+        if self.parent is None:
+            params = {key: str(value) for key, value in _flat(state.campaign.model_dump(mode="json"))}
+            self.parent = open_run(self.store, self.name, params, {"rayox.kind": "campaign"})
+        return self.parent
+
+    def _bring(self, state: State, trial: Trial, parent: Tracking) -> None:
+        child = self.children.get(trial.run)
+        if child is None:
+            tags = {PARENT: parent.run_id, "rayox.kind": "trial", "rayox.phase": trial.phase}
+            child = self.children[trial.run] = open_run(self.store, trial.run, _params(state, trial), tags)
+        told = self.told.setdefault(trial.run, set())
+        for epoch in sorted(trial.reports.keys() - told):
+            child.log_points([Points(dict(trial.reports[epoch]), epoch, trial.told_at[epoch])])
+            told.add(epoch)
+        is_over = trial.state in ("finished", "failed", "pruned") or (trial.state == "paused" and state.ended)
+        if trial.why:
+            child.set_tags({"rayox.why": trial.why[:5000]})
+        self._status(child, trial.run, STATUS[trial.state] if is_over else "RUNNING", trial.ended or state.last)
+
+    def _status(self, run: Tracking, name: str, status: str, at: float) -> None:
+        if self.statuses.get(name) != status:
+            run.set_status(status, at)
+            self.statuses[name] = status
+
+
+@contextmanager
+def mirrored(home: CampaignHome, store: Store, flush_seconds: float, say: Callable[[str], None]) -> Iterator[Mirror]:
+    """Keep MLflow up to date from a thread beside; the rest is sent at the end, for so many seconds at most.
+
+    The parent run is opened at once. Raises TrackingError when the store does not take it.
+    """
+    mirror, over = Mirror(store, home.name), threading.Event()
+    mirror.parent = mirror._parent(read_state(home.journal()))
+
+    def follow() -> None:
+        seen = -1
+        while not over.wait(EVERY_SECONDS):
+            try:
+                state = read_state(home.journal())
+                if state.num_records != seen:
+                    mirror.bring_up_to_date(state)
+                seen = state.num_records
+            except STORE_ERRORS:
+                continue  # the next look makes up for it
+
+    thread = threading.Thread(target=follow, name="rayox-mirror", daemon=True)
+    thread.start()
+    try:
+        yield mirror
+    finally:
+        over.set()
+        thread.join(flush_seconds)
+
+
+def send_rest(mirror: Mirror, home: CampaignHome, seconds: float, say: Callable[[str], None]) -> None:
+    """After the campaign's last record: try until it is sent, or the time is up."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            mirror.bring_up_to_date(read_state(home.journal()))
+            return
+        except STORE_ERRORS as error:
+            if time.monotonic() >= end:
+                said = " ".join(str(error).split())[:200]
+                say(f"MLflow has not got all of the campaign ({said}); the next `--resume` sends the rest")
+                return
+        time.sleep(1.0)
+
+
+def _params(state: State, trial: Trial) -> dict[str, str]:
+    """Every setting of the trial, as a run has them."""
+    own = dict(leaves(state.config, settings())) | dict(trial.values) | {"train.seed": trial.seed}
+    return {key: str(value) for key, value in own.items()} | {"trial": str(trial.number)}
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and key not in ("space", "metrics"):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -1,0 +1,137 @@
+"""A campaign before its first trial: checked against its data and the cluster, planned, and written down."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rayox_model.core.errors import ConfigError, DataError
+from rayox_platform.config.tree import Config
+from rayox_platform.data.coco import CocoDataset
+from rayox_platform.data.images import CocoImages
+from rayox_platform.data.resolve import resolve_split
+from rayox_platform.data.shards import is_sharded
+from rayox_platform.runs.journal import say_nothing
+from rayox_platform.storage.errors import storage_errors
+from rayox_platform.storage.state import state_folder
+from rayox_platform.train.from_config import block_bytes, stream_plan
+from rayox_platform.tune.campaign import Campaign
+from rayox_platform.tune.home import CampaignHome
+from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.records import Extended, Opened
+from rayox_platform.tune.rungs import brackets, interval
+from rayox_platform.tune.space_check import with_values
+from rayox_platform.tune.split import part_of, parted
+
+Drawing = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a campaign's trials learn from and are measured on."""
+
+    train: CocoDataset
+    val: CocoDataset
+    val_images: CocoImages
+
+    def block_bytes(self, config: Config) -> int:
+        return block_bytes(config, stream_plan(config, len(self.train)))
+
+
+def read_data(config: Config, drawing: Drawing | None = None) -> Data:
+    """Raises DataError."""
+    read = [
+        resolve_split(str(split.annotations), split.images, state_folder(), drawing)
+        for split in (config.data.train, config.data.val)
+    ]
+    return Data(read[0][0], read[1][0], read[1][1])
+
+
+def trial_config(campaign: Campaign, base: Config, storage: str) -> Config:
+    """The settings that all trials share: whole paths, and an evaluation wherever a trial may be judged."""
+    values: dict[str, Any] = {"storage": storage, "train.evaluate_every": _evaluations(campaign, base)}
+    values["train.spares"] = False  # a process more for each trial, to save seconds after a fault
+    values["train.workers"] = [base.train.workers[1]] * 2  # a trial's loss must not depend on who else is there
+    for split in ("train", "val"):
+        for name in ("annotations", "images"):
+            value = getattr(getattr(base.data, split), name)
+            if value and "://" not in value and not value.startswith("shapes:"):
+                values[f"data.{split}.{name}"] = str(Path(value).expanduser().absolute())
+    return with_values(base, values)
+
+
+def _evaluations(campaign: Campaign, base: Config) -> int:
+    """Epochs between two: as the recipe has it where all judgements fall on them, else one."""
+    schedule, epochs, every = campaign.schedule, base.train.epochs, base.train.evaluate_every
+    if schedule.kind == "none":
+        return every
+    if schedule.kind in ("median", "pbt"):
+        return every if interval(schedule, epochs) % every == 0 else 1
+    judged = {rung for steps in brackets(schedule, epochs) for rung in steps}
+    return every if all(rung % every == 0 for rung in judged) else 1
+
+
+def open_ledger(
+    home: CampaignHome,
+    campaign: Campaign,
+    base: Config,
+    data: Data,
+    *,
+    resume: bool,
+    extend: int = 0,
+    budget: Mapping[str, Any] | None = None,
+    tell: Callable[[str], None] = say_nothing,
+) -> Ledger:
+    """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError and DataError."""
+    with storage_errors(str(home), "read"):
+        begun = home.is_begun()
+    if begun and not resume:
+        raise ConfigError(
+            f"name: there is a campaign {home.name} already in {home}",
+            f"go on with it by --resume or --extend, or give another --name; `rayox tune report {home.name}` shows it",
+        )
+    if resume and not begun:
+        raise ConfigError(f"--resume: there is no campaign {home.name} in {home}", "leave --resume out to begin it")
+    with storage_errors(str(home), "written"):
+        ledger = Ledger(home.journal(tell), tell)
+        if not begun:
+            ledger.tell(
+                Opened(
+                    campaign=campaign.model_dump(mode="json"),
+                    config=base.model_dump(mode="json"),
+                    version=version("rayox"),
+                    data=_parts(home, campaign, base, data),
+                )
+            )
+        elif ledger.state.num_records == 0:
+            raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
+        more = dict(budget or {})
+        if extend:
+            more["trials"] = ledger.state.campaign.budget.trials + extend
+        if more:
+            ledger.tell(Extended(budget=more))
+        ledger.take_over()
+        home.take_back_stop()
+    return ledger
+
+
+def _parts(home: CampaignHome, campaign: Campaign, base: Config, data: Data) -> dict[str, Any]:
+    """Where search and confirmation find their val images; nothing when there is no confirmation."""
+    if not campaign.confirm.top or len(data.val) < 2:
+        return {}
+    images = base.data.val.images or _where(str(base.data.val.annotations), data.val_images)
+    found = {}
+    for name, indices in zip(("search", "confirm"), parted(data.val, campaign.confirm.share), strict=True):
+        address = home.write_json(f"val-{name}.json", part_of(data.val, indices))
+        found[name] = {"data.val.annotations": address, "data.val.images": images}
+    return found
+
+
+def _where(annotations: str, images: CocoImages) -> str:
+    """The folder of images that nobody had to name, or the shards that hold them."""
+    if is_sharded(annotations):
+        return annotations
+    first = images.source.where(0)
+    name = images.dataset.file_names[0]
+    return first.removesuffix(name).rstrip("/") or "/"

@@ -1,0 +1,89 @@
+"""One part of a trial, in a process of Ray Tune: from its newest checkpoint to a rung, or to its end."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from rayox_model.core.errors import RayoxError
+from rayox_platform.config.tree import Config
+from rayox_platform.resources.capacity import Capacity
+from rayox_platform.runs.home import RunHome
+from rayox_platform.runs.places import open_runs
+from rayox_platform.train.prepare import prepare
+from rayox_platform.train.training import Trained, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What the process needs to know."""
+
+    trial: int
+    config: Config  # of the trial; its storage is named in full
+    until: int  # epochs
+    known: frozenset[int]  # epochs that the ledger has
+    fork: tuple[str, str] | None  # the run and the checkpoint that a trial of a population goes on from
+    given: Capacity
+    state: str  # the state folder of the campaign's driver
+
+
+def run_part(setup: Mapping[str, Any]) -> None:
+    """What Ray Tune calls. What is wrong with this trial alone is reported: a failed trial is a result."""
+    part: Part = setup["part"]
+    os.environ["RAYOX_STATE"] = part.state
+    try:
+        trained = _train(part)
+    except RayoxError as error:
+        tune.report({"failed": error.message, "code": error.code})
+        return
+    tune.report({"until": trained.epoch, "checkpoint": trained.checkpoint})
+
+
+def _train(part: Part) -> Trained:
+    runs = open_runs(part.config.storage)
+    home = runs.home(part.config.name)
+    with home.claim():
+        resumed = home.checkpoints.newest() is not None
+        prepared = prepare(part.config, resume=resumed)
+        teller = Teller(known=set(part.known))
+        if resumed:
+            teller.catch_up(home)
+        fork: Path | None = None
+        if part.fork and not resumed:
+            donor, checkpoint = part.fork
+            fork = runs.home(donor).checkpoints.fetch(checkpoint)
+        return train(
+            prepared,
+            part.given,
+            teller.show,
+            until_epoch=part.until if part.until < part.config.train.epochs else None,
+            fork=fork,
+            in_process=part.given.workers == 1,
+        )
+
+
+@dataclass
+class Teller:
+    """Reports each epoch once, however often it is trained: the same epoch of the same run always ends the same."""
+
+    known: set[int] = field(default_factory=set)
+    since: float = field(default_factory=time.time)
+
+    def catch_up(self, home: RunHome) -> None:
+        """Tell of what an earlier process trained and its driver did not live to hear of."""
+        for event in home.events.read():
+            self.show(event)
+
+    def show(self, event: Mapping[str, Any]) -> None:
+        if event["kind"] == "start":
+            self.since = event["time"]
+        if event["kind"] != "epoch":
+            return
+        seconds, self.since = event["time"] - self.since, event["time"]
+        if event["epoch"] not in self.known:
+            self.known.add(event["epoch"])
+            tune.report({"epoch": event["epoch"], "metrics": dict(event["metrics"]), "seconds": max(0.0, seconds)})

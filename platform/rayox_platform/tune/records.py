@@ -1,0 +1,178 @@
+"""What a campaign's ledger is made of: one frozen dataclass a kind of record, and their form in the journal."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from rayox_model.core.errors import DataError
+
+Phase = Literal["search", "confirm"]
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """The campaign began: its own settings, and the recipe it starts from."""
+
+    campaign: Mapping[str, Any]
+    config: Mapping[str, Any]
+    version: str
+    data: Mapping[str, Any] = field(default_factory=dict)  # where the parts of val lie that search and confirm score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driven:
+    """A driver took over; what ran under the one before it is owed from here on."""
+
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extended:
+    """The budget was changed."""
+
+    budget: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A trial has its number and its values."""
+
+    trial: int
+    values: Values  # by key, those that are searched; none of the base recipe
+    seed: int
+    run: str
+    phase: Phase = "search"
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # what the sampler keeps of it
+    of: int | None = None  # of a confirmation: the trial it repeats, None for the base recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A trial trains, until so many epochs of it are done."""
+
+    trial: int
+    until: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """An epoch of a trial is done."""
+
+    trial: int
+    epoch: int
+    metrics: Mapping[str, float]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused:
+    """A trial has come to its rung; it goes on from this exact checkpoint, or never."""
+
+    trial: int
+    epoch: int
+    checkpoint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploited:
+    """A trial takes over a better one's weights, and its values changed a little, as a run of another name."""
+
+    trial: int
+    donor: int
+    epoch: int  # of the donor's checkpoint
+    values: Values
+    run: str
+    donor_run: str
+    checkpoint: str = ""  # of the donor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A trial has been trained whole."""
+
+    trial: int
+    checkpoint: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)  # beside the last report's: parameters, milliseconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """A trial is not trained on."""
+
+    trial: int
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A trial came to no end: a result like any other."""
+
+    trial: int
+    why: str
+    code: str  # as of RayoxError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """What the confirmation found."""
+
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The driver left: finished, interrupted, stopped or failed, and why."""
+
+    status: str
+    why: str
+
+
+Event = (
+    Opened
+    | Driven
+    | Extended
+    | Planned
+    | Started
+    | Reported
+    | Paused
+    | Exploited
+    | Finished
+    | Pruned
+    | Failed
+    | Confirmed
+    | Ended
+)
+KINDS: Mapping[str, type[Any]] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        Opened,
+        Driven,
+        Extended,
+        Planned,
+        Started,
+        Reported,
+        Paused,
+        Exploited,
+        Finished,
+        Pruned,
+        Failed,
+        Confirmed,
+        Ended,
+    )
+}
+NAMES = {kind: tuple(one.name for one in fields(kind)) for kind in KINDS.values()}
+
+
+def to_record(event: Event, time: float) -> dict[str, Any]:
+    return {"kind": type(event).__name__.lower(), "time": time} | asdict(event)
+
+
+def from_record(record: Mapping[str, Any], place: str) -> tuple[Event, float]:
+    """The event and its time. Raises DataError for a kind that this version does not know."""
+    kind = KINDS.get(record["kind"])
+    if kind is None:
+        raise DataError(f"{place}: a record {record['kind']!r} is not known to this version", "use the newer rayox")
+    event: Event = kind(**{name: record[name] for name in NAMES[kind] if name in record})
+    return event, record["time"]

@@ -1,0 +1,114 @@
+"""A campaign's report: pictures, and one HTML file that has them and the table inside it and asks for nothing else."""
+
+import base64
+import html
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+
+from rayox_platform.tune.figures import figures
+from rayox_platform.tune.state import State
+from rayox_platform.tune.table import cells, columns, rows
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222; }}
+h1 {{ font-size: 1.5em; }} .verdict {{ font-size: 1.1em; padding: .7em 1em; background: #f2f6fa; }}
+table {{ border-collapse: collapse; font-size: 13px; }} th, td {{ padding: .2em .7em; text-align: right; }}
+th {{ border-bottom: 1px solid #888; }} tr.best td {{ background: #e6f4ee; }} td.text, th.text {{ text-align: left; }}
+img {{ max-width: 100%; }} .scroll {{ overflow-x: auto; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #fff; }} }}
+</style></head><body>
+<h1>{title}</h1>
+<p>{about}</p>
+<p class="verdict">{verdict}</p>
+{pictures}
+<h2>Trials</h2><div class="scroll">{table}</div>
+</body></html>
+"""
+
+
+def write_report(state: State, folder: Path) -> list[Path]:
+    """report.html and the pictures as PNG files; the paths, the page first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = _drawn(state)
+    paths = [folder / "report.html"]
+    paths[0].write_text(page(state, pictures), encoding="utf-8")
+    for name, content in pictures.items():
+        paths.append(folder / f"{name}.png")
+        paths[-1].write_bytes(content)
+    return paths
+
+
+def page(state: State, pictures: Mapping[str, bytes]) -> str:
+    images = "\n".join(
+        f'<p><img alt="{name}" src="data:image/png;base64,{base64.b64encode(content).decode()}"></p>'
+        for name, content in pictures.items()
+    )
+    return PAGE.format(
+        title=html.escape(f"Campaign {state.campaign.name}"),
+        about=html.escape(about(state)),
+        verdict=html.escape(verdict(state)),
+        pictures=images,
+        table=_table(state),
+    )
+
+
+def about(state: State) -> str:
+    campaign = state.campaign
+    counts: dict[str, int] = {}
+    for trial in state.search:
+        counts[trial.state] = counts.get(trial.state, 0) + 1
+    told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    status = f"{state.ended.status} ({state.ended.why})" if state.ended else "running"
+    return (
+        f"{campaign.search.kind} with {campaign.schedule.kind} on {campaign.recipe}: {len(state.search)} trials "
+        f"({told or 'none yet'}), {state.epochs_trained} epochs in {state.driven_seconds / 3600:.2f} hours; {status}; "
+        f"as of {time.strftime('%Y-%m-%d %H:%M', time.localtime(state.last))}."
+    )
+
+
+def verdict(state: State) -> str:
+    """What the campaign has found, in words; before the confirmation only who leads."""
+    if state.confirmed:
+        sentence = str(state.confirmed["sentence"])
+        return sentence[0].upper() + sentence[1:] + "."
+    best, metric = state.best, state.campaign.first_metric
+    if best is None:
+        return "No trial has been measured yet."
+    value = state.sign * state.score(best)
+    return (
+        f"Trial {best.number} leads with {metric} {value:.4f} after {best.epoch} epochs. Whether it is better than the "
+        "base recipe or only luckier has not been confirmed."
+    )
+
+
+def _drawn(state: State) -> dict[str, bytes]:
+    found = {}
+    for name, figure in figures(state).items():
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=110)
+        plt.close(figure)
+        found[name] = content.getvalue()
+    return found
+
+
+def _table(state: State) -> str:
+    names = ["trial", "state", "epoch", state.campaign.first_metric, *columns(state), "remark"]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    best = state.best
+    lines = []
+    for one in rows(state):
+        values = [_cell(value) for value in cells(state, one)]
+        kind = ' class="best"' if best and one.trial == best.number else ""
+        lines.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(value)}</td>" for value in values) + "</tr>")
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,46 @@
+"""A campaign on a connected Ray cluster: planned against it, run by Ray Tune, confirmed, ended."""
+
+from collections.abc import Callable
+
+from rayox_platform.resources.connected import connected_cluster
+from rayox_platform.tune.confirming import confirm
+from rayox_platform.tune.driver import Driver
+from rayox_platform.tune.opening import Data
+from rayox_platform.tune.planner import Plan, most_at_once, plan, trial_capacity
+from rayox_platform.tune.state import State
+from rayox_platform.tune.tuner import run
+
+
+def run_campaign(driver: Driver, data: Data, say: Callable[[str], None]) -> None:
+    """Raises ClusterError when not even one trial fits, and TrainingError when all have failed."""
+    state = driver.state
+    cluster, block = connected_cluster(), data.block_bytes(driver.base)
+    found = plan(
+        state.campaign,
+        driver.base,
+        cluster,
+        num_images=len(data.train),
+        block_bytes=block,
+        epoch_seconds=epoch_seconds(state),
+    )
+    say(plan_line(state, found))
+    concurrency = most_at_once(state.campaign, driver.base, cluster, block)
+    driver.given = trial_capacity(driver.base, cluster, block, concurrency)
+    driver.show(state)
+    run(driver, concurrency, f"{driver.home}/ray")
+    driver.check_end()
+    confirm(driver, say)
+
+
+def epoch_seconds(state: State) -> float | None:
+    """As measured by the trials so far."""
+    measured = sum(len(trial.reports) for trial in state.trials)
+    return sum(trial.seconds for trial in state.trials) / measured if measured else None
+
+
+def plan_line(state: State, found: Plan) -> str:
+    return (
+        f"campaign {state.campaign.name}: {found.trials} trials, {found.concurrency} at a time, "
+        f"each {found.workers_per_trial} × {found.cpus_per_worker:g} CPU{' and a GPU' if found.gpu else ''}; "
+        f"about {found.hours:.1f} hours"
+    )

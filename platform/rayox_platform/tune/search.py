@@ -1,0 +1,199 @@
+"""The next trial's values, by Optuna's ask and tell: a pure function of a campaign's state.
+
+Each time a study is made anew from the trials, running ones included, and the sampler is seeded with how many there
+are. So nothing of Optuna's has to outlive a driver, and a simulation suggests what a real campaign would.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from rayox_model.core.errors import ConfigError
+from rayox_platform.config.settings import leaves, settings
+from rayox_platform.tune.campaign import Search
+from rayox_platform.tune.space import Dimension, Space, active
+from rayox_platform.tune.state import State, Trial
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+ATTEMPTS = 200  # to find values that fulfil the constraints
+MODEL_ATTEMPTS = 20  # of those by the sampler; then at random
+NEAR = 0.15  # standard deviation around the base recipe's values, of a range
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    values: Mapping[str, Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # what the sampler wants back with the trial
+
+
+def suggest(state: State, earlier: State | None = None) -> Suggestion:
+    """The values of trial number len(state.trials): the base recipe's, then what the sampler asks for.
+
+    earlier is another campaign over the same settings, whose trials the sampler learns from as well. Raises
+    ConfigError when no values fulfil the constraints. A grid must not be used up (see why_no_more).
+    """
+    number = len(state.search)
+    space = state.campaign.dimensions
+    if number == 0:
+        return Suggestion(active(space, base_values(state)))
+    search = state.campaign.search
+    if search.kind == "grid":
+        return Suggestion(grid(state)[number - 1])
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng([search.seed, number, attempt])
+        if number <= search.startup or search.kind == "random" or attempt >= MODEL_ATTEMPTS:
+            near = search.kind != "random" and number <= search.startup and rng.random() < search.near_base
+            found = Suggestion(_drawn(state, rng, near))
+        else:
+            found = _asked(state, earlier, int(rng.integers(2**31)))
+        if _is_allowed(state, found.values):
+            return found
+    raise ConfigError(
+        f"constraints: of {ATTEMPTS} drawn trials none fulfils {', '.join(map(str, state.campaign.rules))}",
+        "widen the space or drop a constraint",
+    )
+
+
+def base_values(state: State) -> dict[str, Any]:
+    """What the base recipe has for the searched settings."""
+    values = dict(leaves(state.config, settings()))
+    return {one.key: values[one.key] for one in state.campaign.dimensions}
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    match dimension.kind:
+        case "int":
+            return IntDistribution(int(dimension.low), int(dimension.high))
+        case "choice":
+            return CategoricalDistribution(tuple(_hashable(choice) for choice in dimension.choices))
+        case _:
+            return FloatDistribution(dimension.low, dimension.high, log=dimension.kind == "log")
+
+
+def study_of(state: State, earlier: State | None = None, seed: int = 0) -> optuna.Study:
+    """All trials of the search as Optuna has them; a paused or pruned one is known by what it reported."""
+    kinds = optuna.study.StudyDirection
+    directions = [kinds.MAXIMIZE if wanted == "max" else kinds.MINIMIZE for wanted in state.campaign.directions]
+    study = optuna.create_study(directions=directions, sampler=_sampler(state.campaign.search, seed))
+    for source in (earlier, state):
+        if source is not None:
+            study.add_trials([frozen(source, trial, state.campaign.dimensions) for trial in source.search])
+    return study
+
+
+def frozen(state: State, trial: Trial, space: Space) -> FrozenTrial:
+    """A trial as Optuna has it; values outside of the space, as the base recipe's may be, are left out."""
+    params = {
+        one.key: _hashable(trial.values[one.key])
+        for one in space
+        if one.key in trial.values and one.has(trial.values[one.key])
+    }
+    metric, names = state.campaign.first_metric, list(state.campaign.metrics)
+    one_metric = len(names) == 1
+    steps = {epoch: report[metric] for epoch, report in trial.reports.items() if math.isfinite(report.get(metric, nan))}
+    last = trial.reports[max(trial.reports)] if trial.reports else {}
+    values = [last.get(name, nan) for name in names]
+    is_whole = trial.state == "finished" and all(map(math.isfinite, values))
+    states = {"planned": TrialState.RUNNING, "running": TrialState.RUNNING, "failed": TrialState.FAIL}
+    kind = TrialState.COMPLETE if is_whole else states.get(trial.state, TrialState.PRUNED)
+    if kind == TrialState.PRUNED and (not one_metric or not steps):
+        kind = TrialState.FAIL
+    return optuna.trial.create_trial(
+        state=kind,
+        values=values if is_whole else None,
+        params=params,
+        distributions={one.key: distribution(one) for one in space if one.key in params},
+        system_attrs=dict(trial.attributes),
+        intermediate_values=steps if one_metric else None,
+    )
+
+
+nan = math.nan
+
+
+def _asked(state: State, earlier: State | None, seed: int) -> Suggestion:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that Optuna calls experimental
+        study = study_of(state, earlier, seed)
+        trial = study.ask()
+        chosen: dict[str, Any] = {}
+        for one in state.campaign.dimensions:
+            if one.is_active(chosen):
+                chosen[one.key] = _suggested(trial, one)
+    return Suggestion(chosen, dict(study.trials[-1].system_attrs))
+
+
+def _suggested(trial: optuna.Trial, one: Dimension) -> Any:
+    match one.kind:
+        case "int":
+            return trial.suggest_int(one.key, int(one.low), int(one.high))
+        case "choice":
+            names = [_hashable(choice) for choice in one.choices]
+            return one.choices[names.index(trial.suggest_categorical(one.key, names))]
+        case _:
+            return trial.suggest_float(one.key, one.low, one.high, log=one.kind == "log")
+
+
+def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    """Startup trials are drawn here, so the sampler begins at once with its model."""
+    match search.kind:
+        case "tpe":
+            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup)
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=search.startup)
+        case "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.population)
+        case _:
+            return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _drawn(state: State, rng: np.random.Generator, near: bool) -> dict[str, Any]:
+    """Evenly over the space, or near the base recipe's values (a prior that pays, arXiv:2306.12370)."""
+    base = base_values(state)
+    values = {}
+    for one in state.campaign.dimensions:
+        share = float(rng.random())
+        if near and one.has(base[one.key]):
+            if one.kind == "choice":
+                values[one.key] = base[one.key] if rng.random() < 0.5 else one.at(share)
+                continue
+            share = min(max(one.share_of(base[one.key]) + NEAR * float(rng.standard_normal()), 0.0), 1.0)
+        values[one.key] = one.at(share)
+    return active(state.campaign.dimensions, values)
+
+
+def grid(state: State) -> list[dict[str, Any]]:
+    """The points of the grid that fulfil the constraints, in an order that is mixed and always the same."""
+    space, points = state.campaign.dimensions, state.campaign.search.points
+    axes = [one.points(points) for one in space]
+    count = math.prod(map(len, axes))
+    found: list[dict[str, Any]] = []
+    for index in np.random.default_rng(state.campaign.search.seed).permutation(count):
+        place, values = int(index), {}
+        for one, axis in zip(space, axes, strict=True):
+            place, at = divmod(place, len(axis))
+            values[one.key] = axis[at]
+        values = active(space, values)
+        if values not in found and _is_allowed(state, values):
+            found.append(values)
+    return found
+
+
+def _is_allowed(state: State, values: Mapping[str, Any]) -> bool:
+    if not state.campaign.rules:
+        return True
+    every = dict(leaves(state.config, settings())) | dict(values)
+    return all(rule.holds(every) for rule in state.campaign.rules)
+
+
+def _hashable(choice: Any) -> Any:
+    """Optuna knows plain values alone; a list goes by its text."""
+    return str(choice) if isinstance(choice, list | tuple | dict) else choice

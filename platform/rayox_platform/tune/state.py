@@ -1,0 +1,170 @@
+"""Where a campaign stands: its records, folded in their order. Nothing else is known of it, whatever was killed."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rayox_platform.tune.campaign import Campaign
+from rayox_platform.tune.records import (
+    Confirmed,
+    Driven,
+    Ended,
+    Event,
+    Exploited,
+    Extended,
+    Failed,
+    Finished,
+    Opened,
+    Paused,
+    Phase,
+    Planned,
+    Pruned,
+    Reported,
+    Started,
+    Values,
+)
+
+TrialState = Literal["planned", "running", "paused", "finished", "pruned", "failed"]
+OVER = ("finished", "pruned", "failed")
+
+
+@dataclass
+class Trial:
+    number: int
+    values: Values
+    seed: int
+    run: str
+    phase: Phase = "search"
+    of: int | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    state: TrialState = "planned"
+    owed: bool = True  # it was begun by a driver that is gone, or not yet begun
+    until: int = 0  # epochs it was last to train to
+    reports: dict[int, Mapping[str, float]] = field(default_factory=dict)  # by epoch
+    told_at: dict[int, float] = field(default_factory=dict)  # when, by epoch
+    seconds: float = 0.0
+    checkpoint: str = ""
+    why: str = ""
+    exploits: list[Exploited] = field(default_factory=list)
+    began: float = 0.0
+    ended: float = 0.0
+    epoch: int = 0  # the last one that is done
+
+    def score(self, metric: str, sign: float, epoch: int | None = None) -> float:
+        """What it had after an epoch, or after its last one; the higher the better; −∞ where nothing was measured."""
+        known = [at for at in self.reports if (epoch is None or at <= epoch) and metric in self.reports[at]]
+        if not known:
+            return -math.inf
+        value = self.reports[max(known)][metric]
+        return sign * value if math.isfinite(value) else -math.inf
+
+
+@dataclass
+class State:
+    campaign: Campaign = field(default_factory=Campaign)
+    config: Mapping[str, Any] = field(default_factory=dict)  # of the base recipe
+    data: Mapping[str, Any] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
+    driven_seconds: float = 0.0  # of all drivers
+    epochs_trained: int = 0
+    confirmed: Mapping[str, Any] | None = None
+    ended: Ended | None = None
+    began: float = 0.0
+    last: float = 0.0  # when something was last written
+    num_records: int = 0
+
+    @property
+    def search(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.phase == "search"]
+
+    @property
+    def epochs(self) -> int:
+        """Of a whole training."""
+        return int(self.config["train"]["epochs"])
+
+    @property
+    def sign(self) -> float:
+        return 1.0 if self.campaign.directions[0] == "max" else -1.0
+
+    def score(self, trial: Trial, epoch: int | None = None) -> float:
+        return trial.score(self.campaign.first_metric, self.sign, epoch)
+
+    def ranked(self) -> list[Trial]:
+        """Trials of the search, the best first: those that were trained longest before the others."""
+        scored = [trial for trial in self.search if self.score(trial) > -math.inf and trial.state != "failed"]
+        return sorted(scored, key=lambda trial: (-trial.epoch, -self.score(trial), trial.number))
+
+    @property
+    def best(self) -> Trial | None:
+        return next(iter(self.ranked()), None)
+
+    def apply(self, event: Event, time: float) -> None:
+        """What a record says, on top of those before it."""
+        self.num_records += 1
+        if self.last and self.ended is None and not isinstance(event, Driven):
+            self.driven_seconds += max(0.0, time - self.last)
+        self.began, self.last = self.began or time, time
+        match event:
+            case Opened():
+                self.campaign = Campaign.model_validate(event.campaign)
+                self.config, self.data = event.config, event.data
+            case Driven():
+                self.ended = None
+                for trial in self.trials:
+                    if trial.state == "running":
+                        trial.state, trial.owed = "paused", True
+            case Extended():
+                self.campaign = Campaign.model_validate(
+                    self.campaign.model_dump() | {"budget": self.campaign.budget.model_dump() | dict(event.budget)}
+                )
+            case Planned():
+                assert event.trial == len(self.trials), event
+                of, phase = event.of, event.phase
+                trial = Trial(event.trial, event.values, event.seed, event.run, phase, of, event.attributes)
+                trial.began = time
+                self.trials.append(trial)
+            case Confirmed():
+                self.confirmed = event.result
+            case Ended():
+                self.ended = event
+            case _:
+                self._of_trial(self.trials[event.trial], event, time)
+
+    def _of_trial(
+        self,
+        trial: Trial,
+        event: Started | Reported | Paused | Exploited | Finished | Pruned | Failed,
+        time: float,
+    ) -> None:
+        match event:
+            case Started():
+                trial.state, trial.until, trial.owed = "running", event.until, False
+            case Reported():
+                if event.epoch not in trial.reports:  # else it was trained again after a crash, and ended the same
+                    trial.reports[event.epoch] = event.metrics
+                    trial.seconds += event.seconds
+                    trial.epoch = max(trial.epoch, event.epoch)
+                    self.epochs_trained += 1
+                    trial.told_at[event.epoch] = time
+            case Paused():
+                trial.state, trial.owed, trial.checkpoint = "paused", False, event.checkpoint
+            case Exploited():
+                trial.values, trial.run, trial.checkpoint = event.values, event.run, ""
+                trial.exploits.append(event)
+            case Finished():
+                trial.state, trial.ended, trial.checkpoint = "finished", time, event.checkpoint
+                if event.metrics and trial.reports:
+                    last = max(trial.reports)
+                    trial.reports[last] = {**trial.reports[last], **event.metrics}
+            case Pruned():
+                trial.state, trial.why, trial.ended = "pruned", event.why, time
+            case Failed():
+                trial.state, trial.why, trial.ended = "failed", event.why, time
+
+
+def folded(events: Iterable[tuple[Event, float]]) -> State:
+    state = State()
+    for event, time in events:
+        state.apply(event, time)
+    return state

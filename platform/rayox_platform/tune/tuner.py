@@ -1,0 +1,114 @@
+"""Ray Tune runs what a driver asks for: as many parts at a time as the plan allows, each in a process of its own."""
+
+import os
+import time
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune.search import Searcher
+
+from rayox_platform.resources.capacity import Capacity
+from rayox_platform.tune.driver import Driver
+from rayox_platform.tune.part import run_part
+
+QUIET = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths of data are relative to the user's folder
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the ledger is the truth
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "3600",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+MANY = 10**9
+
+
+def run(driver: Driver, concurrency: int, storage: str) -> None:
+    """Until the driver has nothing more to do. storage is a folder that all machines have, for Ray Tune's own notes."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    given = driver.given
+    assert given is not None
+    Tuner(
+        tune.with_resources(run_part, resources(given)),
+        tune_config=TuneConfig(
+            metric="epoch",
+            mode="max",
+            search_alg=Parts(driver),
+            num_samples=MANY,
+            max_concurrent_trials=concurrency,
+            reuse_actors=not given.gpu,
+        ),
+        run_config=RunConfig(
+            name=f"driver-{os.getpid()}-{round(time.time())}",
+            storage_path=storage,
+            callbacks=[Listener(driver)],
+            failure_config=FailureConfig(max_failures=driver.base.train.max_failures),
+            verbose=0,
+        ),
+    ).fit()
+
+
+def resources(given: Capacity) -> PlacementGroupFactory:
+    """A trial of one worker is that worker; a larger one only waits for its workers, which Ray Train places."""
+    if given.workers == 1:
+        return PlacementGroupFactory([given.reserved])
+    return PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+
+
+class _OfDriver:
+    """Ray Tune copies and pickles what it is given; a driver is one and stays where it is."""
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return object, ()
+
+
+class Parts(_OfDriver, Searcher):  # type: ignore[misc]
+    """The parts of trials, as Ray Tune's trials."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self._driver = driver
+
+    def set_search_properties(self, metric: object, mode: object, config: object, **spec: object) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        part = self._driver.next_part()
+        if part is not None:
+            self._driver.started(trial_id, part)
+            return {"part": part}
+        if self._driver.over:
+            return str(Searcher.FINISHED)
+        return None
+
+    def on_trial_complete(self, trial_id: str, result: object = None, error: bool = False) -> None:
+        """The listener hears of it."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The ledger has everything."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """The ledger has everything."""
+
+
+class Listener(_OfDriver, Callback):  # type: ignore[misc]
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def on_trial_result(self, iteration: int, trials: object, trial: Any, result: Any, **info: object) -> None:
+        self._driver.told(trial.trial_id, result)
+
+    def on_trial_complete(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
+        self._driver.left(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
+        failure = trial.get_error() if hasattr(trial, "get_error") else None
+        lines = str(failure).strip().splitlines() if failure else []
+        self._driver.left(trial.trial_id, lines[-1][:300] if lines else None)

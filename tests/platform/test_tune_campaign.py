@@ -1,0 +1,140 @@
+"""A campaign's file: what is wrong with it is said with its line, and what is right is a typed campaign."""
+
+from pathlib import Path
+
+import pytest
+
+from rayox_model.core.errors import ConfigError
+from rayox_platform.tune.campaign_file import LoadedCampaign, load_campaign
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs" / "rayox"
+GOOD = """
+recipe: shapes
+set:
+  train.epochs: 6
+  train: {closing_epochs: 2}
+space:
+  assigner.top_k: {int: [5, 20]}
+  train.beta2: {float: [0.9, 0.99], when: {train.optimizer: adamw}}
+  train.optimizer: {choice: [sgd, adamw]}
+constraints: [loss.iou >= loss.classification]
+metrics: AP50
+search: gp
+schedule: {kind: asha, eta: 2}
+budget: 12
+"""
+
+
+def load(text: str, folder: Path, *overrides: str, environ: dict[str, str] | None = None) -> LoadedCampaign:
+    file = folder / "mine.yaml"
+    file.write_text(text)
+    return load_campaign(
+        str(file), overrides, packaged=JOBS / "campaigns", recipes=JOBS / "recipes", environ=environ or {}
+    )
+
+
+def refused(text: str, folder: Path, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(text, folder, *overrides)
+    return caught.value.message.replace(f"{folder}/", "").splitlines()
+
+
+def test_a_campaign_is_read_with_its_recipe(tmp_path):
+    found = load(GOOD, tmp_path, "budget.trials=4", "train.epochs=9", "search.seed=3")
+    campaign = found.campaign
+    assert (campaign.name, campaign.budget.trials, campaign.search.kind, campaign.search.seed) == ("mine", 4, "gp", 3)
+    assert campaign.metrics == {"AP50": "max"}
+    assert [one.key for one in campaign.dimensions] == ["assigner.top_k", "train.optimizer", "train.beta2"]
+    assert (found.base.config.train.epochs, found.base.config.train.closing_epochs) == (9, 2)
+    assert found.base.config.image_size == (224, 224)
+    assert found.given == {"budget.trials", "search.seed"}
+    assert found.named("other").campaign.name == "other"
+
+
+def test_the_environment_lies_between_the_file_and_the_command_line(tmp_path):
+    variables = {"RAYOX_TRAIN__EPOCHS": "7", "RAYOX_TRAIN__CLOSING_EPOCHS": "3"}
+    found = load(GOOD, tmp_path, "train.closing_epochs=1", environ=variables).base.config
+    assert (found.train.epochs, found.train.closing_epochs) == (7, 1)
+
+
+def test_a_campaign_extends_another(tmp_path):
+    (tmp_path / "parent.yaml").write_text(GOOD)
+    child = "extends: parent.yaml\nspace:\n  loss.iou: {log: [1, 10]}\nschedule: {eta: 4}\nset: {train.epochs: 8}\n"
+    found = load(child, tmp_path)
+    assert set(found.campaign.space) == {"assigner.top_k", "train.beta2", "train.optimizer", "loss.iou"}
+    assert (found.campaign.schedule.kind, found.campaign.schedule.eta) == ("asha", 4)
+    assert (found.base.config.train.epochs, found.base.config.train.closing_epochs) == (8, 2)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((JOBS / "campaigns").glob("*.yaml"))])
+def test_packaged_campaigns_are_right_and_say_how_they_are_run(name):
+    given = ("model.init=w", "data.train.annotations=a", "data.val.annotations=b") if name == "finetune" else ()
+    found = load_campaign(name, given, packaged=JOBS / "campaigns", recipes=JOBS / "recipes", environ={})
+    assert found.campaign.name == name
+    header = (JOBS / "campaigns" / f"{name}.yaml").read_text().partition("\nrecipe:")[0]
+    assert {f"# command:  rayox tune {name}", "# hardware", "# time"} <= {
+        part for line in header.splitlines() for part in (line.partition(" model.init")[0], line.partition(":")[0])
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("assigner.top_k:", "assigner.topk:", "7  space.assigner.topk: no such setting; did you mean assigner.top_k?"),
+        ("assigner.top_k:", "assigner:", "7  space.assigner: is a section; name one of its settings"),
+        ("assigner.top_k:", "train.seed:", "7  space.train.seed: cannot be searched: it is the same for all trials "),
+        ("{int: [5, 20]}", "{int: [0, 20]}", "7  space.assigner.top_k: 0 is not a whole number ≥ 1"),
+        ("{int: [5, 20]}", "{int: [20, 5]}", "7  space.assigner.top_k: int: [20, 5] has its larger end first; "),
+        ("{int: [5, 20]}", "{float: [5, 20]}", "7  space.assigner.top_k: takes whole numbers ≥ 1; write {int: [low, "),
+        ("{int: [5, 20]}", "{int: [5.5, 20]}", "7  space.assigner.top_k: int: [5.5, 20] are not whole numbers"),
+        ("{int: [5, 20]}", "{log: [0, 20]}", "7  space.assigner.top_k: log: 0 is not above 0"),
+        ("{int: [5, 20]}", "{int: 5}", "7  space.assigner.top_k: int: 5 is not [low, high]"),
+        ("{int: [5, 20]}", "5", "7  space.assigner.top_k: is not one of {float: [low, high]}"),
+        ("{int: [5, 20]}", "{int: [5, 9], step: 2}", "7  space.assigner.top_k: has 'step', which is neither a range"),
+        ("[sgd, adamw]", "[sgd, adam]", "9  space.train.optimizer: 'adam' is not one of sgd, adamw"),
+        ("[sgd, adamw]", "[sgd, sgd]", "9  space.train.optimizer: choice: one of them stands there twice"),
+        ("train.optimizer: adamw}", "train.optimiser: adamw}", "8  space.train.beta2: when: train.optimiser is not"),
+        ("train.optimizer: adamw}", "train.optimizer: lion}", "8  space.train.beta2: when: train.optimizer is never"),
+        ("loss.iou >=", "loss.iuo >=", "10  loss.iuo: no such setting; did you mean loss.iou?"),
+        ("loss.iou >= loss.classification", "big", "10  constraints: 'big' is not `KEY <= KEY` or `KEY > NUMBER`"),
+        ("metrics: AP50", "metrics: APP", "11  metrics: 'APP' is not measured; did you mean AP?"),
+        ("metrics: AP50", "metrics: parameters", "11  metrics: parameters is not known before the end"),
+        ("search: gp", "search: gb", '12  search.kind: "gb" is not one of random, grid, tpe, gp, nsga2'),
+        ("eta: 2", "eta: 1", "13  schedule.eta: 1 is not a number > 1"),
+        ("eta: 2", "etas: 2", "13  schedule.etas: no such setting of a campaign; did you mean schedule.eta?"),
+        ("eta: 2", "min_epochs: 7", "13  schedule.min_epochs: 7 is more than train.epochs 6"),
+        ("eta: 2", "rungs: [3, 2]", "13  schedule.rungs: [3, 2] do not rise up to train.epochs 6"),
+        ("budget: 12", "budget: {trial: 12}", "14  budget.trial: no such setting of a campaign; did you mean "),
+        ("budget: 12", "budget: {cost: 12}", "14  budget.cost: needs price.node_hour"),
+        ("budget: 12", "bugdet: 12", "14  bugdet: no such setting of a campaign; did you mean budget?"),
+        ("train.epochs: 6", "train.epocs: 6", "4  train.epocs: no such setting; did you mean train.epochs?"),
+        ("train.epochs: 6", "train.epochs: six", "4  train.epochs: 'six' is not a whole number ≥ 1"),
+        ("recipe: shapes", "recipe: shape", "2  recipe: no such recipe; did you mean shapes?"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path, old, new, line):
+    assert old in GOOD
+    lines = refused(GOOD.replace(old, new), tmp_path)
+    assert any(found.startswith(f"mine.yaml:{line}") for found in lines), lines
+
+
+def test_everything_wrong_is_said_at_once_also_on_the_command_line(tmp_path):
+    text = GOOD.replace("top_k:", "topk:").replace("epochs: 6", "epocs: 6")
+    lines = refused(text, tmp_path, "budget.trials=none", "train.seed=x", "search.sed=1")
+    assert [line.partition("  ")[0] for line in lines] == ["mine.yaml:7", "mine.yaml:4", *["command line"] * 3]
+
+
+def test_settings_that_do_not_go_together_are_found_before_any_trial(tmp_path):
+    text = GOOD.replace("assigner.top_k: {int: [5, 20]}", "train.closing_epochs: {int: [0, 8]}")
+    wrong = "mine.yaml:7  space.train.closing_epochs: train.closing_epochs 8 is more than train.epochs 6; use"
+    assert refused(text, tmp_path)[0].startswith(wrong)
+    circle = GOOD.replace("{choice: [sgd, adamw]}", "{choice: [sgd, adamw], when: {train.beta2: 0.9}}")
+    assert any("conditions go in a circle" in line for line in refused(circle, tmp_path))
+
+
+def test_files_that_are_none_are_refused(tmp_path):
+    assert "not readable as YAML" in refused("space: [", tmp_path)[0]
+    assert "a campaign is settings" in refused("- a", tmp_path)[0]
+    assert "names no setting to search" in refused("recipe: shapes\n", tmp_path)[0]
+    with pytest.raises(ConfigError, match="no such campaign; did you mean simota"):
+        load_campaign("simot", (), packaged=JOBS / "campaigns", recipes=JOBS / "recipes", environ={})

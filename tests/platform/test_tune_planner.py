@@ -1,0 +1,88 @@
+"""The planner: no campaign it lets through can wait forever, and its numbers are those of a hand's reckoning."""
+
+import time
+
+import pytest
+
+from rayox_model.core.errors import ClusterError
+from rayox_platform.config.tree import Config
+from rayox_platform.resources.machines import Room, cluster_of
+from rayox_platform.tune.campaign import Campaign
+from rayox_platform.tune.planner import expected, plan, trial_capacity
+
+BLOCK = 1_000_000
+GIB = 2**30
+
+
+def config(**train):
+    section = {"epochs": 9, "closing_epochs": 3, "warmup_epochs": 1, "batch_size": 16} | train
+    return Config.model_validate({"image_size": 96, "model": {"size": "nano"}, "train": section})
+
+
+def campaign(**settings):
+    space = {"assigner.top_k": {"int": [5, 20]}, "loss.iou": {"log": [1, 20]}}
+    return Campaign.model_validate({"space": space, "budget": {"trials": 8}} | settings)
+
+
+def planned(cluster, settings=None, **train):
+    return plan(settings or campaign(), config(**train), cluster, num_images=512, block_bytes=BLOCK)
+
+
+def test_on_two_cores_trials_of_one_and_of_two_workers_find_room_one_at_a_time_or_more():
+    for workers in (1, 2):
+        found = planned(cluster_of(Room(2)), workers=workers)
+        assert found.fits
+        assert found.concurrency >= 1
+        used = found.concurrency * workers * found.cpus_per_worker
+        assert used + found.concurrency <= 2 + 1e-6, "each stream keeps a CPU for its data"
+
+
+def test_concurrency_grows_with_the_machines_and_never_exceeds_what_is_asked():
+    assert planned(cluster_of(Room(16)), cpus_per_worker=1.0).concurrency == 8
+    assert planned(cluster_of(*[Room(4)] * 3), cpus_per_worker=2.0).concurrency == 4
+    assert planned(cluster_of(*[Room(64)] * 8)).concurrency == 8, "no more than there are trials"
+    assert planned(cluster_of(*[Room(64)] * 8), campaign(concurrency=3)).concurrency == 3
+    assert planned(cluster_of(Room(64, 4))).concurrency == 4, "a GPU each"
+
+
+def test_what_all_at_once_get_is_what_each_of_them_gets():
+    given = trial_capacity(config(workers=2), cluster_of(Room(16)), BLOCK, 4)
+    assert (given.workers, given.fewest_workers) == (2, 2)
+    assert 8 * given.cpus_per_worker + 4 <= 16 + 1e-6
+
+
+def test_what_does_not_fit_at_all_is_refused_with_the_numbers():
+    with pytest.raises(ClusterError, match="no machine has 4 CPUs for a worker"):
+        planned(cluster_of(*[Room(2)] * 3), cpus_per_worker=4.0)
+    with pytest.raises(ClusterError, match="2 workers want a GPU each"):
+        planned(cluster_of(Room(16, 1)), workers=2)
+
+
+def test_epochs_are_those_of_the_schedule():
+    assert expected(campaign(schedule={"kind": "none"}), 9) == (8, 72)
+    assert expected(campaign(budget={"trials": 27}), 9) == (27, 27 + 9 * 2 + 3 * 6)
+    assert expected(campaign(schedule={"kind": "promote", "rungs": [2]}, budget={"trials": 9}), 9) == (9, 18 + 3 * 7)
+    assert expected(campaign(search={"kind": "grid", "points": 2}, schedule={"kind": "none"}), 9) == (5, 45)
+    assert expected(campaign(schedule={"kind": "none"}, budget={"trials": 8, "epochs": 36}), 9) == (4, 36)
+    assert expected(campaign(schedule={"kind": "pbt", "population": 4}), 9) == (4, 36)
+
+
+def test_hours_and_cost_come_from_what_was_measured_where_there_is_something():
+    cluster = cluster_of(Room(8))
+    settings = campaign(schedule={"kind": "none"}, confirm={"top": 0}, price={"node_hour": 2.0})
+    found = plan(settings, config(), cluster, num_images=512, block_bytes=BLOCK, epoch_seconds=100)
+    assert found.hours_from == "measured"
+    assert found.hours == pytest.approx((72 * 100 + 8 * 15) / found.concurrency / 3600, abs=1e-3)
+    assert found.cost == pytest.approx(2 * found.hours, abs=0.01)
+    assert planned(cluster, settings).hours_from == "estimate"
+    cut = campaign(schedule={"kind": "none"}, budget={"trials": 8, "hours": 0.01})
+    assert planned(cluster, cut).budget == "budget.hours"
+
+
+def test_a_thousand_trials_on_many_machines_are_planned_at_once():
+    cluster = cluster_of(*[Room(64, 8, 512 * GIB)] * 16, *[Room(32, 0, 128 * GIB)] * 40)
+    began = time.process_time()
+    found = planned(cluster, campaign(budget={"trials": 1000}, schedule={"kind": "hyperband"}))
+    assert time.process_time() - began < 5, "a second on an idle machine"
+    assert found.concurrency == 128
+    assert found.waves == 8

@@ -1,0 +1,169 @@
+"""The searcher: a pure function of the campaign's state, and better than drawing blindly."""
+
+from itertools import pairwise
+
+import pytest
+from tune_toys import BASE, SPACE, campaign, curve, quality
+
+from rayox_model.core.errors import ConfigError
+from rayox_platform.tune.budget import why_no_more
+from rayox_platform.tune.campaign import Campaign
+from rayox_platform.tune.records import Finished, Opened, Planned, Reported, Started
+from rayox_platform.tune.search import grid, study_of, suggest
+from rayox_platform.tune.simulate import play
+from rayox_platform.tune.state import State
+
+KINDS = ("random", "grid", "tpe", "gp", "nsga2")
+PUBLISHED = {"assigner.center_radius": 1.5, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
+
+
+def begun(settings: Campaign) -> State:
+    state = State()
+    state.apply(Opened(campaign=settings.model_dump(mode="json"), config=BASE, version="0"), 1.0)
+    return state
+
+
+def tried(state: State, score: float | None = None) -> dict:
+    """Ask for a trial and train it whole; one without a score goes on running."""
+    found, number = suggest(state), len(state.trials)
+    planned = Planned(trial=number, values=found.values, seed=0, run=f"t{number}", attributes=found.attributes)
+    state.apply(planned, 1.0)
+    state.apply(Started(trial=number, until=9), 1.0)
+    if score is not None:
+        state.apply(Reported(trial=number, epoch=9, metrics={"AP": score}), 1.0)
+        state.apply(Finished(trial=number), 1.0)
+    return dict(found.values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_trial_is_the_base_recipe_and_all_lie_in_the_space(kind):
+    state = begun(campaign("none", kind, trials=9, searcher={"startup": 4, "population": 3}))
+    for number in range(6):
+        values = tried(state, quality(suggest(state).values))
+        if number == 0:
+            assert values == PUBLISHED
+        assert all(one.has(values[one.key]) for one in state.campaign.dimensions)
+        assert isinstance(values["assigner.top_k"], int)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_next_trial_follows_from_the_records_alone(kind):
+    """A driver that begins from the ledger asks for the very trial that the dead one would have asked for."""
+    settings = campaign("none", kind, trials=9, searcher={"startup": 3, "population": 3})
+    state, events = begun(settings), []
+    for _ in range(5):
+        tried(state, quality(suggest(state).values))
+        events.append(suggest(state).values)
+    again = begun(settings)
+    for trial in state.trials:
+        planned = Planned(
+            trial=trial.number, values=trial.values, seed=0, run=trial.run, attributes=dict(trial.attributes)
+        )
+        again.apply(planned, 1.0)
+        again.apply(Reported(trial=trial.number, epoch=9, metrics=trial.reports[9]), 1.0)
+        again.apply(Finished(trial=trial.number), 1.0)
+        assert suggest(again).values == events[trial.number]
+
+
+def test_seeds_make_other_searches():
+    searches = [play(campaign("none", "tpe", trials=6, seed=seed), BASE, curve).state for seed in (0, 1)]
+    assert searches[0].trials[0].values == searches[1].trials[0].values
+    assert all(one.values != other.values for one, other in list(zip(*[s.trials for s in searches], strict=True))[1:])
+
+
+def test_running_trials_are_not_asked_for_again():
+    state = begun(campaign("none", "tpe", trials=40, searcher={"startup": 3}))
+    for _ in range(8):
+        tried(state, quality(suggest(state).values))
+    asked = [tried(state) for _ in range(6)]
+    radii = sorted(values["assigner.center_radius"] for values in asked)
+    assert min(b - a for a, b in pairwise(radii)) > 1e-3
+
+
+def test_startup_trials_are_drawn_near_the_base_and_anywhere():
+    state = begun(campaign("none", "tpe", trials=200, searcher={"startup": 200}))
+    for _ in range(100):
+        tried(state)
+    radii = [trial.values["assigner.center_radius"] for trial in state.trials]
+    near = sum(1.05 <= radius <= 1.95 for radius in radii) / 100
+    assert 0.35 < near < 0.75, "evenly drawn it would be 0.3"
+    assert max(radii) > 3
+    assert min(radii) < 0.9
+
+
+def test_tpe_finds_more_than_chance_on_average():
+    runs = range(8)
+    found = {
+        kind: sum(play(campaign("none", kind, 40, seed), BASE, curve).spent[-1][1] for seed in runs) / len(runs)
+        for kind in ("tpe", "random")
+    }
+    assert found["tpe"] > found["random"]
+
+
+def test_a_grid_is_every_point_once_in_a_mixed_order():
+    state = begun(campaign("none", "grid", trials=1000, searcher={"points": 3}))
+    points = grid(state)
+    assert len(points) == 27
+    assert {point["assigner.center_radius"] for point in points} == {0.5, 2.0, 3.5}
+    while why_no_more(state) is None:
+        tried(state, 0.5)
+    assert len(state.trials) == 28
+    assert why_no_more(state) == "the points of the grid"
+    assert [trial.values for trial in state.trials[1:]] == points
+
+
+def test_conditions_and_constraints_hold_for_every_trial():
+    space = {
+        "train.beta2": {"float": [0.9, 0.99], "when": {"train.optimizer": "adamw"}},
+        "train.optimizer": {"choice": ["sgd", "adamw"]},
+        "loss.iou": {"float": [1, 9]},
+        "loss.classification": {"float": [0.5, 4]},
+    }
+    rules = ["loss.iou >= loss.classification", "loss.classification > 1"]
+    for kind in KINDS:
+        settings = {"space": space, "constraints": rules, "search": {"kind": kind, "startup": 3, "population": 4}}
+        state = begun(Campaign.model_validate(settings | {"budget": {"trials": 30}}))
+        values = [tried(state, 0.01 * number) for number in range(8)][1:]
+        assert all(one["loss.iou"] >= one["loss.classification"] > 1 for one in values)
+        assert all(("train.beta2" in one) == (one["train.optimizer"] == "adamw") for one in values)
+
+
+def test_constraints_that_nothing_fulfils_are_said():
+    state = begun(campaign("none", "tpe", constraints=["assigner.top_k > 20"]))
+    tried(state, 0.1)
+    with pytest.raises(ConfigError, match=r"of 200 drawn trials none fulfils assigner\.top_k > 20"):
+        suggest(state)
+
+
+def test_a_base_recipe_outside_of_the_space_is_still_trial_0():
+    space = SPACE | {"assigner.top_k": {"int": [15, 20]}}
+    state = begun(campaign("none", "tpe", space=space))
+    assert tried(state, 0.1) == PUBLISHED
+    assert "assigner.top_k" not in study_of(state).trials[0].params
+    assert 15 <= tried(state)["assigner.top_k"] <= 20
+
+
+def test_the_searcher_learns_from_an_earlier_campaign():
+    earlier = play(campaign("none", "random", 40), BASE, curve).state
+    known, blind = [], []
+    for seed in range(6):
+        state = begun(campaign("none", "tpe", 20, seed, searcher={"startup": 0}))
+        tried(state, quality(PUBLISHED))
+        known.append(quality(suggest(state, earlier).values))
+        blind.append(quality(suggest(state).values))
+    assert sum(known) > 1.3 * sum(blind)
+
+
+def test_budgets_end_a_search():
+    state = begun(campaign("none", "random", trials=50, budget={"trials": 50, "epochs": 20}))
+    for _ in range(3):
+        assert why_no_more(state) is None
+        tried(state, 0.5)
+        state.epochs_trained = 9 * len(state.trials)
+    assert why_no_more(state) == "budget.epochs 20"
+    stale = begun(campaign("none", "random", trials=50, stop_when={"no_gain_for": 3}))
+    for score in (0.1, 0.5, 0.4, 0.3):
+        tried(stale, score)
+        assert why_no_more(stale) is None
+    tried(stale, 0.5)
+    assert why_no_more(stale) == "stop_when.no_gain_for 3"
