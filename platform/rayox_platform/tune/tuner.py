@@ -1,5 +1,6 @@
 """Ray Tune runs what a driver asks for: as many parts at a time as the plan allows, each in a process of its own."""
 
+import logging
 import os
 import time
 from typing import Any
@@ -30,6 +31,7 @@ def run(driver: Driver, concurrency: int, storage: str) -> None:
     """Until the driver has nothing more to do. storage is a folder that all machines have, for Ray Tune's own notes."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it says of a trial, the ledger says
     given = driver.given
     assert given is not None
     Tuner(
