@@ -98,7 +98,11 @@ def predict(
         names=None if annotations is None else lambda: read_coco(annotations).classes,
         tell=console.note,
     )
-    images = find_images(source, output / DRAWINGS)
+    images = find_images(
+        source,
+        output / DRAWINGS,
+        lambda folder, error: console.note(f"skipped: {folder}: cannot be read ({error.strerror})"),
+    )
     settings = replace(evaluation_settings(loaded.config), score_threshold=_threshold(loaded, score_threshold))
     with progress_of("predict") as show:
         done = predict_images(

@@ -1,6 +1,8 @@
 """`rayox predict`: boxes in the image's own pixels, ids as COCO's, and one bad image stops no other."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -167,6 +169,62 @@ def test_a_name_with_glob_signs_is_a_file_first(rayox, detector):
     paint(Path("a[1].png"))
     assert rayox("predict", "any", "a[1].png", "-o", "out").exit_code == 0
     assert Path("out/images/a[1].jpg").is_file()
+
+
+def test_linked_folders_are_searched_and_loops_end(rayox, detector):
+    for name in ("in/a.png", "elsewhere/b.png", "elsewhere/deep/c.png"):
+        paint(Path(name))
+    Path("in/linked").symlink_to(Path("elsewhere").absolute())
+    Path("elsewhere/deep/back").symlink_to(Path("in").absolute())
+    Path("elsewhere/deep/self").symlink_to(".")
+    Path("in/one.png").symlink_to(Path("elsewhere/b.png").absolute())
+    Path("in/nowhere.png").symlink_to("gone.png")
+    everything = ["a.png", "linked/b.png", "linked/deep/c.png", "one.png"]
+    for source in ("in", "in/**", "in/**/*.png"):
+        assert rayox("predict", "any", source, "-o", "out").exit_code == 0
+        assert [record["file_name"] for record in results(Path("out"))] == everything, source
+    assert rayox("predict", "any", "in/linked/**/c.png", "-o", "out").exit_code == 0
+    assert [record["file_name"] for record in results(Path("out"))] == ["deep/c.png"]
+
+
+def test_a_folder_with_glob_signs_in_its_name_is_that_folder(rayox, detector):
+    for name in ("photos [1]/a.png", "photos [1]/b.jpg", "photos [1]/x/c.png", "photos 1/d.png"):
+        paint(Path(name))
+    expected = {
+        "photos [1]": ["a.png", "b.jpg", "x/c.png"],
+        "photos [1]/*.png": ["a.png"],
+        "photos [1]/**/*.png": ["a.png", "x/c.png"],
+        "photos [[]1]/*.png": ["photos [1]/a.png"],
+        "photos*": ["photos 1/d.png", "photos [1]/a.png", "photos [1]/b.jpg", "photos [1]/x/c.png"],
+    }
+    for source, names in expected.items():
+        assert rayox("predict", "any", source, "-o", "out").exit_code == 0, source
+        assert [record["file_name"] for record in results(Path("out"))] == names, source
+
+
+def test_hidden_files_are_for_who_asks_for_them(rayox, detector):
+    for name in ("in/.a.png", "in/.cache/b.png", "in/c.png"):
+        paint(Path(name))
+    for source, names in {"in/**/*.png": ["c.png"], "in/**/.*.png": [".a.png"], "in/.cache/*": ["b.png"]}.items():
+        assert rayox("predict", "any", source, "-o", "out").exit_code == 0, source
+        assert [record["file_name"] for record in results(Path("out"))] == names, source
+
+
+def test_a_folder_that_cannot_be_read_is_said(rayox, detector, monkeypatch):
+    for name in ("in/a.png", "in/closed/b.png"):
+        paint(Path(name))
+    scandir = os.scandir
+
+    def refusing(folder):
+        if str(folder).endswith("closed"):  # the tests may run as root, whom no permission stops
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    said = rayox("predict", "any", "in", "-o", "out")
+    assert said.exit_code == 0
+    assert "skipped: in/closed: cannot be read (Permission denied)" in said.err
+    assert [record["file_name"] for record in results(Path("out"))] == ["a.png"]
 
 
 def test_a_file_of_any_name(rayox, detector):

@@ -9,7 +9,7 @@ from test_mend import mended, objects
 
 from rayox_platform.data.check.near_names import Near, near_names
 from rayox_platform.data.resolve import resolve_split
-from rayox_platform.storage.walking import files_under
+from rayox_platform.data.walking import files_under
 
 CAFE, CAFE_DECOMPOSED = "caf\u00e9.png", "cafe\u0301.png"
 

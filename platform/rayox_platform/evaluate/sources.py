@@ -1,14 +1,16 @@
 """SOURCE of `rayox predict`: an image file, a folder or a glob, as a list of images with names and ids."""
 
+import fnmatch
 import glob
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, count, takewhile
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from rayox_model.core.errors import DataError
+from rayox_platform.data.walking import Tell, files_under, say_nothing
 
 IMAGE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -27,47 +29,84 @@ class InputImage:
     drawing: str  # its picture's name, relative to the folder of pictures
 
 
-def find_images(source: str, drawings: Path) -> list[InputImage]:
+def find_images(source: str, drawings: Path, tell: Tell = say_nothing) -> list[InputImage]:
     """The images of SOURCE in the order of their names; those under `drawings`, of an earlier run, are left out.
 
-    A folder is searched with all its folders, for files with a usual image suffix that are not hidden; a glob takes
-    the files it matches with such a suffix; a single file is taken whatever its name. image_id is the stem if every
-    stem is a whole number and no two are the same one, as COCO names its files; else it counts from 1.
+    A folder is searched with all its folders, linked ones too, for files with a usual image suffix that are not hidden;
+    `tell` hears of folders that cannot be read. A glob takes the files it matches with such a suffix, and what is in
+    folders it matches; a single file is taken whatever its name. What is there under exactly that name is no glob, nor
+    is a folder at its beginning. image_id is the stem if every stem is a whole number and no two are the same one, as
+    COCO names its files; else it counts from 1.
     Raises DataError if there is no such path, and if it holds no image.
     """
-    base, paths = _paths(source)
-    if not paths:
+    base, names = _names(source, tell)
+    if not names:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"{source}: no image there", f"images are the files that end in {suffixes}")
-    path_of = {path.relative_to(base).as_posix(): path for path in paths if not _is_under(path, drawings)}
-    if not path_of:
+    names = sorted(name for name in set(names) if not _is_under(base / name, drawings))
+    if not names:
         raise DataError(f"{source}: lies in {drawings}, where the drawn images go", "name another folder by -o")
-    names = sorted(path_of)
     return [
-        InputImage(path_of[name], name, image_id, drawing)
+        InputImage(base / name, name, image_id, drawing)
         for name, image_id, drawing in zip(names, _image_ids(names), _drawing_names(names), strict=True)
     ]
 
 
-def _paths(source: str) -> tuple[Path, list[Path]]:
-    """The folder that names are relative to, and the files."""
+def _names(source: str, tell: Tell) -> tuple[Path, list[str]]:
+    """A folder, and the images by their names in it."""
     path = Path(source).expanduser()
     if os.path.isfile(path):
-        return path.parent, [path]
+        return path.parent, [path.name]
     if os.path.isdir(path):
-        return path, [file for file in path.rglob("*") if _is_image(file) and not _is_hidden(file.relative_to(path))]
-    if not glob.has_magic(source):
+        return path, _images_under(path, tell)
+    base, pattern = _split_glob(path)
+    if not any(map(glob.has_magic, pattern)):
         raise DataError(f"{source}: no such file or folder", "give an image, a folder of images or a quoted glob")
-    base = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
-    return base, [file for file in map(Path, glob.glob(str(path), recursive=True)) if _is_image(file)]
+    matched = [name for name in _matching(base, pattern, tell) if name]
+    folders = [name for name in matched if (base / name).is_dir()]
+    inside = [f"{name}/{image}" for name in folders for image in _images_under(base / name, tell)]
+    return base, [*(name for name in matched if _is_image(base / name)), *inside]
+
+
+def _split_glob(path: Path) -> tuple[Path, list[str]]:
+    """The longest folder at the beginning that is there under exactly that name, and the parts of the pattern."""
+    parts = path.parts
+    depth = next((end for end in range(len(parts) - 1, 0, -1) if os.path.isdir(Path(*parts[:end]))), 0)
+    return Path(*parts[:depth]), list(parts[depth:])
+
+
+def _matching(base: Path, pattern: list[str], tell: Tell) -> list[str]:
+    """Names in base; `**` is any number of folders, linked ones too, none twice on one way down."""
+    if "**" not in pattern:
+        return glob.glob("/".join(pattern), root_dir=base)
+    wanted = [*pattern, "*"] if pattern[-1] == "**" else pattern
+    return [name for name in files_under(base, tell=tell) if _matches(name.split("/"), wanted)]
+
+
+def _matches(names: list[str], pattern: list[str]) -> bool:
+    """A hidden name matches only what begins with a dot, as in a shell."""
+    if not names or not pattern:
+        return not names and not pattern
+    first, hidden = pattern[0], names[0].startswith(".")
+    if first == "**":
+        return _matches(names, pattern[1:]) or (not hidden and _matches(names[1:], pattern))
+    return (
+        fnmatch.fnmatchcase(names[0], first)
+        and (not hidden or first.startswith("."))
+        and _matches(names[1:], pattern[1:])
+    )
+
+
+def _images_under(folder: Path, tell: Tell) -> list[str]:
+    return [name for name in files_under(folder, hidden=False, tell=tell) if _has_image_suffix(name)]
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    return _has_image_suffix(path.name) and path.is_file()
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _has_image_suffix(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _is_under(path: Path, folder: Path) -> bool:

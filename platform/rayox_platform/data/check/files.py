@@ -21,9 +21,9 @@ from PIL import Image
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.data.images import decode_image
 from rayox_platform.data.source import unreadable
+from rayox_platform.data.walking import files_under
 from rayox_platform.storage.bucket import Bucket
 from rayox_platform.storage.folders import Folder, open_folder
-from rayox_platform.storage.walking import files_under
 
 Depth = Literal["header", "digest", "decode"]  # each does what those before it do
 Progress = Callable[[int, int], None]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from rayox_model.core.errors import DataError
 from rayox_platform.data.convert.labels import BadLines, Box, LabelledImage, Labels
+from rayox_platform.data.walking import files_under
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 _SLACK = 1e-3  # of the image's side: what rounding to three digits does to an edge
@@ -34,7 +35,8 @@ def read_yolo(
         raise DataError(f"{source}: no such file or folder", "Give a data.yaml, or the folder of the data set.")
     names = tuple(classes or _classes(source, folder))
     root = images or (folder / "images" if (folder / "images").is_dir() else folder)
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS) if root.is_dir() else []
+    found = map(root.joinpath, files_under(root)) if root.is_dir() else ()
+    files = sorted(path for path in found if path.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         raise DataError(f"{root}: no images, whose sizes YOLO's fractions need", "Name their folder: --images DIR.")
     bad = BadLines()
@@ -50,8 +52,8 @@ def read_yolo(
 
 
 def _name_texts_without_images(labels: Path, used: set[Path], bad: BadLines) -> None:
-    for path in sorted(labels.rglob("*.txt")) if labels.is_dir() else []:
-        if path not in used and path.name != "classes.txt":
+    for path in sorted(map(labels.joinpath, files_under(labels))) if labels.is_dir() else []:
+        if path.suffix == ".txt" and path not in used and path.name != "classes.txt":
             bad.add(path, None, "there is no image of this name")
 
 
