@@ -200,7 +200,8 @@ def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config
     """The run's settings: as given, under a name of its own; or of a resumed run, those it began with."""
     from rayox_platform.runs.places import open_runs
     from rayox_platform.storage.errors import storage_errors
-    from rayox_platform.train.resume import last_run, resumed_config
+    from rayox_platform.track.credentials import with_credentials
+    from rayox_platform.train.resume import DATA, last_run, resumed_config
 
     config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
     if resume is None:
@@ -208,12 +209,19 @@ def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config
         return Config.model_validate(config.model_dump() | {"name": name})
     runs = open_runs(config.storage)
     values = leaves(config.model_dump(mode="json"), settings())
-    given = {key: value for key, value in values if loaded.origins[key].rank == Rank.COMMAND_LINE}
+    given = {
+        key: value
+        for key, value in values
+        if loaded.origins[key].rank == Rank.COMMAND_LINE or (key in DATA and loaded.origins[key].is_the_user_s)
+    }
     with storage_errors(str(runs), "read"):
         if resume == "auto":
             resume = config.name if named else last_run(runs, config.name, finished_too=extend > 0)
-        began = resumed_config(runs, resume, given, extend, config.tracking.uri)
-    return Config.model_validate(began.model_dump() | {"notify": config.notify.model_dump()})
+        began = resumed_config(runs, resume, given, extend)
+    tree = began.model_dump() | {"notify": config.notify.model_dump()}
+    if began.tracking.uri:
+        tree["tracking"]["uri"] = with_credentials(began.tracking.uri, config.tracking.uri)
+    return Config.model_validate(tree)
 
 
 def _say_what_starts(prepared: "Prepared", console: Console) -> None:

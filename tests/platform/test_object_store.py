@@ -12,6 +12,7 @@ from object_store import Door, make_bucket, moto_store, point_to, store
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.data.fingerprint import fingerprint
 from rayox_platform.data.resolve import resolve_split
+from rayox_platform.data.shard_writer import write_shards
 from rayox_platform.storage import retry
 from rayox_platform.storage.bucket import Stamp
 from rayox_platform.storage.folders import LocalFolder, open_folder
@@ -204,12 +205,16 @@ def test_what_goes_to_the_workers_holds_no_secret_and_is_small(s3, tmp_path):
     assert pickle.loads(pickled).source.read(2) == images.source.read(2)
 
 
-def test_the_fingerprint_of_a_bucket_is_of_sizes_and_etags(s3, toy_data, tmp_path):
+def test_the_same_bytes_have_one_fingerprint_in_a_folder_a_bucket_and_shards(s3, toy_data, tmp_path):
     _, images = resolve_split(ANNOTATIONS, IMAGES, tmp_path)
     before = fingerprint(images)
     _, local = resolve_split(str(toy_data / "val.json"), str(toy_data / "images"), tmp_path)
-    assert before.method == "sizes and ETags"
-    assert before.annotations == fingerprint(local).annotations
+    assert before == fingerprint(local)
+    write_shards(local, LocalFolder(tmp_path / "shards"))
+    _, sharded = resolve_split(str(tmp_path / "shards"), None, tmp_path)
+    assert before == fingerprint(sharded)
+    with store(s3).open_output_stream("bucket/coco/images/val4.png") as file:  # in parts: another ETag, the same bytes
+        file.write((toy_data / "images/val4.png").read_bytes())
     assert fingerprint(images) == before
     content = bytearray((toy_data / "images/val4.png").read_bytes())
     content[-20] ^= 1

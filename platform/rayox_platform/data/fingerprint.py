@@ -1,7 +1,8 @@
 """The fingerprint of a data set: one digest that tells whether two runs saw the same annotations and images.
 
-It does not depend on how the file is written: formatting, order of keys and of records, annotation ids. It changes
-with any box, area, crowd flag, class, size, file name, image id or image content.
+It does not depend on how the file is written: formatting, order of keys and of records, annotation ids. Nor on where it
+lies: a folder, a bucket or shards with the same bytes have the same, for which a bucket's images are read once, beside
+the training. It changes with any box, area, crowd flag, class, size, file name, image id or image content.
 """
 
 import hashlib
@@ -11,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
 
 from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.images import CocoImages
@@ -27,20 +27,20 @@ class Fingerprint:
     digest: str
     annotations: str
     images: str
-    method: str  # what of the images was hashed
 
 
 def fingerprint(images: CocoImages, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
     """Hash a data set whole; `progress(done, total)` is told of images. Raises DataError for one that is not there."""
     order = np.argsort(images.dataset.image_ids, kind="stable")
-    annotations = _annotations_digest(images.dataset, order)
+    annotations = annotations_digest(images.dataset)
     contents = _contents_digest(images.source, order.tolist(), progress)
     digest = hashlib.sha256(f"{annotations} {contents}".encode()).hexdigest()
-    return Fingerprint(digest, annotations, contents, images.source.digest_method)
+    return Fingerprint(digest, annotations, contents)
 
 
-def _annotations_digest(dataset: CocoDataset, order: Int64[np.ndarray, "M"]) -> str:
+def annotations_digest(dataset: CocoDataset) -> str:
     """Images by id; of an image its annotations by class, then box, area and crowd flag."""
+    order = np.argsort(dataset.image_ids, kind="stable")
     classes = list(zip(dataset.category_ids.tolist(), dataset.classes, strict=True))
     names = [dataset.file_names[index] for index in order]
     rank = np.empty(len(order), np.int64)

@@ -94,10 +94,6 @@ class ShardSource:
         absent = self.folder.absent(self.shards)
         return np.flatnonzero(np.isin(self.shard, absent)).tolist()
 
-    @property
-    def digest_method(self) -> str:
-        return "contents"
-
     def digest(self, index: int) -> bytes:
         """Of the content as it was written, which `read` and `rayox data verify` hold it to."""
         return bytes(self.sha256[index])

@@ -36,13 +36,8 @@ class ImageSource(Protocol):
         """The images that are not there, from listings, without a request for each."""
         ...
 
-    @property
-    def digest_method(self) -> str:
-        """What `digest` is of, in words."""
-        ...
-
     def digest(self, index: int) -> bytes:
-        """Tells whether an image's content is another."""
+        """SHA-256 of an image's encoded bytes."""
         ...
 
 
@@ -75,10 +70,6 @@ class FolderSource:
             return self.folder.absent(self.names)
         except OSError as error:
             raise unreadable(str(self.folder), error) from None
-
-    @property
-    def digest_method(self) -> str:
-        return self.folder.digest_method
 
     def digest(self, index: int) -> bytes:
         try:
@@ -116,10 +107,6 @@ class HeldSource:
 
     def missing(self) -> list[int]:
         return self.source.missing()
-
-    @property
-    def digest_method(self) -> str:
-        return self.source.digest_method
 
     def digest(self, index: int) -> bytes:
         return self.source.digest(index)

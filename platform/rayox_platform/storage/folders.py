@@ -44,11 +44,8 @@ class Folder(Protocol):
         ...
 
     def digest(self, name: str) -> bytes:
-        """Tells whether a file's content is another; digest_method says of what it is."""
+        """SHA-256 of a file's content, so that it is the same wherever the file lies."""
         ...
-
-    @property
-    def digest_method(self) -> str: ...
 
     @property
     def num_threads(self) -> int:
@@ -134,10 +131,6 @@ class LocalFolder:
     def digest(self, name: str) -> bytes:
         with (self.folder / name).open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
-
-    @property
-    def digest_method(self) -> str:
-        return "contents"
 
     @property
     def num_threads(self) -> int:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.config.tree import Tracking as TrackingSettings
-from rayox_platform.data.fingerprint import Fingerprint, fingerprint
+from rayox_platform.data.fingerprint import Fingerprint, annotations_digest, fingerprint
 from rayox_platform.data.images import CocoImages
+from rayox_platform.runs.data_record import DataRecord, read_data_record, write_data_record
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.outbox import spooled
 from rayox_platform.runs.outbox_entries import DatasetUse, Entry, Points, Status, Tags, TextFile
@@ -138,7 +139,7 @@ def recorded(
         sender.spool.add(Status("RUNNING", time.time()))  # an earlier driver's last word may still be on its way
         record = Record(home, sender, show, config.tracking)
         try:
-            with _fingerprinting(images, record):
+            with _fingerprinting(home, images, record):
                 yield record
         except BaseException as error:
             record.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
@@ -160,15 +161,23 @@ def _curves(event: RunEvent) -> dict[str, float]:
 
 
 @contextmanager
-def _fingerprinting(images: Mapping[str, CocoImages], record: Record) -> Iterator[None]:
+def _fingerprinting(home: RunHome, images: Mapping[str, CocoImages], record: Record) -> Iterator[None]:
     over = Event()
 
     def go_on(*_: int) -> None:
         if over.is_set():
             raise CancelledError
 
+    def take(split: str) -> Fingerprint:
+        found = fingerprint(images[split], go_on)
+        kept[split] = DataRecord(found.annotations, found.images)
+        _keep(home, kept)
+        return found
+
+    kept = _known(home, images)
+    _keep(home, kept)
     with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:
-        jobs = {split: pool.submit(fingerprint, of_split, go_on) for split, of_split in images.items()}
+        jobs = {split: pool.submit(take, split) for split in images}
         try:
             yield
         except BaseException:
@@ -183,3 +192,19 @@ def _tell_dataset(record: Record, split: str, images: CocoImages, job: "Future[F
     name = f"{Path(images.dataset.source).stem} ({split})"
     record.add(DatasetUse(name, digest, images.dataset.source, context, dataset_profile(images.dataset)))
     record.add(Tags({f"data.{split}.fingerprint": digest}))
+
+
+def _known(home: RunHome, images: Mapping[str, CocoImages]) -> dict[str, DataRecord]:
+    """Each split's record as far as it is known at the start; what an earlier driver has read of it stays."""
+    before: Mapping[str, DataRecord] = {}
+    with suppress(OSError):
+        before = read_data_record(home.shared)
+    now = {split: DataRecord(annotations_digest(of_split.dataset)) for split, of_split in images.items()}
+    same = [split for split in now if split in before and before[split].annotations == now[split].annotations]
+    return now | {split: before[split] for split in same}
+
+
+def _keep(home: RunHome, record: Mapping[str, DataRecord]) -> None:
+    """For a later --resume; a store that is away just now keeps it out, which costs that the comparison."""
+    with suppress(OSError):
+        write_data_record(home.shared, record)

@@ -1,6 +1,7 @@
 """MLflow runs, written by the driver alone: a store that answers, and one open run of it."""
 
 import fcntl
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,7 +72,9 @@ class Tracking:
 
     def log_dataset(self, name: str, digest: str, source: str, context: str, profile: str) -> None:
         """What the run used: context is training or evaluation, profile a JSON object of counts."""
-        dataset = Dataset(name, digest[:36], "local", source, profile=profile)  # MLflow keeps 36 characters
+        kind = source.partition("://")[0] if "://" in source else "local"  # s3 and gs are kinds of MLflow's too
+        where = json.dumps({"uri": source})  # as mlflow.data.get_source reads it
+        dataset = Dataset(name, digest[:36], kind, where, profile=profile)  # MLflow keeps 36 characters
         self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:

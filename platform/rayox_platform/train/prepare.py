@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rayox_model.checkpoint.snapshot import read_facts
+from rayox_model.checkpoint.snapshot import Facts, read_facts
 from rayox_model.checkpoint.weights import Transfer
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_model.core.plan import StreamPlan
@@ -20,6 +20,7 @@ from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.state import RESULT, state_folder
 from rayox_platform.train.from_config import stream_plan
+from rayox_platform.train.same_data import check_same_data
 
 HINT = "use letters, digits and dashes"
 
@@ -85,7 +86,9 @@ def prepare(
     network, transferred = new_model(config.model.size, train.classes, init, config.train.seed)
     plan = stream_plan(config, len(train))
     if resume:
-        _check_same_stream(home, plan)
+        began = _newest_facts(home)
+        check_same_data(home, began.config, config, {"train": train_images, "val": val_images})
+        _check_same_stream(home.name, began, plan)
     return Prepared(config, home, plan, train_images, val_images, network, transferred, resume, extend)
 
 
@@ -109,17 +112,22 @@ def _check_name(home: RunHome, resume: bool, extend: bool) -> None:
         raise ConfigError(f"--resume {home.name}: this run is finished", "start a new one under another --name")
 
 
-def _check_same_stream(home: RunHome, plan: StreamPlan) -> None:
-    """Raises DataError when the stream of a run would not go on as it began: other images, or another rayox."""
+def _newest_facts(home: RunHome) -> Facts:
     with storage_errors(str(home), "read"):
         checkpoint = home.checkpoints.newest()
-        facts = read_facts(home.checkpoints.fetch(checkpoint)) if checkpoint else None
-    if facts is None or not facts.stream:  # a checkpoint of format 1 does not say
+        if checkpoint is None:
+            raise ConfigError(f"--resume {home.name}: no checkpoint of such a run", "check the name")
+        return read_facts(home.checkpoints.fetch(checkpoint))
+
+
+def _check_same_stream(name: str, facts: Facts, plan: StreamPlan) -> None:
+    """Raises DataError when the stream of a run would not go on as it began: other images, or another rayox."""
+    if not facts.stream:  # a checkpoint of format 1 does not say
         return
     now = plan.position(facts.step)
     other = [f"{key} was {value} and is {now.get(key)}" for key, value in facts.stream.items() if now.get(key) != value]
     if other:
         raise DataError(
-            f"the training stream of {home.name} cannot go on where it stopped: {', '.join(other)}",
+            f"the training stream of {name} cannot go on where it stopped: {', '.join(other)}",
             "bring back the annotations it began with and the same rayox, or start a new run under another --name",
         )

@@ -9,9 +9,10 @@ from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.runs.places import Runs
 from rayox_platform.storage.state import RESULT
-from rayox_platform.track.credentials import with_credentials
 
-# What may differ from the settings a run began with: nothing that decides its weights.
+# What may differ from the settings a run began with: nothing that decides its weights. Data may lie elsewhere now:
+# whether it is the same is decided by its fingerprint (same_data.py).
+DATA = frozenset(f"data.{split}.{part}" for split in ("train", "val") for part in ("annotations", "images"))
 CHANGEABLE = frozenset(
     (
         "name",
@@ -32,6 +33,7 @@ CHANGEABLE = frozenset(
         "tracking.step_seconds",
         "notify.url",
         "notify.command",
+        *DATA,
     )
 )
 
@@ -47,14 +49,11 @@ def last_run(runs: Runs, recipe: str, finished_too: bool = False) -> str:
     raise ConfigError(f"--resume auto: no {kind} of {recipe} in {runs}", "leave --resume out to start one")
 
 
-def resumed_config(
-    runs: Runs, name: str, given: Mapping[str, Any], extend: int = 0, tracking_uri: str | None = None
-) -> Config:
+def resumed_config(runs: Runs, name: str, given: Mapping[str, Any], extend: int = 0) -> Config:
     """The settings a run began with, with those of `given` (by dotted key) that may change laid over them.
 
-    extend is added to its epochs; tracking_uri is what is set now, for the credentials that are not kept. Raises
-    ConfigError for a run that is not there, or is finished and not extended, and for settings that would make it
-    another run.
+    extend is added to its epochs. Credentials are left out as they are in what is kept. Raises ConfigError for a run
+    that is not there, or is finished and not extended, and for settings that would make it another run.
     """
     home = runs.home(name)
     checkpoint = home.checkpoints.newest()
@@ -82,6 +81,4 @@ def resumed_config(
             section = section[inner]
         section[last] = given[key]
     tree["train"]["epochs"] += extend
-    if began.tracking.uri:
-        tree["tracking"]["uri"] = with_credentials(began.tracking.uri, tracking_uri)
     return Config.model_validate(tree | {"name": name})
