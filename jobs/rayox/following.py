@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rayox.console import Console
@@ -45,6 +46,11 @@ class Watched:
         return self.job
 
     @property
+    def is_away(self) -> bool:
+        """Nobody has answered for a while."""
+        return time.monotonic() - self._answered > AWAY_SECONDS
+
+    @property
     def is_over(self) -> bool:
         job = self.look()
         return job is not None and job.is_over
@@ -64,6 +70,8 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
         raise
     job = watched.job
     assert job is not None
+    if not job.is_over and home is not None:  # the head is gone, the run's storage knows
+        return replace(job, status="SUCCEEDED" if _has_result(home) else "FAILED")
     return job
 
 
@@ -102,18 +110,19 @@ def _show_events(home: "RunHome", run: str, watched: Watched, console: Console) 
 
 
 def _over(home: "RunHome", watched: Watched) -> Callable[[], bool]:
-    """The job has ended; or, while nobody can be asked, the run has its result."""
+    """The job has ended; or, while nobody can be asked, the run has its result or nobody trains it."""
+    from rayox_platform.runs.overview import is_over as nobody_trains
+
+    return lambda: watched.is_over or (watched.is_away and (_has_result(home) or nobody_trains(home)))
+
+
+def _has_result(home: "RunHome") -> bool:
     from rayox_platform.runs.overview import read_result
 
-    def is_over() -> bool:
-        if watched.is_over:
-            return True
-        try:
-            return watched.job is None and bool(read_result(home))
-        except OSError:
-            return False
-
-    return is_over
+    try:
+        return bool(read_result(home))
+    except OSError:
+        return False
 
 
 def _show_log(api: "JobsApi", submission_id: str, watched: Watched, console: Console) -> None:
