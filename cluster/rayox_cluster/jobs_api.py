@@ -32,6 +32,7 @@ class Job:
     end_time: float  # 0 while it runs
     node_id: str  # of its driver; empty before it starts
     job_id: str  # Ray's own, empty until the driver has connected
+    exit_code: int | None  # of its driver, once that has ended by itself
 
     @property
     def is_over(self) -> bool:
@@ -156,6 +157,7 @@ def _job(values: Mapping[str, Any]) -> Job:
         end_time=(values.get("end_time") or 0) / 1000,
         node_id=values.get("driver_node_id") or "",
         job_id=values.get("job_id") or "",
+        exit_code=values.get("driver_exit_code"),
     )
 
 

@@ -24,6 +24,7 @@ class Task:
     storage: str = ""
     state: str = ""  # RAYOX_STATE of the driver; of a node's own home when it is empty
     submission_id: str = ""
+    tracking: str = ""
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -39,6 +40,7 @@ def main(folder: str) -> int:
     os.environ["RAYOX_ADDRESS"] = "auto"
     os.environ["RAYOX_SUBMISSION"] = task.submission_id
     if not task.run:
+        os.environ["RAYOX_STORAGE"], os.environ["RAYOX_TRACKING__URI"] = task.storage, task.tracking
         return rayox([task.verb, *task.arguments])
     recipe = str(Path(folder) / RECIPE)
     return rayox([task.verb, recipe, *task.arguments, *(["--resume", task.run] if has_begun(task) else [])])

@@ -49,6 +49,7 @@ class Resolved:
             self.task.storage,
             self.task.state,
             submission_id,
+            self.tracking,
         )
         return {TASK: task.to_json()} | ({RECIPE: self.recipe} if self.recipe else {})
 
@@ -90,17 +91,17 @@ def _training(arguments: Sequence[str], record: ClusterRecord | None) -> Resolve
 def _other(verb: str, arguments: Sequence[str], record: ClusterRecord | None) -> Resolved:
     overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
     places = _places(overrides, record)
-    config = load_recipe(None, [f"{key}={value}" for key, value in places.items()]).config
+    said = [word for word in overrides if word.startswith(("storage=", "tracking.uri="))]
+    config = load_recipe(None, [*said, *(f"{key}={value}" for key, value in places.items())]).config
     storage, tracking = _shared_places(config)
     values = [word.rpartition("=")[2] for word in arguments]
     paths = tuple(dict.fromkeys(value for value in values if value.startswith("/")))
     for value in values:
         if not value.startswith("/") and not is_remote(value) and Path(value).exists():
             raise _local(value)
-    added = [f"{key}={value}" for key, value in places.items()] if verb in ("evaluate", "tune") else []
-    digest = _digest(verb, [*arguments, *added])
+    digest = _digest(verb, [*arguments, storage, tracking])
     state = str(Path(record.storage).parent) if record else ("" if is_remote(storage) else f"{storage}/.rayox")
-    task = Task(verb, (*arguments, *added), "", storage, state)
+    task = Task(verb, tuple(arguments), "", storage, state)
     return Resolved(verb, f"{verb}-{digest[:8]}", digest, task, b"", storage, tracking, paths)
 
 

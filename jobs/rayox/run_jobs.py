@@ -92,6 +92,45 @@ def cost_command(name: str, overrides: tuple[str, ...], per_hour: float | None, 
     console.result(result)
 
 
+def watch_job(name: str, console: Console) -> bool:
+    """Follow a submitted job to its end, also one that has not begun; False when it is none or is over already."""
+    from rayox.following import follow_job
+    from rayox.job_register import submitted
+    from rayox_cluster.jobs_api import JobsApi, UnreachableError
+
+    job = submitted(name)
+    if job is None:
+        return False
+    api = JobsApi(_dashboard(job))
+    try:
+        found = api.find(job.submission_id)
+    except UnreachableError:
+        return False  # what is left of it is in its storage
+    if found is None or found.is_over:
+        return False
+    ended = follow_job(api, name, job.submission_id, job.storage, console)
+    console.text(f"{name}: job {job.submission_id} is over: {ended.status.lower()}")
+    console.result({"run": name, "submission_id": job.submission_id, "status": ended.status.lower()})
+    return True
+
+
+def show_job_log(name: str, follow: bool, console: Console) -> bool:
+    """The log of a submitted job whose run cannot be seen from here; False when nothing was submitted by that name."""
+    from rayox.following import Watched, log_lines
+    from rayox.job_register import submitted
+    from rayox_cluster.jobs_api import JobsApi
+
+    job = submitted(name)
+    if job is None:
+        return False
+    api = JobsApi(_dashboard(job))
+    lines = log_lines(api, job.submission_id, Watched(api, job.submission_id, console)) if follow else iter(())
+    for line in lines if follow else api.logs(job.submission_id).splitlines():
+        console.text(line)
+    console.result({"run": name, "submission_id": job.submission_id})
+    return True
+
+
 def worker_hours(events: list[dict[str, object]]) -> float:
     """From each start of training to the last word before the next one, times its workers."""
     total, workers, began, last = 0.0, 0, 0.0, 0.0

@@ -13,6 +13,7 @@ from rayox.console import Console, json_option
 from rayox.panel import TrainingPanel
 from rayox.progress import duration
 from rayox.run_jobs import cost_command, stop_command, wait_command
+from rayox_model.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rayox_platform.runs.home import RunHome
@@ -95,11 +96,17 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: bool) -> None:
     """The events of the run NAME as lines."""
+    from rayox.run_jobs import show_job_log
     from rayox_platform.runs.overview import event_line, find_run
 
     console, count = Console(as_json), 0
-    with opened(overrides, name) as place:
-        home = find_run(place, name)
+    try:
+        with opened(overrides, name) as place:
+            home = find_run(place, name)
+    except ConfigError:
+        if not show_job_log(name, follow, console):
+            raise
+        return
     for event in _events(home, follow):
         console.text(event_line(event))
         count += 1
@@ -111,11 +118,14 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
 @OVERRIDES
 @json_option
 def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """The live panel of the run NAME, which another process trains, until that ends."""
+    """The live panel of the run NAME, which another process or a job trains, until that ends."""
+    from rayox.run_jobs import watch_job
     from rayox_platform.runs.overview import find_run, read_run
     from rayox_platform.storage.errors import storage_errors
 
     console = Console(as_json)
+    if watch_job(name, console):
+        return
     with opened(overrides, name) as place:
         home = find_run(place, name)
         run = read_run(home)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rayox.console import Console, json_option
+from rayox_model.core.errors import TrainingError
 
 if TYPE_CHECKING:
     from rayox.resolved import Resolved
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from rayox_cluster.preflight import Answers
 
 DRIVER_CPUS = 0.0  # a driver waits for its workers; Ray's own default
+INTERRUPTED = 130
+LAST_LINES = 10
 STOP_SECONDS = 600  # a stopped job has so long to save
 CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -48,6 +51,8 @@ def command(address: str | None, follow: bool, as_json: bool, words: tuple[str, 
     job = submit(api, resolved, console)
     if follow:
         job = follow_job(api, resolved.name, job.submission_id, resolved.storage, console)
+    if follow and job.status == "FAILED":
+        _show_last_words(api, job, console)
     console.text(f"{resolved.name}: job {job.submission_id} {said(job.status)}")
     if not job.is_over:
         console.text(f"next       rayox runs watch {resolved.name}; rayox runs stop {resolved.name}")
@@ -61,6 +66,23 @@ def command(address: str | None, follow: bool, as_json: bool, words: tuple[str, 
             "tracking": resolved.tracking,
         }
     )
+    if follow and job.status != "SUCCEEDED":
+        raise click.exceptions.Exit(
+            INTERRUPTED if job.status == "STOPPED" else job.exit_code or TrainingError.exit_code
+        )
+
+
+def _show_last_words(api: "JobsApi", job: "Job", console: Console) -> None:
+    """What the verb said at its end, which is its error with what to do."""
+    from rayox_cluster.jobs_api import UnreachableError
+
+    try:
+        lines = api.logs(job.submission_id).strip().splitlines()
+    except UnreachableError:
+        lines = job.message.strip().splitlines()
+    begins = [number for number, line in enumerate(lines) if line.startswith("error:")]
+    for line in lines[begins[-1] if begins else -LAST_LINES :]:
+        console.note(line)
 
 
 def submit(api: "JobsApi", resolved: "Resolved", console: Console) -> "Job":

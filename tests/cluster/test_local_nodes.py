@@ -106,6 +106,15 @@ def test_a_verb_runs_as_a_job_once(cluster, toy_data):
     assert len(attempts(api.jobs(), told["submission_id"])) == 1
 
 
+def test_a_job_that_fails_ends_submit_as_its_verb_ends(cluster):
+    state, _ = cluster
+    failed = rayox(state, "submit", "--json", "--follow", "--", "models", "show", "no-such-model")
+    alone = rayox(state, "models", "show", "no-such-model")
+    assert failed.returncode == alone.returncode == 4, failed.stderr
+    assert alone.stderr.splitlines()[0] in failed.stderr
+    assert json.loads(failed.stdout.splitlines()[-1])["status"] == "failed"
+
+
 def test_a_job_that_was_stopped_has_had_the_time_to_say_so(cluster):
     """Ray's own three seconds are not enough for a checkpoint."""
     _, record = cluster
