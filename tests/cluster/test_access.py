@@ -1,0 +1,151 @@
+"""What stands between this machine and a cluster, each with what to do: addresses, tokens, versions, an absent head."""
+
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rayox.submit import attempts, require_ray
+from rayox_cluster.access import auth_headers, find_cluster, is_beyond_loopback, token
+from rayox_cluster.jobs_api import Job, JobsApi, UnreachableError
+from rayox_model.core.errors import ClusterError, ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _no_token(monkeypatch, tmp_path):
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def serving():
+    """Start a dashboard that answers every request with a status and a body; its address."""
+    servers = []
+
+    def serve(status: int, body: object) -> str:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *words: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def silent():
+    """The address of something that listens and speaks no HTTP, as Ray's own port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        stop = threading.Event()
+
+        def hang_up() -> None:
+            listening.settimeout(0.2)
+            while not stop.is_set():
+                try:
+                    listening.accept()[0].close()
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        stop.set()
+        thread.join()
+
+
+def test_another_ray_is_told_before_anything_is_sent(serving):
+    with pytest.raises(ClusterError, match=r"has Ray 2\.40\.0, and this rayox works with 2\.60") as error:
+        require_ray(JobsApi(serving(200, {"ray_version": "2.40.0"})))
+    assert "ray==2.60" in error.value.hint
+    require_ray(JobsApi(serving(200, {"ray_version": "2.60.7"})))
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "none was given"), (403, "does not take this token")])
+def test_a_token_that_lacks_or_is_wrong(serving, status, said):
+    with pytest.raises(ClusterError, match=said) as error:
+        JobsApi(serving(status, {})).jobs()
+    assert "RAY_AUTH_TOKEN_PATH" in error.value.hint
+
+
+def test_another_service_at_the_address(serving):
+    with pytest.raises(ClusterError, match=r"has refused GET /api/jobs/ \(404\)"):
+        JobsApi(serving(404, {"detail": "not found"})).jobs()
+
+
+def test_a_head_that_is_away_is_an_error_that_can_pass():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(UnreachableError, match="no Ray dashboard answers"):
+        JobsApi(f"http://127.0.0.1:{port}").jobs()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("ray://head:10001", "the address of a Ray client"),
+        ("ftp://head", "no kind of address"),
+        ("http://bob:hush@head:8265", "has a user or password in it"),
+    ],
+)
+def test_an_address_that_takes_no_jobs(address, said, tmp_path):
+    with pytest.raises(ClusterError, match=said) as error:
+        find_cluster(address, tmp_path)
+    assert "hush" not in error.value.message + error.value.hint
+
+
+def test_rays_own_port_is_told_from_the_dashboards(silent, serving, tmp_path):
+    with pytest.raises(ClusterError, match="is Ray's own, not its dashboard's"):
+        find_cluster(silent, tmp_path)
+    dashboard = serving(200, {"ray_version": "2.60.0"})
+    assert find_cluster(dashboard.removeprefix("http://"), tmp_path) == (dashboard, None)
+
+
+def test_without_a_cluster_it_says_what_to_do(tmp_path):
+    with pytest.raises(ClusterError, match="none is up here") as error:
+        find_cluster(None, tmp_path)
+    assert "rayox cluster up" in error.value.hint
+
+
+def test_the_token_is_where_ray_looks_for_it(tmp_path, monkeypatch):
+    assert token() is None
+    assert auth_headers() == {}
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("of home\n")
+    assert token() == "of home"
+    (tmp_path / "given").write_text("of the file")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "given"))
+    assert auth_headers() == {"Authorization": "Bearer of the file"}
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of the variable")
+    assert token() == "of the variable"
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "absent"))
+    with pytest.raises(ConfigError, match="RAY_AUTH_TOKEN_PATH"):
+        token()
+
+
+def test_loopback_is_told_from_what_others_reach():
+    assert not any(is_beyond_loopback(url) for url in ("http://127.0.0.1:8265", "localhost:1", "http://[::1]:8265"))
+    assert all(is_beyond_loopback(url) for url in ("http://10.0.0.1:8265", "head:8265", "0.0.0.0:8265"))
+
+
+def test_attempts_of_one_work_are_in_their_order_and_nobody_elses():
+    names = ["rayox-train-ab", "rayox-train-ab-10", "rayox-train-ab-2", "rayox-train-abc", "rayox-train-ab-x", "other"]
+    jobs = [Job(name, "FAILED", "", {}, 0, 0, "", "", None) for name in names]
+    found = [job.submission_id for job in attempts(jobs, "rayox-train-ab")]
+    assert found == ["rayox-train-ab", "rayox-train-ab-2", "rayox-train-ab-10"]
