@@ -6,6 +6,7 @@ import pytest
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.tune.campaign_file import LoadedCampaign, load_campaign
+from rayox_platform.tune.space_check import with_values
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs" / "rayox"
 GOOD = """
@@ -130,6 +131,14 @@ def test_settings_that_do_not_go_together_are_found_before_any_trial(tmp_path):
     assert refused(text, tmp_path)[0].startswith(wrong)
     circle = GOOD.replace("{choice: [sgd, adamw]}", "{choice: [sgd, adamw], when: {train.beta2: 0.9}}")
     assert any("conditions go in a circle" in line for line in refused(circle, tmp_path))
+
+
+def test_kinds_of_a_section_are_searched_with_the_settings_that_each_has(tmp_path):
+    space = "assigner.kind: {choice: [simota, fcos]}\n  assigner.top_k: {int: [5, 20], when: {assigner.kind: simota}}"
+    found = load(GOOD.replace("assigner.top_k: {int: [5, 20]}", space), tmp_path)
+    assert with_values(found.base.config, {"assigner.kind": "fcos"}).assigner.kind == "fcos"
+    chosen = with_values(found.base.config, {"assigner.top_k": 7, "assigner.kind": "simota"}).assigner
+    assert (chosen.kind, chosen.top_k) == ("simota", 7)
 
 
 def test_files_that_are_none_are_refused(tmp_path):

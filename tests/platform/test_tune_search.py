@@ -8,8 +8,8 @@ from tune_toys import BASE, SPACE, campaign, curve, quality
 from rayox_model.core.errors import ConfigError
 from rayox_platform.tune.budget import why_no_more
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.records import Finished, Opened, Planned, Reported, Started
-from rayox_platform.tune.search import grid, study_of, suggest
+from rayox_platform.tune.records import Finished, Opened, Paused, Planned, Reported, Started
+from rayox_platform.tune.search import common_level, grid, study_of, suggest
 from rayox_platform.tune.simulate import play
 from rayox_platform.tune.state import State
 
@@ -110,6 +110,21 @@ def test_a_grid_is_every_point_once_in_a_mixed_order():
     assert len(state.trials) == 28
     assert why_no_more(state) == "the points of the grid"
     assert [trial.values for trial in state.trials[1:]] == points
+
+
+def test_with_rungs_gp_learns_from_all_trials_after_the_same_epoch():
+    settings = campaign("promote", "gp", trials=40, searcher={"startup": 6})
+    state = begun(settings)
+    for number in range(9):
+        values = suggest(state).values
+        state.apply(Planned(trial=number, values=values, seed=0, run=f"t{number}"), 1.0)
+        state.apply(Started(trial=number, until=1), 1.0)
+        state.apply(Reported(trial=number, epoch=1, metrics={"AP": curve(values)[0]}), 1.0)
+        state.apply(Paused(trial=number, epoch=1), 1.0)
+    assert common_level(state) == 1
+    assert [trial.value for trial in study_of(state).trials] == [curve(trial.values)[0] for trial in state.trials]
+    asked = suggest(state).values
+    assert quality(asked) > sorted(quality(trial.values) for trial in state.trials)[4], "above the median of those"
 
 
 def test_conditions_and_constraints_hold_for_every_trial():

@@ -114,7 +114,7 @@ def _findings(error: ValidationError, values: Layer, table: Settings) -> Iterato
                 key = max(conflict.keys, key=lambda key: _origin(key, values).rank)
                 yield Finding(_origin(key, values), key, conflict.message.removeprefix(f"{key} "))
             continue
-        key = _setting_at(detail["loc"], table)
+        key = setting_at(detail["loc"], table)
         if detail["type"] == "union_tag_invalid":
             key = f"{key}.{KIND}"
         if isinstance(cause, ValueError):
@@ -133,7 +133,7 @@ def _refused(key: str, message: str, values: Layer, table: Settings) -> Finding:
     return Finding(_origin(key, values), key, message)
 
 
-def _setting_at(location: tuple[int | str, ...], table: Settings) -> str:
+def setting_at(location: tuple[int | str, ...], table: Settings) -> str:
     """The setting that pydantic's location lies in; behind it come list indices and the kinds of a union."""
     key = ""
     for part in location:

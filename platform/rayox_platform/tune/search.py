@@ -65,7 +65,7 @@ def suggest(state: State, earlier: State | None = None) -> Suggestion:
 def base_values(state: State) -> dict[str, Any]:
     """What the base recipe has for the searched settings."""
     values = dict(leaves(state.config, settings()))
-    return {one.key: values[one.key] for one in state.campaign.dimensions}
+    return {one.key: values.get(one.key) for one in state.campaign.dimensions}
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
@@ -85,12 +85,33 @@ def study_of(state: State, earlier: State | None = None, seed: int = 0) -> optun
     study = optuna.create_study(directions=directions, sampler=_sampler(state.campaign.search, seed))
     for source in (earlier, state):
         if source is not None:
-            study.add_trials([frozen(source, trial, state.campaign.dimensions) for trial in source.search])
+            level = common_level(source)
+            study.add_trials([frozen(source, trial, state.campaign.dimensions, level) for trial in source.search])
     return study
 
 
-def frozen(state: State, trial: Trial, space: Space) -> FrozenTrial:
-    """A trial as Optuna has it; values outside of the space, as the base recipe's may be, are left out."""
+def common_level(state: State) -> int:
+    """The last epoch that enough trials have come to for a model of them alone; 0 while there is none.
+
+    gp and nsga2 know whole trials only, and at rungs few are: they look at all trials after the same epoch, the highest
+    such one (as BOHB does, arXiv:1807.01774).
+    """
+    search, schedule = state.campaign.search, state.campaign.schedule
+    if search.kind not in ("gp", "nsga2") or schedule.kind == "none" or len(state.campaign.metrics) > 1:
+        return 0
+    enough = max(len(state.campaign.space) + 1, search.startup if search.kind == "gp" else search.population)
+    counts: dict[int, int] = {}
+    for trial in state.search:
+        for epoch in trial.reports if trial.state != "failed" else ():
+            counts[epoch] = counts.get(epoch, 0) + 1
+    return max((epoch for epoch, count in counts.items() if count >= enough), default=0)
+
+
+def frozen(state: State, trial: Trial, space: Space, level: int = 0) -> FrozenTrial:
+    """A trial as Optuna has it; values outside of the space, as the base recipe's may be, are left out.
+
+    level is an epoch: the trial then counts as whole with what it had after that, and not at all without it.
+    """
     params = {
         one.key: _hashable(trial.values[one.key])
         for one in space
@@ -102,6 +123,8 @@ def frozen(state: State, trial: Trial, space: Space) -> FrozenTrial:
     last = trial.reports[max(trial.reports)] if trial.reports else {}
     values = [last.get(name, nan) for name in names]
     is_whole = trial.state == "finished" and all(map(math.isfinite, values))
+    if level and trial.state in ("finished", "paused", "pruned"):
+        is_whole, values = level in steps, [steps.get(level, nan)]
     states = {"planned": TrialState.RUNNING, "running": TrialState.RUNNING, "failed": TrialState.FAIL}
     kind = TrialState.COMPLETE if is_whole else states.get(trial.state, TrialState.PRUNED)
     if kind == TrialState.PRUNED and (not one_metric or not steps):

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rayox_platform.config.load import setting_at
 from rayox_platform.config.rules import ConflictError
-from rayox_platform.config.settings import Settings, leaves, nearest, settings
+from rayox_platform.config.settings import KIND, Settings, nearest, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.tune.space import KINDS
 
@@ -18,19 +19,15 @@ NOT_SEARCHED = ("name", "storage", "tracking", "notify", "data", "model.init", "
 def with_values(base: Config, values: Mapping[str, Any]) -> Config:
     """The base recipe with a trial's values, checked whole as a recipe is. Raises pydantic's ValidationError."""
     tree = base.model_dump(mode="json") | {"notify": {}}  # a masked address is none
-    for key, value in values.items():
+    for key, value in sorted(values.items(), key=lambda item: not item[0].endswith(f".{KIND}")):
         *sections, name = key.split(".")
         section = tree
         for part in sections:
             section = section[part]
+        if name == KIND and section[name] != value:
+            section.clear()  # the settings of another kind do not go with it
         section[name] = value
     return Config.model_validate_json(json.dumps(tree), strict=True)
-
-
-def base_values(base: Config, keys: Sequence[str]) -> dict[str, Any]:
-    """What the base recipe has for these settings."""
-    values = dict(leaves(base.model_dump(mode="json"), settings()))
-    return {key: values[key] for key in keys}
 
 
 def wrong_entries(space: Mapping[str, Any]) -> Iterator[WrongAt]:
@@ -103,6 +100,6 @@ def wrong_ends(base: Config, key: str, ends: Sequence[Any], needed: Mapping[str,
                 cause = detail.get("ctx", {}).get("error")
                 if isinstance(cause, ConflictError):
                     yield from (conflict.message for conflict in cause.conflicts if key in conflict.keys)
-                elif ".".join(map(str, detail["loc"])).startswith(key):
+                elif setting_at(detail["loc"], table) == key:
                     shown = repr(value) if isinstance(value, str) else json.dumps(value)
                     yield str(cause) if isinstance(cause, ValueError) else f"{shown} is not {table[key].takes}"
