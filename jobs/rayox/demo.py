@@ -4,9 +4,10 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
+from rayox.promote import promote
 from rayox.train import TrainResult, show_result, train
-
-ALIAS = "champion"
+from rayox_model.core.errors import GateError
+from rayox_platform.config import LoadedConfig
 
 
 @click.command("demo")
@@ -17,7 +18,7 @@ ALIAS = "champion"
 )
 @json_option
 def command(overrides: tuple[str, ...], address: str | None, on_cluster: bool, as_json: bool) -> None:
-    """Train on the embedded data set with two workers, evaluate, register it as champion, draw what it finds."""
+    """Train on the embedded data set with two workers, evaluate, draw what it finds, and promote it to champion."""
     console = Console(as_json)
     if on_cluster:
         from rayox.demo_cluster import demo_on_cluster
@@ -30,18 +31,22 @@ def command(overrides: tuple[str, ...], address: str | None, on_cluster: bool, a
     if not result.registered:  # MLflow has gone away in between; the result says what to do
         show_result(console, result)
         return
-    _crown(result, loaded.config.tracking.uri)
+    crowned = _crown(loaded, console, result)
     show_result(console, result)
-    console.note(f"next        rayox predict models:/{_name(result)}@{ALIAS} PHOTOS -o found; rayox models list")
+    if crowned:
+        console.note(f"next        rayox predict models:/{_name(result)}@champion PHOTOS -o found; rayox models list")
 
 
-def _crown(result: TrainResult, tracking_uri: str | None) -> None:
-    from rayox_platform.storage.state import state_folder
-    from rayox_platform.track.registry import find_version, set_alias
-    from rayox_platform.track.tracking import connect
-
-    store = connect(tracking_uri, state_folder(), experiment=None)
-    set_alias(store, find_version(store, _name(result), result.registered.rpartition("/")[2]), ALIAS)
+def _crown(loaded: LoadedConfig, console: Console, result: TrainResult) -> bool:
+    """Through the gate, as any model; a detector that is no better than the champion leaves the run as it is."""
+    try:
+        promoted = promote(loaded, console, result.registered, _name(result), reason="rayox demo")
+    except GateError as error:
+        console.note(f"the champion of {_name(result)} stays: {error.message}")
+        return False
+    assert promoted.version is not None
+    console.text(f"champion    {promoted.version.uri}")
+    return True
 
 
 def _name(result: TrainResult) -> str:

@@ -72,12 +72,14 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
     from rayox_platform.data.enough import nothing_to_find
     from rayox_platform.evaluate.evaluation import evaluate_detector
     from rayox_platform.evaluate.metrics import coco_results
-    from rayox_platform.models.open_model import checkpoint_facts, local_model, open_detector
+    from rayox_platform.models.open_model import bare_name, checkpoint_facts, local_model, open_detector
     from rayox_platform.storage.state import state_folder
 
     if output is not None and not output.absolute().parent.is_dir():
         raise ConfigError(f"-o: {output.parent}: no such folder", "make it, or name another file")
-    model_path = local_model(model, loaded.config.tracking.uri, state_folder())
+    if said := bare_name(model):
+        console.note(said)
+    model_path = local_model(model, loaded.config.tracking.uri, state_folder(), loaded.config.promotion)
     facts = checkpoint_facts(model_path)
     trained = Config.model_validate(facts.config) if facts else Config()
     if trained.data.val.annotations is None:

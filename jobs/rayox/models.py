@@ -8,6 +8,7 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
+from rayox.models_promotions import diff_command, history_command, reconcile_command, verify_command
 
 if TYPE_CHECKING:
     from rayox_platform.track.registry import Version
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 @click.group("models")
 def command() -> None:
-    """List and show registered models."""
+    """List, show and compare registered models; look at champions and put them right."""
+
+
+for promotion_command in (history_command, verify_command, reconcile_command, diff_command):
+    command.add_command(promotion_command)
 
 
 @command.command("list")

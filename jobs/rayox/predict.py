@@ -87,13 +87,15 @@ def predict(
     from rayox_platform.data.coco import read_coco
     from rayox_platform.evaluate.prediction import DRAWINGS, predict_images
     from rayox_platform.evaluate.sources import find_images
-    from rayox_platform.models.open_model import local_model, open_detector
+    from rayox_platform.models.open_model import bare_name, local_model, open_detector
     from rayox_platform.storage.state import state_folder
     from rayox_platform.train.from_config import evaluation_settings
 
+    if said := bare_name(model):
+        console.note(said)
     annotations = loaded.config.data.val.annotations
     detector = open_detector(
-        local_model(model, loaded.config.tracking.uri, state_folder()),
+        local_model(model, loaded.config.tracking.uri, state_folder(), loaded.config.promotion),
         loaded.config.image_size if loaded.given("image_size") else None,
         names=None if annotations is None else lambda: read_coco(annotations).classes,
         tell=console.note,

@@ -41,6 +41,7 @@ ROOMS = {
             "ray_internals",
         },
         "tune": {"config", "storage", "resources", "data", "runs", "evaluate", "track", "models", "train"},
+        "promote": {"config", "storage", "data", "runs", "evaluate", "track", "models"},
     },
     "model/rayox_model": {
         "core": set(),

@@ -87,7 +87,7 @@ def test_the_detector_is_a_registered_version_that_finds_the_same(trained, toy_d
     path = local_model("models:/rayox/1", finished.tracking_uri, folder / "state")
     assert Path(path).read_bytes() == Path(finished.model).read_bytes()
     assert local_model(f"runs:/{finished.run_id}/model", finished.tracking_uri, folder / "state") == path
-    with pytest.raises(ModelError, match="no version or alias 'champion'"):
+    with pytest.raises(ModelError, match="has no champion"):
         local_model("models:/rayox@champion", finished.tracking_uri, folder / "state")
 
 

@@ -50,6 +50,13 @@ class ClusterError(RayoxError):
     exit_code = 6
 
 
+class GateError(RayoxError):
+    """A promotion was refused."""
+
+    code = "gate"
+    exit_code = 7
+
+
 class TrainingError(RayoxError):
     """Training stopped for good: a non-finite loss, or retries spent."""
 

@@ -245,6 +245,15 @@ class Tracking(Section):
     """Seconds between two points of the curves by step, at least 1; 0 keeps the curves by epoch alone."""
 
 
+class Promotion(Section):
+    """Who signs a champion, and whose signatures count. A key's password comes from RAYOX_KEY_PASSWORD alone."""
+
+    key: Text | None = None
+    """Private key (PEM, P-256, P-384 or P-521) that signs promotions; unset: a demo key, in the embedded store only."""
+    trusted_keys: tuple[Text, ...] = ()
+    """Public keys (PEM), one of which must have signed a champion; none: the demo key, in the embedded store only."""
+
+
 class Config(Section):
     """Everything that decides a run, saved with every checkpoint. Change it by validating again."""
 
@@ -272,6 +281,8 @@ class Config(Section):
     """Where runs are recorded."""
     notify: Notify = Notify()
     """Who is told that a run has finished, failed or was stopped."""
+    promotion: Promotion = Promotion()
+    """How champions are signed and trusted."""
     storage: Address | None = None
     """Where runs are kept: a folder that every machine has, s3://bucket/prefix or gs://bucket/prefix (then checkpoints,
     events and results lie there, and only the driver's own files in the state folder); unset is the state folder."""

@@ -14,6 +14,7 @@ from rayox_model.core.errors import ModelError
 from rayox_model.detect.detector import Detector, TorchDetector, load_pth_detector
 from rayox_model.detect.onnx_detector import load_onnx_detector
 from rayox_model.nets.yolox import YOLOX
+from rayox_platform.config.tree import Promotion
 from rayox_platform.storage.bucket import Bucket
 from rayox_platform.storage.folders import is_remote, open_folder, split_address
 
@@ -22,22 +23,37 @@ FORMS = (
     "models:/NAME/VERSION or runs:/RUN_ID"
 )
 REGISTERED = ("models:/", "runs:/")
+CHAMPION = "champion"  # the alias that a promotion sets
 CHECKPOINT_NAME = re.compile(r"step-\d+-\d+")  # in a bucket
 
 
-def local_model(model: str, tracking_uri: str | None, state: Path) -> str:
+def local_model(model: str, tracking_uri: str | None, state: Path, promotion: Promotion | None = None) -> str:
     """A MODEL as a path: one of a registry or a run is fetched into the state folder's cache first.
 
-    A checkpoint in a bucket comes into this machine's cache. Raises ModelError when there is no such model,
+    models:/NAME@champion is the verified champion; promotion says whose signature counts. A checkpoint in a bucket
+    comes into this machine's cache. Raises ModelError when there is no such model or it is not what was promoted,
     TrackingError when the registry does not answer.
     """
     if is_remote(model):
         return str(_fetched_checkpoint(model))
     if not model.startswith(REGISTERED):
         return model
+    if model.endswith(f"@{CHAMPION}"):
+        from rayox_platform.models.champion import fetch_champion
+
+        name = model.removeprefix("models:/").rpartition("@")[0]
+        return str(fetch_champion(name, tracking_uri, state, promotion or Promotion()))
     from rayox_platform.track.registry import fetch_registered
 
     return str(fetch_registered(model, tracking_uri, state))
+
+
+def bare_name(model: str) -> str | None:
+    """What to tell whoever names a registered model without a version or alias."""
+    name = model.removeprefix("models:/")
+    if not model.startswith("models:/") or not name or "@" in name or "/" in name:
+        return None
+    return f"{model} takes the latest version, not the champion, which is {model}@{CHAMPION}"
 
 
 def _fetched_checkpoint(address: str) -> Path:

@@ -26,7 +26,7 @@ def lineage_tags(classes: tuple[str, ...]) -> dict[str, str]:
         "classes": ", ".join(classes),
         "python": platform.python_version(),
         "packages.digest": _packages_digest(),
-        "mlflow.user": _user(),
+        "mlflow.user": user(),
         "mlflow.source.name": "rayox train",
         "mlflow.source.type": "LOCAL",
         "stream.contract": str(STREAM_CONTRACT),
@@ -80,7 +80,8 @@ def _packages_digest() -> str:
     return hashlib.sha256("\n".join(sorted(installed)).encode()).hexdigest()[:16]
 
 
-def _user() -> str:
+def user() -> str:
+    """Who runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's number without a name

@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 
 from rayox_platform.track.registry import MODEL_TAG, Version, versions
 from rayox_platform.track.tracking import Store, Tracking
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
 
 CODE = Path(__file__).with_name("pyfunc_detector.py")
 PACKAGES = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")  # what that file imports
@@ -38,23 +42,24 @@ def register(
     stamp = int(logged.creation_timestamp)
     points = [Metric(key, value, stamp, epoch, model_id=logged.model_id) for key, value in metrics.items()]
     client.log_batch(tracking.run_id, metrics=points)
-    _make_name(tracking.store, name)
-    # A server takes a model's id and looks it up itself; without one MLflow would look in its global store.
-    source = logged.model_uri if tracking.uri.startswith("http") else logged.artifact_location
+    make_name(tracking.store, name)
     client.create_model_version(
-        name, source=source, run_id=tracking.run_id, model_id=logged.model_id, tags={**tags, MODEL_TAG: logged.model_id}
+        name,
+        source=version_source(tracking.store, logged),
+        run_id=tracking.run_id,
+        model_id=logged.model_id,
+        tags={**tags, MODEL_TAG: logged.model_id},
     )
     return versions(tracking.store, f"run_id = '{tracking.run_id}'")[0]
 
 
-def save_pyfunc(folder: Path, onnx: Path, model_id: str | None = None, run_id: str | None = None) -> None:
-    """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle."""
-    import mlflow.pyfunc
-    from mlflow.models import Model, ModelSignature
+def signature() -> "ModelSignature":
+    """What a served detector takes and gives."""
+    from mlflow.models import ModelSignature as Signature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
 
-    signature = ModelSignature(
+    return Signature(
         inputs=Schema([ColSpec(DataType.binary, "image")]),
         outputs=Schema(
             [
@@ -70,6 +75,13 @@ def save_pyfunc(folder: Path, onnx: Path, model_id: str | None = None, run_id: s
             ]
         ),
     )
+
+
+def save_pyfunc(folder: Path, onnx: Path, model_id: str | None = None, run_id: str | None = None) -> None:
+    """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
     with warnings.catch_warnings():
         # It would be stored as text: 25 MB. MLflow colours what it says, so the text does not begin with it.
         warnings.filterwarnings("ignore", ".*An input example was not provided")
@@ -77,10 +89,15 @@ def save_pyfunc(folder: Path, onnx: Path, model_id: str | None = None, run_id: s
             str(folder),
             python_model=str(CODE),
             artifacts={"onnx": str(onnx)},
-            signature=signature,
+            signature=signature(),
             pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
             mlflow_model=Model(model_id=model_id, run_id=run_id),
         )
+
+
+def version_source(store: Store, logged: LoggedModel) -> str:
+    """A server takes a model's id and looks it up itself; without one MLflow would look in its global store."""
+    return str(logged.model_uri if store.uri.startswith("http") else logged.artifact_location)
 
 
 def _logged_before(tracking: Tracking) -> LoggedModel | None:
@@ -90,7 +107,8 @@ def _logged_before(tracking: Tracking) -> LoggedModel | None:
     return found[0] if found else None
 
 
-def _make_name(store: Store, name: str) -> None:
+def make_name(store: Store, name: str) -> None:
+    """Register a name, which may be there."""
     try:
         store.client.create_registered_model(name)
     except MlflowException as error:

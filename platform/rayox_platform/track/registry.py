@@ -121,7 +121,7 @@ def fetch_registered(model: str, tracking_uri: str | None, state: Path) -> Path:
     """
     store = connect(tracking_uri, state, experiment=None)
     try:
-        chosen = _of_run(store, model) if model.startswith("runs:/") else _of_name(store, model)
+        chosen = find_registered(store, model)
         path = state / "cache" / "models" / chosen.model_id / "model.onnx"
         if not path.is_file():
             source = store.client.get_logged_model(chosen.model_id).artifact_location
@@ -129,6 +129,11 @@ def fetch_registered(model: str, tracking_uri: str | None, state: Path) -> Path:
     except STORE_ERRORS as error:
         raise refused(store.uri, error) from error
     return path
+
+
+def find_registered(store: Store, model: str) -> Version:
+    """The version that models:/NAME[@ALIAS], models:/NAME/VERSION or runs:/RUN_ID means. Raises ModelError."""
+    return _of_run(store, model) if model.startswith("runs:/") else _of_name(store, model)
 
 
 def _of_name(store: Store, model: str) -> Version:

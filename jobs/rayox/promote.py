@@ -1,0 +1,125 @@
+"""`rayox promote`: a model becomes the champion of a name if the gate lets it."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rayox.config import load_recipe
+from rayox.console import Console, json_option
+from rayox.progress import progress_of
+from rayox_model.core.errors import ConfigError
+from rayox_platform.config import LoadedConfig
+
+if TYPE_CHECKING:
+    from rayox_platform.promote.promote import Promoted
+    from rayox_platform.promote.verdict import Verdict
+
+
+@click.command("promote")
+@click.argument("model")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--to", "name", required=True, help="Registered model whose champion it becomes.")
+@click.option("--gate", type=click.Path(path_type=Path), help="What it has to show; by default the packaged gate.yaml.")
+@click.option("--dry-run", is_flag=True, help="Measure and decide, and change nothing.")
+@click.option("--override", "checks", multiple=True, metavar="CHECK", help="Overrule a check that fails; needs --why.")
+@click.option("--why", multiple=True, metavar="TEXT", help="Why, one for each --override; kept forever.")
+@click.option("--reason", default="", help="What this promotion is for; kept with it.")
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Write the gate's page (HTML) here.")
+@json_option
+def command(
+    model: str,
+    overrides: tuple[str, ...],
+    name: str,
+    gate: Path | None,
+    dry_run: bool,
+    checks: tuple[str, ...],
+    why: tuple[str, ...],
+    reason: str,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a MODEL the champion of a registered name if the gate lets it; exit code 7 when it does not.
+
+    MODEL and the present champion are evaluated anew on the same images: those of the gate, of data.val, or those the
+    candidate was evaluated on in training. The model is signed (promotion.key) and used as models:/NAME@champion.
+    """
+    console = Console(as_json)
+    if len(checks) != len(why):
+        raise ConfigError(f"--override: {len(checks)} checks and {len(why)} reasons", "give one --why TEXT for each")
+    loaded = load_recipe(None, overrides)
+    result = promote(
+        loaded,
+        console,
+        model,
+        name,
+        gate=gate,
+        dry_run=dry_run,
+        overruled=dict(zip(checks, why, strict=True)),
+        reason=reason,
+        page=page,
+    )
+    if result.version is None:
+        word = "would be" if result.verdict.passed else "would not be"
+        console.text(f"{model} {word} promoted to {name}; nothing was changed (--dry-run)")
+    else:
+        console.text(f"champion    {result.version.uri} (models:/{name}@champion)")
+    console.result(
+        result.verdict.as_json()
+        | {"model": result.version.uri if result.version else None, "predecessor": result.predecessor}
+    )
+
+
+def promote(
+    loaded: LoadedConfig,
+    console: Console,
+    model: str,
+    name: str,
+    *,
+    gate: Path | None = None,
+    dry_run: bool = False,
+    overruled: dict[str, str] | None = None,
+    reason: str = "",
+    page: Path | None = None,
+) -> "Promoted":
+    """Measure, decide, sign and commit. Raises GateError when the gate refuses."""
+    from rayox_platform.models.open_model import bare_name
+    from rayox_platform.promote.gate_settings import read_gate
+    from rayox_platform.promote.promote import Asked
+    from rayox_platform.promote.promote import promote as run
+    from rayox_platform.storage.state import state_folder
+
+    if page is not None and not page.absolute().parent.is_dir():
+        raise ConfigError(f"--page: {page.parent}: no such folder", "make it, or name another file")
+
+    if said := bare_name(model):
+        console.note(said)
+
+    def told(verdict: "Verdict", html: str) -> None:
+        if page is not None:
+            page.write_text(html, encoding="utf-8")
+        rows = [
+            (_word(check.passed, check.name in verdict.overrides), check.name, check.text) for check in verdict.checks
+        ]
+        console.table(("", "check", "what it found"), rows)
+
+    asked = Asked(model, name, read_gate(gate), reason, overruled or {}, dry_run)
+    with ExitStack() as stack:
+
+        def stage(text: str) -> Callable[[int, int], None]:
+            stack.close()
+            return stack.enter_context(progress_of(text))
+
+        def finished(verdict: "Verdict", html: str) -> None:
+            stack.close()
+            told(verdict, html)
+
+        return run(asked, loaded.config, state_folder(), finished, stage)
+
+
+def _word(passed: bool, overruled: bool) -> str:
+    if passed:
+        return "pass"
+    return "overruled" if overruled else "FAIL"
