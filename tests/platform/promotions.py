@@ -1,7 +1,5 @@
 """A registry with two trained-looking runs on the toy data, for what promotes them."""
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +7,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from rayox_platform.config.tree import Config
+from rayox_platform.promote.gate_settings import read_gate
+from rayox_platform.promote.promote import Asked, Promoted, promote
 from rayox_platform.track.registration import register
 from rayox_platform.track.registry import Version
 from rayox_platform.track.tracking import connect, open_run
@@ -43,7 +44,7 @@ def make_registry(folder: Path, toy_onnx: Path, toy_data: Path) -> Registry:
 
 def another_network(source: Path, path: Path, scale: float = 1.01) -> Path:
     """The same network with its first weights scaled: other bytes, other detections."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     model = onnx.load(source)
     weights = next(one for one in model.graph.initializer if len(one.dims) == 4)
     values = numpy_helper.to_array(weights) * np.float32(scale)
@@ -52,11 +53,7 @@ def another_network(source: Path, path: Path, scale: float = 1.01) -> Path:
     return path
 
 
-def copy_registry(registry: Registry, folder: Path) -> None:
-    """SQLite and artifacts are of one folder, with absolute paths: only for reading."""
-    shutil.copytree(registry.state, folder)
-
-
-def write_json(path: Path, value: object) -> Path:
-    path.write_text(json.dumps(value))
-    return path
+def promote_now(registry: Registry, model: str, name: str, config: Config | None = None) -> Promoted:
+    """A promotion that says nothing."""
+    asked = Asked(model, name, read_gate(registry.gate))
+    return promote(asked, config or Config(), registry.state, lambda *_: None, lambda _: lambda *_: None)
