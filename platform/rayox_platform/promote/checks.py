@@ -59,8 +59,8 @@ def run_checks(found: Evidence) -> tuple[Check, ...]:
 
 def _floors(found: Evidence) -> Check:
     metrics = found.measured.metrics
-    texts = [_floor(name, metrics[name], floor) for name, floor in found.gate.floors.items()]
-    passed = all(metrics[name] >= floor for name, floor in found.gate.floors.items())
+    texts = [_floor(name, metrics.get(name), floor) for name, floor in found.gate.floors.items()]
+    passed = all(metrics.get(name, -1) >= floor for name, floor in found.gate.floors.items())
     return Check("floors", passed, "; ".join(texts) or f"AP {metrics['AP']:.3f}, no floor asked for")
 
 
@@ -85,7 +85,7 @@ def _change(found: Evidence) -> Check:
 
 def _classes(found: Evidence) -> Check:
     wrong = list(_classes_too_low(found)) + list(_classes_that_lose(found))
-    least = min(((ap, name) for name, ap in found.measured.class_ap.items() if ap >= 0), default=None)
+    least = min(((ap, name) for name, ap in found.measured.class_ap.items()), default=None)
     lowest = f"the lowest is {least[1]} with AP {least[0]:.3f}" if least else "no class has a box"
     return Check("classes", not wrong, "; ".join(wrong) or f"{len(found.measured.class_ap)} classes, {lowest}")
 
@@ -94,7 +94,7 @@ def _classes_too_low(found: Evidence) -> Iterator[str]:
     for name, floor in found.gate.classes.floors.items():
         ap = found.measured.class_ap.get(name)
         if ap is None:
-            yield f"{name}: not a class of the gate's data"
+            yield f"{name}: the gate's data have none"
         elif ap < floor:
             yield _floor(f"{name}: AP", ap, floor)
 
@@ -105,8 +105,10 @@ def _classes_that_lose(found: Evidence) -> Iterator[str]:
         return
     counts = np.bincount(found.dataset.labels[~found.dataset.iscrowd], minlength=len(found.dataset.classes))
     for name, count in zip(found.dataset.classes, counts, strict=True):
+        if count < found.gate.classes.fewest_boxes:
+            continue
         before, after = found.champion.class_ap[name], found.measured.class_ap[name]
-        if count >= found.gate.classes.fewest_boxes and before - after > allowed:
+        if before - after > allowed:
             yield f"{name}: AP {after:.3f} against {before:.3f} loses more than {allowed:g}"
 
 
@@ -184,9 +186,10 @@ def _leaks(found: Evidence) -> Check:
     return Check("leaks", True, f"none of {len(found.dataset)} images is among the {leaks.trained_on} trained on")
 
 
-def _floor(name: str, value: float, floor: float) -> str:
-    shown = "nothing to find" if value < 0 else f"{value:.3f}"
-    return f"{name} {shown} ({'at least' if value >= floor else 'below'} {floor:g})"
+def _floor(name: str, value: float | None, floor: float) -> str:
+    if value is None:
+        return f"{name}: the gate's data have nothing to find"
+    return f"{name} {value:.3f} ({'at least' if value >= floor else 'below'} {floor:g})"
 
 
 def _listed(names: "tuple[str, ...] | list[str]") -> str:

@@ -4,12 +4,13 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rayox_model.augment.letterbox import letterbox
+from rayox_model.core.errors import DataError
 from rayox_model.core.samples import Detections
 from rayox_model.detect.onnx_detector import load_onnx_detector
 from rayox_platform.data.images import CocoImages
@@ -27,7 +28,7 @@ class Measured:
     num_bytes: int
     classes: tuple[str, ...]
     image_size: tuple[int, int]
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float]  # without those of which the data have nothing to find
     class_ap: Mapping[str, float]
     p95_milliseconds: float  # of one image, letterboxed already
     detections: Mapping[int, Detections]
@@ -54,6 +55,12 @@ def measure(
     """Evaluate an ONNX file. Raises ModelError for a file that is none, DataError when no class is common."""
     detector = load_onnx_detector(onnx, classes=classes)
     evaluation = evaluate_detector(detector, images, settings, progress)
+    metrics = evaluation.scores.metrics.measured()
+    if "AP" not in metrics:
+        raise DataError(
+            f"{images.dataset.source}: has no box to find, so nothing can be measured with it",
+            "give the gate a data set with boxes: data.val.annotations=FILE",
+        )
     times = []
     for index in range(min(LATENCY_IMAGES, len(images))):
         pixels, _ = letterbox(images.pixels(index), detector.image_size)
@@ -65,8 +72,8 @@ def measure(
         num_bytes=onnx.stat().st_size,
         classes=detector.classes,
         image_size=detector.image_size,
-        metrics=asdict(evaluation.scores.metrics),
-        class_ap=evaluation.scores.class_ap,
+        metrics=metrics,
+        class_ap={name: ap for name, ap in evaluation.scores.class_ap.items() if ap is not None},
         p95_milliseconds=float(np.percentile(times, 95)),
         detections=evaluation.detections,
     )

@@ -95,8 +95,7 @@ def promote(
                 raise refusal(asked, verdict)
             record = _record(asked, candidate, found, verdict, predecessor, signer)
             onnx = candidate.onnx.rename(Path(draft) / Path(ONNX).name)
-            metrics = {name: value for name, value in found.measured.metrics.items() if value >= 0}
-            one = publish(store, record, Files(onnx, verdict.text, page, metrics), key, trust)
+            one = publish(store, record, Files(onnx, verdict.text, page, found.measured.metrics), key, trust)
             return Promoted(verdict, page, predecessor, one)
     except STORE_ERRORS as error:
         raise refused(store.uri, error) from error
