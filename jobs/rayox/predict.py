@@ -42,7 +42,7 @@ class PredictResult:
     "--score-threshold",
     type=click.FloatRange(0, 1),
     help="Lowest score of a detection that is kept.",
-    show_default=str(SCORE_THRESHOLD),
+    show_default=f"a promoted model's own of each class, else {SCORE_THRESHOLD}",
 )
 @json_option
 def command(
@@ -82,9 +82,12 @@ def predict(
 ) -> PredictResult:
     """Write `output`/results.json and `output`/images/. Raises ModelError, or DataError when nothing can be read.
 
-    Without a score_threshold it is eval.score_threshold where somebody set that, else 0.25.
+    Without a score_threshold it is eval.score_threshold where somebody set that, else the model's own for each class,
+    else 0.25.
     """
+    from rayox_model.detect.detector import Detector
     from rayox_platform.data.coco import read_coco
+    from rayox_platform.evaluate.operating import OperatingDetector, read_operating
     from rayox_platform.evaluate.prediction import DRAWINGS, predict_images
     from rayox_platform.evaluate.sources import find_images
     from rayox_platform.models.open_model import bare_name, local_model, open_detector
@@ -94,8 +97,9 @@ def predict(
     if said := bare_name(model):
         console.note(said)
     annotations = loaded.config.data.val.annotations
-    detector = open_detector(
-        local_model(model, loaded.config.tracking.uri, state_folder(), loaded.config.promotion),
+    path = local_model(model, loaded.config.tracking.uri, state_folder(), loaded.config.promotion)
+    detector: Detector = open_detector(
+        path,
         loaded.config.image_size if loaded.given("image_size") else None,
         names=None if annotations is None else lambda: read_coco(annotations).classes,
         tell=console.note,
@@ -106,6 +110,10 @@ def predict(
         lambda folder, error: console.note(f"skipped: {folder}: cannot be read ({error.strerror})"),
     )
     settings = replace(evaluation_settings(loaded.config), score_threshold=_threshold(loaded, score_threshold))
+    operating = None if _is_given(loaded, score_threshold) else read_operating(Path(path))
+    if operating is not None:
+        detector, settings = OperatingDetector(detector, operating), replace(settings, score_threshold=0.0)
+        console.note(f"score thresholds of {model}: {operating.overall.threshold:.2f} overall, by {operating.rule}")
     with progress_of("predict") as show:
         done = predict_images(
             detector, images, output, settings, show, lambda failure: console.note(f"skipped: {failure.message}")
@@ -119,6 +127,10 @@ def predict(
         failures=tuple(failure.message for failure in done.failures),
         images_per_second=done.images_per_second,
     )
+
+
+def _is_given(loaded: LoadedConfig, given: float | None) -> bool:
+    return given is not None or loaded.given("eval.score_threshold")
 
 
 def _threshold(loaded: LoadedConfig, given: float | None) -> float:

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
+from rayox.console import Console, json_option, print_error
 from rayox.progress import progress_of
-from rayox_model.core.errors import ConfigError
+from rayox.promotion_notice import Outcome, told_of_promotion
+from rayox_model.core.errors import ConfigError, GateError
 from rayox_platform.config import LoadedConfig
 
 if TYPE_CHECKING:
@@ -50,20 +51,26 @@ def command(
     if len(checks) != len(why):
         raise ConfigError(f"--override: {len(checks)} checks and {len(why)} reasons", "give one --why TEXT for each")
     loaded = load_recipe(None, overrides)
-    result = promote(
-        loaded,
-        console,
-        model,
-        name,
-        gate=gate,
-        dry_run=dry_run,
-        overruled=dict(zip(checks, why, strict=True)),
-        reason=reason,
-        page=page,
-    )
+    seen: list[Verdict] = []
+    try:
+        result = promote(
+            loaded,
+            console,
+            model,
+            name,
+            gate=gate,
+            dry_run=dry_run,
+            overruled=dict(zip(checks, why, strict=True)),
+            reason=reason,
+            page=page,
+            seen=seen.append,
+        )
+    except GateError as error:
+        if not seen:
+            raise
+        _end_refused(console, error, seen[0])
     if result.version is None:
-        word = "would be" if result.verdict.passed else "would not be"
-        console.text(f"{model} {word} promoted to {name}; nothing was changed (--dry-run)")
+        console.text(f"{model} would be promoted to {name}; nothing was changed (--dry-run)")
     else:
         console.text(f"champion    {result.version.uri} (models:/{name}@champion)")
     console.result(
@@ -83,8 +90,9 @@ def promote(
     overruled: dict[str, str] | None = None,
     reason: str = "",
     page: Path | None = None,
+    seen: "Callable[[Verdict], None] | None" = None,
 ) -> "Promoted":
-    """Measure, decide, sign and commit. Raises GateError when the gate refuses."""
+    """Measure, decide, sign and commit; `seen` gets the verdict. Raises GateError when the gate refuses."""
     from rayox_platform.models.open_model import bare_name
     from rayox_platform.promote.gate_settings import read_gate
     from rayox_platform.promote.promote import Asked
@@ -98,6 +106,8 @@ def promote(
         console.note(said)
 
     def told(verdict: "Verdict", html: str) -> None:
+        if seen is not None:
+            seen(verdict)
         if page is not None:
             page.write_text(html, encoding="utf-8")
         rows = [
@@ -116,7 +126,20 @@ def promote(
             stack.close()
             told(verdict, html)
 
-        return run(asked, loaded.config, state_folder(), finished, stage)
+        outcome = Outcome(name, model, "promoted", reason, overruled or {})
+        with told_of_promotion(loaded.config, console, outcome):
+            done = run(asked, loaded.config, state_folder(), finished, stage)
+            outcome.model = done.version.uri if done.version else None
+            outcome.predecessor = done.predecessor
+            return done
+
+
+def _end_refused(console: Console, error: GateError, verdict: "Verdict") -> NoReturn:
+    """The verdict and the error stand in one object."""
+    print_error(error.message, error.hint)
+    said = {"code": error.code, "message": error.message, "hint": error.hint}
+    console.result(verdict.as_json() | {"model": None, "error": said})
+    click.get_current_context().exit(error.exit_code)
 
 
 def _word(passed: bool, overruled: bool) -> str:

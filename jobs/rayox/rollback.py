@@ -4,6 +4,7 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
+from rayox.promotion_notice import Outcome, told_of_promotion
 
 
 @click.command("rollback")
@@ -22,7 +23,10 @@ def command(name: str, overrides: tuple[str, ...], version: int | None, reason: 
 
     console = Console(as_json)
     name = name.removeprefix("models:/")
-    done = rollback(name, version, reason, load_recipe(None, overrides).config, state_folder())
+    config = load_recipe(None, overrides).config
+    with told_of_promotion(config, console, Outcome(name, f"models:/{name}", "rolled back", reason)) as outcome:
+        done = rollback(name, version, reason, config, state_folder())
+        outcome.model, outcome.predecessor = done.version.uri, done.predecessor
     console.text(
         f"champion    {done.version.uri}: the bytes of version {done.restores}, after version {done.predecessor}"
     )

@@ -1,12 +1,19 @@
 """`rayox promote`, `rollback` and `models history|verify|reconcile|diff` through the real command line."""
 
+import json
+
 import pytest
 from promotions import Registry, make_registry
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, toy_onnx, toy_data) -> Registry:
+    return make_registry(tmp_path_factory.mktemp("promote"), toy_onnx, toy_data)
+
+
 @pytest.fixture
-def registry(rayox, tmp_path, toy_onnx, toy_data, monkeypatch) -> Registry:
-    made = make_registry(tmp_path, toy_onnx, toy_data)
+def registry(rayox, made, monkeypatch) -> Registry:
+    """One for all tests, each of which promotes to names of its own."""
     monkeypatch.setenv("RAYOX_STATE", str(made.state))
     return made
 
@@ -36,3 +43,78 @@ def test_from_two_runs_to_a_champion_and_back(rayox, registry, toy_onnx, toy_dat
     assert {"what": "run", "first": "a-run", "second": "b-run"} in diff
     measured = rayox("evaluate", "models:/shop@champion", *registry.data, "--json")
     assert measured.result["metrics"] == rayox("evaluate", toy_onnx, *registry.data, "--json").result["metrics"]
+
+
+def test_a_refusal_has_exit_code_7_and_its_numbers_and_an_override_is_kept(rayox, registry, tmp_path):
+    gate = tmp_path / "strict.yaml"
+    gate.write_text("floors: {AP50: 0.9}\nchange: {resamples: 100}\n")
+    page = tmp_path / "gate.html"
+    words = ("promote", "models:/shapes/1", "--to", "pilot", "--gate", gate)
+    for more in (("--dry-run",), ()):
+        said = rayox(*words, *more, "--page", page, "--json")
+        assert said.exit_code == 7
+        assert said.result["error"]["code"] == "gate"
+        assert "floors: AP50" in said.result["error"]["message"]
+        assert [check["name"] for check in said.result["checks"] if not check["passed"]] == ["floors"]
+        assert "refused" in page.read_text()
+    assert rayox("models", "history", "pilot", "--json").result["history"][0]["state"] == "refused"
+    why = "the only model there is, for the pilot"
+    told = tmp_path / "told.json"
+    notice = f"notify.command=sh -c 'cat > {told}'"
+    said = rayox(*words, "--override", "floors", "--why", why, notice, "--json")
+    assert said.exit_code == 0, said.err
+    message = json.loads(told.read_text())
+    assert (message["event"], message["status"], message["model"]) == ("promotion", "promoted", "models:/pilot/1")
+    assert message["overrides"] == {"floors": why}
+    assert rayox("models", "history", "pilot", "--json").result["history"][0]["overrides"] == "floors"
+    assert [check["overruled"] for check in said.result["checks"] if check["name"] == "floors"] == [why]
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "message"),
+    [
+        (("promote", "models:/shapes/1"), 2, "--to"),
+        (("promote", "models:/shapez/1", "--to", "empty"), 4, "shapez: no registered model of that name"),
+        (("promote", "nothing.onnx", "--to", "empty"), 4, "nothing.onnx: no such model"),
+        (
+            ("promote", "models:/shapes/1", "--to", "empty", "--override", "luck", "--why", "x"),
+            2,
+            "'luck' is not a check",
+        ),
+        (("promote", "models:/shapes/1", "--to", "empty", "--override", "floors"), 2, "1 checks and 0 reasons"),
+        (
+            ("promote", "models:/shapes/1", "--to", "empty", "--override", "floors", "--why", " "),
+            2,
+            "no reason is given",
+        ),
+        (("promote", "models:/shapes/1", "--to", "empty", "--gate", "none.yaml"), 2, "none.yaml cannot be read"),
+        (("promote", "models:/shapes/1", "--to", "a/b"), 2, "--to: 'a/b'"),
+        (("promote", "models:/shapes/1", "--to", "empty", "promotion.key=no.pem"), 2, "no.pem: no such file"),
+        (("rollback", "empty"), 4, "empty: has no champion"),
+        (("models", "history", "empty"), 4, "empty: nothing was ever promoted to it"),
+        (("models", "verify", "empty"), 4, "empty: has no champion"),
+        (("models", "reconcile", "empty"), 4, "empty: has no champion"),
+    ],
+)
+def test_mistakes_are_one_message_with_its_exit_code(rayox, registry, words, exit_code, message):
+    said = rayox(*words)
+    assert (said.exit_code, "Traceback" in said.err) == (exit_code, False), said.err
+    assert message in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("floors:\n  AP51: 0.3\n", "gate.yaml:2  floors.AP51"),
+        ("change:\n  margins: 0.1\n", "gate.yaml:2  change.margins: no such setting; did you mean margin?"),
+        ("change: {margin: 2}\n", "gate.yaml:1  change.margin: 2 is refused"),
+        ("[1, 2]\n", "a gate is made of settings"),
+        ("floors: {AP: 0.3\n", "not readable as YAML"),
+    ],
+)
+def test_a_gate_that_is_wrong_is_refused_with_its_line(rayox, tmp_path, text, message):
+    gate = tmp_path / "gate.yaml"
+    gate.write_text(text)
+    said = rayox("promote", "models:/shapes/1", "--to", "empty", "--gate", gate)
+    assert said.exit_code == 2
+    assert message in said.err, said.err

@@ -14,6 +14,7 @@ from rayox_model.core.errors import ConfigError, ExportError, ModelError
 from rayox_model.core.samples import Detections
 from rayox_model.detect.detector import TorchDetector, load_pth_detector
 from rayox_model.detect.nms import ScoredBoxes, non_max_suppression, score_boxes
+from rayox_model.detect.onnx_boxes import keep_best
 from rayox_model.detect.onnx_detector import load_onnx_detector
 from rayox_model.detect.onnx_export import export_onnx
 from rayox_model.nets.yolox import YOLOX
@@ -254,3 +255,16 @@ def test_onnx_of_other_layouts(tmp_path: Path) -> None:
     for shape, metadata, message in cases:
         with pytest.raises((ModelError, ConfigError), match=message):
             load_onnx_detector(write_identity_onnx(path, shape, metadata))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_numpy_s_suppression_is_torchvision_s(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 60, (300, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(1, 40, (300, 2))], axis=1).astype(np.float32)
+    scores, labels = rng.uniform(0, 1, 300).astype(np.float32), rng.integers(0, 3, 300)
+    kept = keep_best(boxes, scores, labels, 0.45)
+    candidates = ScoredBoxes(*(torch.from_numpy(part)[None] for part in (boxes, scores, labels)))
+    (expected,) = non_max_suppression(candidates, 0.0, 0.45)
+    np.testing.assert_array_equal(boxes[kept], expected.boxes)
+    np.testing.assert_array_equal(labels[kept], expected.labels)

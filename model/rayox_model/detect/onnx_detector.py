@@ -18,9 +18,9 @@ from rayox_model.core.anchors import anchor_points, check_image_size
 from rayox_model.core.coco_classes import COCO_CLASSES
 from rayox_model.core.errors import ModelError
 from rayox_model.core.samples import Detections
-from rayox_model.detect.box_layout import BoxLayout, box_layout, to_corners
+from rayox_model.detect.box_layout import BoxLayout, box_layout
 from rayox_model.detect.detector import check_images
-from rayox_model.detect.nms import non_max_suppression, score_boxes
+from rayox_model.detect.onnx_boxes import detect_in_output
 from rayox_model.detect.runtime import silent_onnxruntime
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class OnnxDetector:
         self._session = session
         self._input = session.get_inputs()[0]
         self._batched = not isinstance(self._input.shape[0], int)
-        self._layout: BoxLayout = "raw"
+        self.layout: BoxLayout = "raw"
 
     def detect(
         self, images: UInt8[np.ndarray, "B H W 3"], score_threshold: float, nms_threshold: float
@@ -52,10 +52,10 @@ class OnnxDetector:
         check_images(images, self.image_size)
         if len(images) == 0:
             return []
-        output = torch.from_numpy(self.run(images))  # [B, K, 5 + C]
-        boxes = to_corners(output[..., :4], self._layout, anchor_points(*self.image_size, _CPU))
-        candidates = score_boxes(boxes, output[..., 4], output[..., 5:])
-        return non_max_suppression(candidates, score_threshold, nms_threshold)
+        return [
+            Detections(*detect_in_output(output, self.image_size, self.layout, score_threshold, nms_threshold))
+            for output in self.run(images)
+        ]
 
     def probe(self, path: Path) -> None:
         """Find out how boxes are given. Raises ModelError where they are given in no known way."""
@@ -70,7 +70,7 @@ class OnnxDetector:
                 f"is {[round(float(value), 3) for value in output[0, :4]]})",
                 _EXPORT,
             )
-        self._layout = layout
+        self.layout = layout
 
     def run(self, images: UInt8[np.ndarray, "B H W 3"]) -> Float32[np.ndarray, "B K D"]:
         """The file's own output, D = 5 + C, for one image or more."""

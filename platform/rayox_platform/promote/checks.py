@@ -7,6 +7,7 @@ import numpy as np
 
 from rayox_platform.data.coco import CocoDataset
 from rayox_platform.evaluate.compare import Difference
+from rayox_platform.evaluate.operating import Operating
 from rayox_platform.promote.candidate import Candidate
 from rayox_platform.promote.gate_settings import Gate
 from rayox_platform.promote.leaks import Leaks
@@ -36,6 +37,7 @@ class Evidence:
     champion: Measured | None  # None while there is no champion
     difference: Difference | None
     dataset: CocoDataset
+    operating: Operating
     leaks: Leaks
     device: str
     signature: Mapping[str, object]

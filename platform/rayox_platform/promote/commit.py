@@ -41,6 +41,7 @@ class Files:
     verdict: str
     page: str
     metrics: Mapping[str, float]
+    operating: Mapping[str, object] | None = None  # thresholds
 
 
 def publish(store: Store, record: PromotionRecord, files: Files, key: Path, trust: Trust) -> Version:
@@ -101,7 +102,7 @@ def settle(store: Store, one: Version, digest: str) -> None:
 
 
 def _build(folder: Path, record: PromotionRecord, files: Files) -> None:
-    save_pyfunc(folder, files.onnx, model_id=record.model_id, run_id=record.run_id)
+    save_pyfunc(folder, files.onnx, record.model_id, record.run_id, files.operating)
     (folder / RECORD).parent.mkdir()
     (folder / VERDICT).write_text(files.verdict, encoding="utf-8")
     (folder / PAGE).write_text(files.page, encoding="utf-8")

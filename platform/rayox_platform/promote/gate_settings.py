@@ -63,6 +63,10 @@ class Size(Part):
     megabytes: Annotated[float, Gt(0)] | None = None
 
 
+class Thresholds(Part):
+    precision: Annotated[float, Gt(0), Lt(1)] | None = None
+
+
 class Gate(Part):
     """What a candidate has to show; the packaged gate.yaml says what each part means."""
 
@@ -72,6 +76,7 @@ class Gate(Part):
     classes: Classes = Classes()
     latency: Latency = Latency()
     size: Size = Size()
+    thresholds: Thresholds = Thresholds()
     compatibility: Literal["superset", "same", "any"] = "superset"
     lineage: tuple[Literal["run", "data", "settings", "code"], ...] = ("run", "data", "settings", "code")
     leaks: Literal["refuse", "ignore"] = "refuse"

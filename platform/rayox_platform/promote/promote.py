@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +11,15 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from rayox_model.core.errors import ConfigError, GateError
+from rayox_model.core.errors import ConfigError, DataError, GateError
+from rayox_model.detect.onnx_detector import load_onnx_detector
 from rayox_platform.config.tree import Config
 from rayox_platform.data.fingerprint import fingerprint
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.evaluate.compare import paired_bootstrap
-from rayox_platform.evaluate.evaluation import EvaluationSettings
+from rayox_platform.evaluate.evaluation import EvaluationSettings, detect_images
+from rayox_platform.evaluate.operating import Operating, choose_thresholds
 from rayox_platform.models.bundle import ONNX, PromotionRecord
 from rayox_platform.models.champion import CACHE, EXPERIMENT, champion, read_history
 from rayox_platform.models.signature import trusted
@@ -25,7 +28,7 @@ from rayox_platform.promote.checks import Evidence, run_checks
 from rayox_platform.promote.commit import Files, keep_refusal, publish
 from rayox_platform.promote.gate_settings import Gate
 from rayox_platform.promote.leaks import find_leaks
-from rayox_platform.promote.measure import device_label, measure
+from rayox_platform.promote.measure import Measured, device_label, measure
 from rayox_platform.promote.page import gate_page
 from rayox_platform.promote.signing import signing_key
 from rayox_platform.promote.verdict import Verdict, check_overrides, make_verdict
@@ -75,6 +78,7 @@ def promote(
     Raises GateError when it does not, and ConfigError, ModelError, DataError or TrackingError.
     """
     overrides = asked.overrides or {}
+    check_name(asked.name)
     check_overrides(overrides)
     uri = config.tracking.uri
     key, signer = signing_key(config.promotion, uri, state)
@@ -85,8 +89,10 @@ def promote(
             candidate = open_candidate(asked.model, store, state, trust, Path(draft))
             found, verdict, page, predecessor = _judge(asked, candidate, config, store, state, stage)
             told(verdict, page)
-            if asked.dry_run:
+            if asked.dry_run and verdict.passed:
                 return Promoted(verdict, page, predecessor, None)
+            if asked.dry_run:
+                raise refusal(asked, verdict)
             if not verdict.passed:
                 names = ", ".join(check.name for check in verdict.refused)
                 said = {"rayox.time": now(), "rayox.actor": actor(), "rayox.refused": names}
@@ -95,10 +101,17 @@ def promote(
                 raise refusal(asked, verdict)
             record = _record(asked, candidate, found, verdict, predecessor, signer)
             onnx = candidate.onnx.rename(Path(draft) / Path(ONNX).name)
-            one = publish(store, record, Files(onnx, verdict.text, page, found.measured.metrics), key, trust)
+            operating = found.operating.as_json()
+            one = publish(store, record, Files(onnx, verdict.text, page, found.measured.metrics, operating), key, trust)
             return Promoted(verdict, page, predecessor, one)
     except STORE_ERRORS as error:
         raise refused(store.uri, error) from error
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError for what MLflow does not take as the name of a registered model."""
+    if not name.strip() or any(sign in name for sign in "/:'\"@"):
+        raise ConfigError(f"--to: {name!r} cannot be the name of a registered model", "leave out / : @ and quotes")
 
 
 def refusal(asked: Asked, verdict: Verdict) -> GateError:
@@ -143,6 +156,7 @@ def _judge(
         champion=before,
         difference=difference,
         dataset=images.dataset,
+        operating=_thresholds(asked.gate, candidate, measured, images, settings, state, stage),
         leaks=find_leaks(candidate, images, state),
         device=device_label(),
         signature=signature().to_dict(),
@@ -150,7 +164,29 @@ def _judge(
     )
     checks = run_checks(found)
     verdict = make_verdict(found, checks, asked.overrides or {}, head, fingerprint(images), settings, now(), actor())
-    return found, verdict, gate_page(asked.name, found, verdict, images), head
+    return found, verdict, gate_page(asked.name, head, found, verdict, images), head
+
+
+def _thresholds(
+    gate: Gate,
+    candidate: Candidate,
+    measured: Measured,
+    images: CocoImages,
+    settings: EvaluationSettings,
+    state: Path,
+    stage: Progress,
+) -> Operating:
+    """Chosen on the candidate's validation images, which the gate's own need not be."""
+    annotations = candidate.setting("data.val.annotations")
+    precision = gate.thresholds.precision
+    if annotations is not None:
+        with suppress(DataError):  # not here any more
+            validation = resolve_split(annotations, candidate.setting("data.val.images"), state)[1]
+            if validation.dataset.source != images.dataset.source:
+                detector = load_onnx_detector(candidate.onnx)
+                found = detect_images(detector, validation, range(len(validation)), settings, stage("thresholds"))
+                return choose_thresholds(validation.dataset, found, precision)
+    return choose_thresholds(images.dataset, measured.detections, precision)
 
 
 def gate_images(gate: Gate, candidate: Candidate, config: Config, state: Path) -> CocoImages:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rayox_model.core.errors import ModelError
 from rayox_platform.config.tree import Config
+from rayox_platform.evaluate.operating import read_operating
 from rayox_platform.models.bundle import ONNX, PAGE, VERDICT, PromotionRecord
 from rayox_platform.models.champion import CACHE, EXPERIMENT, History, check_folder, read_history, verified
 from rayox_platform.models.signature import Trust, trusted
@@ -59,7 +60,9 @@ def publish_again(store: Store, record: PromotionRecord, folder: Path, key: Path
     """The bytes of a verified folder under a new record."""
     verdict, page = (folder / VERDICT).read_text(encoding="utf-8"), (folder / PAGE).read_text(encoding="utf-8")
     metrics = {name: float(record.tags[name]) for name in ("AP", "AP50") if name in record.tags}
-    return publish(store, record, Files(folder / ONNX, verdict, page, metrics), key, trust)
+    operating = read_operating(folder / ONNX)
+    files = Files(folder / ONNX, verdict, page, metrics, operating.as_json() if operating else None)
+    return publish(store, record, files, key, trust)
 
 
 def _target(history: History, wanted: int | None) -> int:

@@ -70,6 +70,7 @@ def make_verdict(
             "images": len(found.dataset),
             "boxes": len(found.dataset.labels),
         },
+        "operating": found.operating.as_json(),
         "evaluation": asdict(settings),
         "evaluators": {name: version(name) for name in EVALUATORS},
         "device": found.device,

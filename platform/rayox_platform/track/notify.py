@@ -1,6 +1,6 @@
-"""Tells somebody that a run has ended: a web address by POST, a program by its standard input, both with one JSON.
+"""Tells somebody that a run has ended or who is champion: a web address by POST, a program by its standard input.
 
-Whatever goes wrong here is one line for the user and never changes how the run ends.
+Both get one JSON. Whatever goes wrong here is one line for the user and never changes how the command ends.
 """
 
 import json
@@ -38,15 +38,37 @@ class Message:
     seconds: float
 
 
-def notify(settings: Notify, message: Message) -> Iterator[str]:
+@dataclass(frozen=True, kw_only=True)
+class PromotionMessage:
+    """What became of a promotion or a rollback."""
+
+    event: str = "promotion"
+    name: str  # of the registered model
+    status: str  # promoted, refused or rolled back
+    exit_code: int
+    model: str | None  # the new champion
+    candidate: str
+    predecessor: int | None
+    error: str | None
+    actor: str
+    reason: str
+    overrides: Mapping[str, str]
+    host: str
+
+
+def notify(settings: Notify, message: Message | PromotionMessage) -> Iterator[str]:
     """Tell everybody who is to be told; each failure is a line."""
     body = json.dumps(asdict(message)).encode()
+    if isinstance(message, Message):
+        what, variables = f"the run {message.status}", {"RAYOX_RUN": message.run}
+    else:
+        what, variables = f"{message.candidate} was {message.status} ({message.name})", {"RAYOX_MODEL": message.name}
     if settings.url:
         why = _post(settings.url, body)
         if why:
-            yield f"notify.url: {masked(settings.url)} was not told that the run {message.status}: {why}"
+            yield f"notify.url: {masked(settings.url)} was not told that {what}: {why}"
     if settings.command:
-        why = _run(settings.command, body, {"RAYOX_RUN": message.run, "RAYOX_STATUS": message.status})
+        why = _run(settings.command, body, variables | {"RAYOX_STATUS": message.status})
         if why:
             yield f"notify.command: {why}"
 

@@ -1,4 +1,6 @@
-"""The detector as MLflow loads and serves it: this file travels with the model and needs neither rayox nor torch.
+"""The detector as MLflow loads and serves it.
+
+This file and onnx_boxes.py travel with the model and need neither rayox nor torch.
 
 Input is a table with a column `image` of encoded files (JPEG, PNG …; base64 in JSON). Output has a row an image:
 `boxes` are [x1, y1, x2, y2] in the image's own pixels, `scores` and `labels` (class names) stand beside them.
@@ -6,6 +8,7 @@ Input is a table with a column `image` of encoded files (JPEG, PNG …; base64 i
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,8 +16,10 @@ import numpy as np
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
+from onnx_boxes import detect_in_output  # type: ignore[import-not-found]  # it travels beside this file
 
-STRIDES = (8, 16, 32)
+OWN = -1.0  # a score threshold that stands for the model's own
+SCORE_THRESHOLD, NMS_THRESHOLD = 0.25, 0.65  # where it has none
 FILL = 114  # grey of what the image does not cover
 
 
@@ -22,46 +27,51 @@ class OnnxDetector(PythonModel):  # type: ignore[misc]
     """An ONNX file of the official layout: raw regression, then objectness and classes as probabilities."""
 
     def load_context(self, context: PythonModelContext) -> None:
+        facts = Path(context.artifacts["detector"])
+        self.facts: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it sends events to its makers from its import on
         import onnxruntime
 
         self.session = onnxruntime.InferenceSession(context.artifacts["onnx"], providers=["CPUExecutionProvider"])
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        self.classes: list[str] = json.loads(metadata["classes"])
-        self.height, self.width = json.loads(metadata["image_size"])
-        cells = [np.mgrid[: self.height // s, : self.width // s].reshape(2, -1)[::-1].T for s in STRIDES]
-        self.grid = np.concatenate(cells).astype(np.float32)  # [K, 2] (x, y)
-        self.strides = np.concatenate([np.full((len(c), 1), s) for c, s in zip(cells, STRIDES, strict=True)])
+        self.classes: list[str] = self.facts["classes"]
+        self.height, self.width = self.facts["image_size"]
+        self.thresholds = self._operating_thresholds()
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """params are score_threshold and nms_threshold. Raises ValueError for bytes that are no image."""
-        thresholds = {"score_threshold": 0.25, "nms_threshold": 0.65} | (params or {})
-        return pd.DataFrame([self._detect(content, **thresholds) for content in model_input["image"]])
+        """params are score_threshold, by default the model's own of each class, and nms_threshold.
 
-    def _detect(self, content: bytes, score_threshold: float, nms_threshold: float) -> dict[str, Any]:
+        Raises ValueError for bytes that are no image.
+        """
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        score = given.get("score_threshold", OWN)
+        thresholds = self.thresholds if score == OWN else np.full(len(self.classes), score)
+        nms = given.get("nms_threshold", NMS_THRESHOLD)
+        return pd.DataFrame([self._detect(content, thresholds, nms) for content in model_input["image"]])
+
+    def _operating_thresholds(self) -> np.ndarray:
+        """Of each class; chosen when the model was promoted."""
+        operating = self.facts.get("operating")
+        if operating is None:
+            return np.full(len(self.classes), SCORE_THRESHOLD)
+        points = [operating["classes"].get(name, operating["overall"]) for name in self.classes]
+        return np.array([point["threshold"] for point in points])
+
+    def _detect(self, content: bytes, thresholds: np.ndarray, nms_threshold: float) -> dict[str, Any]:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
         if image is None:
             raise ValueError(f"not an image (it begins with {content[:12]!r})")
         pixels, ratio = self._letterbox(image)
         output = self.session.run(None, {self.session.get_inputs()[0].name: pixels})[0][0]  # [K, 5 + C]
-        centers = (output[:, :2] + self.grid) * self.strides
-        sizes = np.exp(output[:, 2:4]) * self.strides
-        labels = output[:, 5:].argmax(axis=1)
-        scores = output[:, 4] * output[:, 5:].max(axis=1)
-        found = np.flatnonzero(scores >= score_threshold)
-        corners = (centers - sizes / 2)[found]
-        boxes_xywh = np.concatenate([corners, sizes[found]], axis=1)
-        best_first = cv2.dnn.NMSBoxesBatched(
-            boxes_xywh.tolist(), scores[found].tolist(), labels[found].tolist(), score_threshold, nms_threshold
+        boxes, scores, labels = detect_in_output(
+            output, (self.height, self.width), self.facts["layout"], thresholds.min(), nms_threshold
         )
-        kept = np.array(best_first, np.int64).ravel()
-        boxes = np.concatenate([corners, corners + sizes[found]], axis=1)[kept] / ratio
+        shown = scores >= thresholds[labels]  # no box is suppressed by a worse one, so this may come last
         return {
-            "boxes": boxes.astype(float).tolist(),
-            "scores": scores[found][kept].astype(float).tolist(),
-            "labels": [self.classes[label] for label in labels[found][kept]],
+            "boxes": (boxes[shown] / ratio).astype(float).tolist(),
+            "scores": scores[shown].astype(float).tolist(),
+            "labels": [self.classes[label] for label in labels[shown]],
         }
 
     def _letterbox(self, image: np.ndarray) -> tuple[np.ndarray, float]:

@@ -1,15 +1,20 @@
 """A run's detector becomes a version of a registered model; an attempt that broke off is gone on with."""
 
+import json
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 
+from rayox_model.detect import onnx_boxes
 from rayox_platform.track.registry import MODEL_TAG, Version, versions
 from rayox_platform.track.tracking import Store, Tracking
 
@@ -70,29 +75,61 @@ def signature() -> "ModelSignature":
         ),
         params=ParamSchema(
             [
-                ParamSpec("score_threshold", DataType.double, 0.25),
+                ParamSpec("score_threshold", DataType.double, -1.0),  # the model's own of each class
                 ParamSpec("nms_threshold", DataType.double, 0.65),
             ]
         ),
     )
 
 
-def save_pyfunc(folder: Path, onnx: Path, model_id: str | None = None, run_id: str | None = None) -> None:
-    """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle."""
+def save_pyfunc(
+    folder: Path,
+    onnx: Path,
+    model_id: str | None = None,
+    run_id: str | None = None,
+    operating: Mapping[str, object] | None = None,
+) -> None:
+    """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle.
+
+    operating are its thresholds, see `rayox_platform.evaluate.operating`.
+    """
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    with warnings.catch_warnings():
+    from rayox_model.detect.onnx_detector import load_onnx_detector  # imports torch, which `runs sync` can wait for
+
+    detector = load_onnx_detector(onnx, num_threads=1)
+    facts = {
+        "classes": detector.classes,
+        "image_size": detector.image_size,
+        "layout": detector.layout,
+        "operating": operating,
+    }
+    with TemporaryDirectory(prefix="rayox-model-") as draft, warnings.catch_warnings(), _importable(onnx_boxes):
         # It would be stored as text: 25 MB. MLflow colours what it says, so the text does not begin with it.
         warnings.filterwarnings("ignore", ".*An input example was not provided")
+        beside = Path(draft) / "detector.json"
+        beside.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(CODE),
-            artifacts={"onnx": str(onnx)},
+            code_paths=[onnx_boxes.__file__],
+            artifacts={"onnx": str(onnx), "detector": str(beside)},
             signature=signature(),
             pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
             mlflow_model=Model(model_id=model_id, run_id=run_id),
         )
+
+
+@contextmanager
+def _importable(module: ModuleType) -> Iterator[None]:
+    """MLflow runs the code that it saves, once, and does not look into its code_paths meanwhile."""
+    name = module.__name__.rpartition(".")[2]
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def version_source(store: Store, logged: LoggedModel) -> str:
