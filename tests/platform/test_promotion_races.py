@@ -16,13 +16,13 @@ from promotions import TAGS, another_network
 from promotions_killed import COMMIT, WRITES
 
 from rayox_model.core.errors import GateError, ModelError
-from rayox_platform.config.tree import Config, Promotion
+from rayox_platform.config.tree import Config, Promotion, Tracking
 from rayox_platform.models.champion import EXPERIMENT, fetch_champion, read_history
 from rayox_platform.promote.reconcile import reconcile, verify
 from rayox_platform.promote.rollback import rollback
 from rayox_platform.track.registration import register
 from rayox_platform.track.registry import fetch_onnx
-from rayox_platform.track.tracking import connect, open_run
+from rayox_platform.track.tracking import Store, connect, open_run
 
 RACERS = 8
 
@@ -51,10 +51,19 @@ class Together(MlflowClient):
         return super().create_model_version(*args, **kwargs)
 
 
-def race(state: Path, name: str, networks: list[Path], rounds: int) -> None:
+def race(
+    state: Path,
+    name: str,
+    networks: list[Path],
+    rounds: int,
+    store: Store | None = None,
+    promotion: Promotion | None = None,
+) -> None:
     """In each round all name the same predecessor; exactly one becomes champion and all others are told which."""
-    publish_draft(name, 0, networks[0], state)
-    store = connect(None, state, EXPERIMENT)
+    store = store or connect(None, state, EXPERIMENT)
+    trusted = Promotion(trusted_keys=promotion.trusted_keys) if promotion else Promotion()
+    uri = store.uri if promotion else None
+    publish_draft(name, 0, networks[0], state, "somebody", store, promotion)
     for _ in range(rounds):
         before = read_history(store, name).head
         line = Barrier(RACERS)
@@ -62,7 +71,7 @@ def race(state: Path, name: str, networks: list[Path], rounds: int) -> None:
         def run(number: int, before: int = before, line: Barrier = line) -> int | str:
             mine = replace(store, client=Together(store.uri, line))
             try:
-                return publish_draft(name, before, networks[number], state, f"racer{number}", mine).version
+                return publish_draft(name, before, networks[number], state, f"racer{number}", mine, promotion).version
             except GateError as error:
                 return error.message
 
@@ -76,8 +85,8 @@ def race(state: Path, name: str, networks: list[Path], rounds: int) -> None:
         winner = next(number for number, end in enumerate(ends) if isinstance(end, int))
         for end in ends:
             assert isinstance(end, int) or f"version {winners[0]} was made champion by racer{winner}" in end
-        assert fetch_champion(name, None, state, Promotion()).read_bytes() == networks[winner].read_bytes()
-    assert verify(name, Config(), state).good
+        assert fetch_champion(name, uri, state, trusted).read_bytes() == networks[winner].read_bytes()
+    assert verify(name, Config(tracking=Tracking(uri=uri), promotion=trusted), state).good
 
 
 def test_of_eight_simultaneous_promotions_one_wins_and_the_others_are_told_which(state, networks):
