@@ -1,9 +1,16 @@
 """`rayox promote`, `rollback` and `models history|verify|reconcile|diff` through the real command line."""
 
 import json
+import os
+import re
+import shlex
+import shutil
+from pathlib import Path
 
 import pytest
 from promotions import Registry, make_registry
+
+README = Path(__file__).resolve().parents[2] / "platform" / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -19,29 +26,29 @@ def registry(rayox, made, monkeypatch) -> Registry:
 
 
 def test_from_two_runs_to_a_champion_and_back(rayox, registry, toy_onnx, toy_data):
-    first = rayox("promote", "models:/shapes/1", "--to", "shop", "--gate", registry.gate, "--json")
+    first = rayox("promote", "models:/shapes/1", "--to", "line", "--gate", registry.gate, "--json")
     assert first.exit_code == 0, first.err
-    assert first.result["model"] == "models:/shop/1"
+    assert first.result["model"] == "models:/line/1"
     assert [check["name"] for check in first.result["checks"]][:2] == ["floors", "change"]
-    second = rayox("promote", f"runs:/{registry.versions[1].run_id}", "--to", "shop", "--gate", registry.gate, "--json")
+    second = rayox("promote", f"runs:/{registry.versions[1].run_id}", "--to", "line", "--gate", registry.gate, "--json")
     assert second.exit_code == 0, second.err
-    assert (second.result["model"], second.result["predecessor"]) == ("models:/shop/2", 1)
-    used = rayox("predict", "models:/shop@champion", toy_data / "images", "-o", "found", "--json")
+    assert (second.result["model"], second.result["predecessor"]) == ("models:/line/2", 1)
+    used = rayox("predict", "models:/line@champion", toy_data / "images", "-o", "found", "--json")
     assert used.exit_code == 0, used.err
-    back = rayox("rollback", "shop", "--reason", "too many false alarms", "--json")
+    back = rayox("rollback", "line", "--reason", "too many false alarms", "--json")
     assert back.exit_code == 0, back.err
-    assert (back.result["model"], back.result["restores"]) == ("models:/shop/3", 1)
-    listed = rayox("models", "history", "shop", "--json").result["history"]
+    assert (back.result["model"], back.result["restores"]) == ("models:/line/3", 1)
+    listed = rayox("models", "history", "line", "--json").result["history"]
     assert [(one["version"], one["state"], one["action"]) for one in listed] == [
         (3, "champion", "rollback"),
         (2, "was champion", "promote"),
         (1, "was champion", "promote"),
     ]
-    assert rayox("models", "verify", "shop").exit_code == 0
-    assert rayox("models", "reconcile", "shop").out == "everything is as it was signed\n"
-    diff = rayox("models", "diff", "shop/1", "shop/2", "--json").result["differences"]
+    assert rayox("models", "verify", "line").exit_code == 0
+    assert rayox("models", "reconcile", "line").out == "everything is as it was signed\n"
+    diff = rayox("models", "diff", "line/1", "line/2", "--json").result["differences"]
     assert {"what": "run", "first": "a-run", "second": "b-run"} in diff
-    measured = rayox("evaluate", "models:/shop@champion", *registry.data, "--json")
+    measured = rayox("evaluate", "models:/line@champion", *registry.data, "--json")
     assert measured.result["metrics"] == rayox("evaluate", toy_onnx, *registry.data, "--json").result["metrics"]
 
 
@@ -118,3 +125,23 @@ def test_a_gate_that_is_wrong_is_refused_with_its_line(rayox, tmp_path, text, me
     said = rayox("promote", "models:/shapes/1", "--to", "empty", "--gate", gate)
     assert said.exit_code == 2
     assert message in said.err, said.err
+
+
+def readme_commands() -> list[list[str]]:
+    """The commands of the README's chapter, without comments."""
+    chapter = README.read_text().split("## From a run to a champion")[1].split("\n## ")[0]
+    lines = re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)[0].splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+def test_the_story_of_the_readme(rayox, registry, toy_data):
+    """From two runs to a champion and back, as a user types it."""
+    shutil.copy(registry.gate, "gate.yaml")
+    shutil.copytree(toy_data / "images", "photos")
+    commands = readme_commands()
+    assert [words[0] for words in commands].count("promote") == 3
+    for words in commands:
+        said = rayox(*words)
+        assert said.exit_code == 0, (words, said.err)
+    assert "everything is as it was signed" in said.out
+    assert "gate.html" in os.listdir()
