@@ -12,6 +12,8 @@ from promotions import Registry, make_registry
 
 README = Path(__file__).resolve().parents[2] / "platform" / "README.md"
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, toy_onnx, toy_data) -> Registry:

@@ -49,7 +49,7 @@ def publish_draft(
     """Make a champion without measuring anything."""
     settings = promotion or Promotion()
     uri = None if store is None or store.uri.startswith("sqlite:") else store.uri
-    key, signer = signing_key(settings, uri, state)
+    key = signing_key(settings, uri, state)
     record, files = draft(name, predecessor, onnx, actor)
-    record = PromotionRecord(**{**record.__dict__, "signer": signer})
+    record = PromotionRecord(**{**record.__dict__, "signer": key.kind})
     return publish(store or connect(None, state, EXPERIMENT), record, files, key, trusted(settings, uri, state))

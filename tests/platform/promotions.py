@@ -23,6 +23,7 @@ class Registry:
 
     state: Path
     versions: tuple[Version, Version]
+    onnx: Path  # of the first
     gate: Path  # which any network passes
     data: tuple[str, str]  # overrides
 
@@ -39,7 +40,7 @@ def make_registry(folder: Path, toy_onnx: Path, toy_data: Path) -> Registry:
     gate = folder / "gate.yaml"
     gate.write_text("floors: {}\nclasses: {largest_drop: null}\nchange: {resamples: 100, margin: 1}\n")
     data = (f"data.val.annotations={toy_data / 'val.json'}", f"data.val.images={toy_data / 'images'}")
-    return Registry(folder / "state", (made[0], made[1]), gate, data)
+    return Registry(folder / "state", (made[0], made[1]), toy_onnx, gate, data)
 
 
 def another_network(source: Path, path: Path, scale: float = 1.01) -> Path:

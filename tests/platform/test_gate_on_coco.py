@@ -13,6 +13,8 @@ from rayox_platform.config.tree import Config
 from rayox_platform.promote.gate_settings import read_gate
 from rayox_platform.promote.promote import Asked, Promoted, promote
 
+pytestmark = pytest.mark.timeout(900)
+
 GATE = "floors: {AP: 0.2}\nlineage: []\nleaks: ignore\nchange: {resamples: 100, margin: 0.02}\n"
 
 

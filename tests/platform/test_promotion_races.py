@@ -26,6 +26,8 @@ from rayox_platform.track.tracking import Store, connect, open_run
 
 RACERS = 8
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory) -> Path:

@@ -16,6 +16,8 @@ from rayox_platform.promote.reconcile import verify
 from rayox_platform.track.registration import register
 from rayox_platform.track.tracking import STORE_ERRORS, connect, open_run
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def server():

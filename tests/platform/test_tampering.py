@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from promotion_drafts import publish_draft
 from promotions import Registry, make_registry, promote_now
 
 from rayox_model.core.errors import ConfigError, ModelError
@@ -18,6 +19,8 @@ from rayox_platform.track.registry import find_version
 from rayox_platform.track.tracking import Store, connect
 
 NAME = "shop"
+
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +141,7 @@ def test_another_key_signs_for_nobody(registry, tmp_path):
     with pytest.raises(ModelError, match=r"not the files|does not hold"):
         fetch_champion(NAME, None, registry.state, Promotion(trusted_keys=(str(tmp_path / "theirs.pub"),)))
     config = Config(promotion=Promotion(key=str(tmp_path / "ours.pem"), trusted_keys=(str(tmp_path / "theirs.pub"),)))
-    with pytest.raises(ConfigError, match=r"not one of promotion\.trusted_keys"):
+    with pytest.raises(ConfigError, match=r"is not vouched for by promotion\.trusted_keys"):
         promote_now(registry, "models:/shapes/1", "another", config)
 
 
@@ -149,3 +152,29 @@ def test_every_byte_of_every_file(registry, store):
         share = 0 if path.stat().st_size < 20_000 else 400
         for flip in flips(path, share):
             refused(registry, path, flip)
+
+
+def test_a_certificate_that_a_trusted_authority_vouches_for_signs(registry, tmp_path, store):
+    def openssl(*words: object) -> None:
+        subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, cwd=tmp_path)
+
+    for name in ("root", "other", "promoter"):
+        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
+    for name in ("root", "other"):
+        openssl("req", "-x509", "-key", f"{name}.key", "-subj", f"/CN={name}", "-days", 2, "-out", f"{name}.pem")
+    openssl("req", "-new", "-key", "promoter.key", "-subj", "/CN=promoter", "-out", "promoter.csr")
+    use = tmp_path / "use.ext"
+    use.write_text("keyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n")
+    signed = ("-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", 2, "-extfile", use)
+    openssl("x509", "-req", "-in", "promoter.csr", *signed, "-out", "promoter.pem")
+    by_root = Promotion(
+        key=str(tmp_path / "promoter.key"),
+        certificate=str(tmp_path / "promoter.pem"),
+        trusted_roots=(str(tmp_path / "root.pem"),),
+    )
+    made = publish_draft("certified", 0, registry.onnx, registry.state, promotion=by_root)
+    assert made.tags["rayox.signer"] == "certificate"
+    assert fetch_champion("certified", None, registry.state, Promotion(trusted_roots=by_root.trusted_roots)).is_file()
+    stranger = Promotion(trusted_roots=(str(tmp_path / "other.pem"),))
+    with pytest.raises(ModelError, match="its signature does not hold"):
+        fetch_champion("certified", None, registry.state, stranger)

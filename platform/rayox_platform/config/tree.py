@@ -249,9 +249,14 @@ class Promotion(Section):
     """Who signs a champion, and whose signatures count. A key's password comes from RAYOX_KEY_PASSWORD alone."""
 
     key: Text | None = None
-    """Private key (PEM, P-256, P-384 or P-521) that signs promotions; unset: a demo key, in the embedded store only."""
+    """Private key that signs promotions: PEM of P-256, P-384 or P-521, or pkcs11:…; unset is a demo key, which only
+    counts in the embedded store."""
+    certificate: Text | None = None
+    """Certificate of that key (PEM), those between it and a root behind it; then promotion.trusted_roots decide."""
     trusted_keys: tuple[Text, ...] = ()
     """Public keys (PEM), one of which must have signed a champion; none: the demo key, in the embedded store only."""
+    trusted_roots: tuple[Text, ...] = ()
+    """Certificates (PEM) of authorities: a champion may be signed with a certificate that one of them vouches for."""
 
 
 class Config(Section):

@@ -24,7 +24,7 @@ from rayox_platform.models.bundle import (
 )
 from rayox_platform.models.chain import Link, head, live_versions
 from rayox_platform.models.signature import Trust, trusted, verify_signature
-from rayox_platform.track.registry import Version, versions
+from rayox_platform.track.registry import MODEL_TAG, Version, versions
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
 EXPERIMENT = "promotions"
@@ -199,7 +199,7 @@ def fetch_folder(store: Store, one: Version, draft: Path) -> Path:
         return Path(download_artifacts(artifact_uri=location, dst_path=str(target), tracking_uri=store.uri))
     except (MlflowException, OSError) as error:
         text = " ".join(str(error).split())[:200]
-        raise ModelError(f"{one.uri}: its files cannot be fetched: {text}") from error
+        raise ModelError(f"{one.uri}: its files ({MODEL_TAG} {one.model_id}) cannot be fetched: {text}") from error
 
 
 def _digest_of(path: Path) -> str:

@@ -1,9 +1,12 @@
 """Signatures of promoted models, in the format of OpenSSF's model-signing: verifying one against trusted keys."""
 
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rayox_model.core.errors import ConfigError, ModelError
 from rayox_platform.config.tree import Promotion
@@ -18,6 +21,7 @@ class Trust:
     """Whose signatures count."""
 
     keys: tuple[Path, ...]
+    roots: tuple[Path, ...]  # certificates of authorities
     demo: bool  # whether the demo key is among them: only in the store that this machine keeps for itself
 
 
@@ -26,19 +30,28 @@ def trusted(settings: Promotion, tracking_uri: str | None, state: Path) -> Trust
     keys = tuple(Path(key).expanduser().absolute() for key in settings.trusted_keys)
     for key in keys:
         _check_public_key(key)
-    if keys or tracking_uri is not None:
-        return Trust(keys, demo=False)
+    roots = tuple(Path(root).expanduser().absolute() for root in settings.trusted_roots)
+    for root in roots:
+        _check_certificate(root)
+    if keys or roots or tracking_uri is not None:
+        return Trust(keys, roots, demo=False)
     demo = state / DEMO_PUBLIC
-    return Trust((demo,) if demo.is_file() else (), demo=True)
+    return Trust((demo,) if demo.is_file() else (), (), demo=True)
 
 
 def verify_signature(folder: Path, trust: Trust, shown: str) -> None:
     """Raise ModelError unless the whole folder is as a trusted key has signed it."""
-    if not trust.keys:
+    if not (trust.keys or trust.roots):
         raise ModelError(
             f"{shown}: nobody's signature is trusted here", "name public keys: promotion.trusted_keys=[team.pub]"
         )
-    reasons = [_verify_with(key, folder) for key in trust.keys]
+    from model_signing.verifying import Config
+
+    verifiers = [(key.name, partial(Config().use_elliptic_key_verifier, public_key=key)) for key in trust.keys]
+    if trust.roots:
+        named = ", ".join(root.name for root in trust.roots)
+        verifiers.append((named, partial(Config().use_certificate_verifier, certificate_chain=trust.roots)))
+    reasons = [_verify_with(name, verifier, folder) for name, verifier in verifiers]
     if None not in reasons:
         raise ModelError(
             f"{shown}: its signature does not hold: {'; '.join(sorted({str(reason) for reason in reasons}))}",
@@ -46,17 +59,16 @@ def verify_signature(folder: Path, trust: Trust, shown: str) -> None:
         )
 
 
-def _verify_with(key: Path, folder: Path) -> str | None:
+def _verify_with(name: str, verifier: Callable[[], Any], folder: Path) -> str | None:
     """Why it does not hold; None if it does."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from google.protobuf.message import Error as ProtobufError
-    from model_signing import verifying
 
     try:
         with redirect_stdout(sys.stderr):  # which has the result alone
-            verifying.Config().use_elliptic_key_verifier(public_key=key).verify(folder, folder / SIGNATURE)
+            verifier().verify(folder, folder / SIGNATURE)
     except InvalidSignature:
-        return f"not signed by {key.name}"
+        return f"not signed by {name}"
     except (ValueError, LookupError, TypeError, AttributeError, OSError, ProtobufError, UnsupportedAlgorithm) as error:
         return " ".join(str(error).split())[:300] or type(error).__name__
     return None
@@ -73,6 +85,16 @@ def _check_public_key(path: Path) -> None:
         raise ConfigError(f"promotion.trusted_keys: {path} cannot be read ({error})", _PUBLIC) from None
     if not right:
         raise ConfigError(f"promotion.trusted_keys: {path} is not a key of an elliptic curve", _PUBLIC)
+
+
+def _check_certificate(path: Path) -> None:
+    from cryptography.x509 import load_pem_x509_certificates
+
+    try:
+        load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        hint = "give a certificate in PEM, as `openssl req -x509` writes it"
+        raise ConfigError(f"promotion.trusted_roots: {path} cannot be read ({error})", hint) from None
 
 
 _PUBLIC = "give a public key in PEM: openssl ec -in key.pem -pubout -out key.pub"

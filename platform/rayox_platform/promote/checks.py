@@ -172,7 +172,7 @@ def _lineage(found: Evidence) -> Check:
     missing = [LINEAGE[part] for part in found.gate.lineage if not known[part]]
     if missing:
         return Check("lineage", False, f"not known: {', '.join(missing)}")
-    return Check("lineage", True, f"run {candidate.run_id or 'unknown'}, code {str(known['code'])[:12]}")
+    return Check("lineage", True, f"run {candidate.run_id or 'unknown'}, code {str(known['code'] or 'unknown')[:12]}")
 
 
 def _leaks(found: Evidence) -> Check:

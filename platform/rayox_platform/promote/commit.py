@@ -4,6 +4,7 @@ A crash before `create_model_version` leaves a run of the experiment `promotions
 leaves a champion whose alias and receipt `settle` puts right.
 """
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from rayox_platform.models.bundle import (
 )
 from rayox_platform.models.champion import ALIAS, ARTIFACT, NAME, PREDECESSOR, RECEIPT, History, read_history
 from rayox_platform.models.signature import Trust
-from rayox_platform.promote.signing import sign_folder
+from rayox_platform.promote.signing import SigningKey, sign_folder
 from rayox_platform.track.registration import make_name, save_pyfunc, version_source
 from rayox_platform.track.registry import MODEL_TAG, Version, set_alias, versions
 from rayox_platform.track.tracking import STORE_ERRORS, Store
@@ -44,7 +45,7 @@ class Files:
     operating: Mapping[str, object] | None = None  # thresholds
 
 
-def publish(store: Store, record: PromotionRecord, files: Files, key: Path, trust: Trust) -> Version:
+def publish(store: Store, record: PromotionRecord, files: Files, key: SigningKey, trust: Trust) -> Version:
     """Make the champion that a record describes; its ids are filled in here. store is that of `promotions`.
 
     Raises GateError when another promotion was faster, ConfigError for the key, or one of STORE_ERRORS.
@@ -71,7 +72,7 @@ def publish(store: Store, record: PromotionRecord, files: Files, key: Path, trus
             _build(folder, whole, files)
             sign_folder(folder, key, trust)
             digest = folder_digest(folder)
-            _keep(store, run_id, logged, folder, files.metrics)
+            _keep(store, run_id, logged, folder, files)
         client.set_tag(run_id, ARTIFACT, digest)
         one = _commit(store, whole, logged, digest)
     except BaseException:
@@ -111,14 +112,21 @@ def _build(folder: Path, record: PromotionRecord, files: Files) -> None:
     (folder / RECORD).write_text(record.as_json(), encoding="utf-8")
 
 
-def _keep(store: Store, run_id: str, logged: LoggedModel, folder: Path, metrics: Mapping[str, float]) -> None:
+def _keep(store: Store, run_id: str, logged: LoggedModel, folder: Path, files: Files) -> None:
     """Bytes and evidence reach the store before anything refers to them."""
     client = store.client
     client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     stamp = int(logged.creation_timestamp)
-    points = [Metric(name, value, stamp, 0, model_id=logged.model_id) for name, value in metrics.items()]
+    data = json.loads(files.verdict).get("data", {})
+    measured_on = {
+        "dataset_name": Path(data.get("annotations", "unknown")).stem,
+        "dataset_digest": data.get("fingerprint", "unknown")[:36],  # MLflow keeps no more
+    }
+    points = [
+        Metric(name, value, stamp, 0, model_id=logged.model_id, **measured_on) for name, value in files.metrics.items()
+    ]
     client.log_batch(run_id, metrics=points)
     client.log_artifact(run_id, str(folder / VERDICT))
     client.log_artifact(run_id, str(folder / PAGE))

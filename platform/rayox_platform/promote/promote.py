@@ -81,7 +81,7 @@ def promote(
     check_name(asked.name)
     check_overrides(overrides)
     uri = config.tracking.uri
-    key, signer = signing_key(config.promotion, uri, state)
+    key = signing_key(config.promotion, uri, state)
     trust = trusted(config.promotion, uri, state)
     store = connect(uri, state, EXPERIMENT)
     try:
@@ -99,7 +99,7 @@ def promote(
                 said |= {"AP": f"{found.measured.metrics['AP']:.4f}"}
                 keep_refusal(store, asked.name, verdict.text, page, said)
                 raise refusal(asked, verdict)
-            record = _record(asked, candidate, found, verdict, predecessor, signer)
+            record = _record(asked, candidate, found, verdict, predecessor, key.kind)
             onnx = candidate.onnx.rename(Path(draft) / Path(ONNX).name)
             operating = found.operating.as_json()
             one = publish(store, record, Files(onnx, verdict.text, page, found.measured.metrics, operating), key, trust)

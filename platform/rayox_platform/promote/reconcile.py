@@ -23,7 +23,7 @@ from rayox_platform.models.signature import Trust, trusted
 from rayox_platform.promote.commit import settle
 from rayox_platform.promote.promote import actor, now
 from rayox_platform.promote.rollback import publish_again
-from rayox_platform.promote.signing import signing_key
+from rayox_platform.promote.signing import SigningKey, signing_key
 from rayox_platform.track.registry import MODEL_TAG, Version, set_alias
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
@@ -62,7 +62,7 @@ def reconcile(name: str, config: Config, state: Path) -> list[str]:
     Raises ModelError for what cannot be mended, ConfigError or TrackingError.
     """
     uri = config.tracking.uri
-    key, signer = signing_key(config.promotion, uri, state)
+    key = signing_key(config.promotion, uri, state)
     trust = trusted(config.promotion, uri, state)
     store = connect(uri, state, EXPERIMENT)
     done = []
@@ -75,7 +75,7 @@ def reconcile(name: str, config: Config, state: Path) -> list[str]:
                 done += _mend_tags(store, history.versions[number], history, trust)
         history = read_history(store, name)
         if history.head not in history.versions:
-            done.append(_bring_back(store, history, key, signer, trust))
+            done.append(_bring_back(store, history, key, trust))
             return done
         one = history.versions[history.head]
         verified(store, one, trust, state / CACHE)
@@ -135,7 +135,7 @@ def _model_of(store: Store, run_id: str) -> str:
     return str(found[0].model_id)
 
 
-def _bring_back(store: Store, history: History, key: Path, signer: str, trust: Trust) -> str:
+def _bring_back(store: Store, history: History, key: SigningKey, trust: Trust) -> str:
     """A deleted champion's bytes are still with its promotion's run: they become the next version."""
     receipt = history.receipts[history.head]
     shown = f"{history.name}: version {history.head}, the champion, was deleted"
@@ -154,7 +154,7 @@ def _bring_back(store: Store, history: History, key: Path, signer: str, trust: T
             action="restore",
             predecessor=history.head,
             restores=0,
-            signer=signer,
+            signer=key.kind,
             actor=actor(),
             time=now(),
             reason=f"version {history.head} was deleted from the registry",

@@ -11,7 +11,7 @@ from rayox_platform.models.champion import CACHE, EXPERIMENT, History, check_fol
 from rayox_platform.models.signature import Trust, trusted
 from rayox_platform.promote.commit import Files, publish
 from rayox_platform.promote.promote import actor, now
-from rayox_platform.promote.signing import signing_key
+from rayox_platform.promote.signing import SigningKey, signing_key
 from rayox_platform.track.registry import Version
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
@@ -32,7 +32,7 @@ def rollback(name: str, wanted: int | None, reason: str, config: Config, state: 
     TrackingError.
     """
     uri = config.tracking.uri
-    key, signer = signing_key(config.promotion, uri, state)
+    key = signing_key(config.promotion, uri, state)
     trust = trusted(config.promotion, uri, state)
     store = connect(uri, state, EXPERIMENT)
     try:
@@ -45,7 +45,7 @@ def rollback(name: str, wanted: int | None, reason: str, config: Config, state: 
             action="rollback",
             predecessor=history.head,
             restores=number,
-            signer=signer,
+            signer=key.kind,
             actor=actor(),
             time=now(),
             reason=reason,
@@ -56,7 +56,7 @@ def rollback(name: str, wanted: int | None, reason: str, config: Config, state: 
         raise refused(store.uri, error) from error
 
 
-def publish_again(store: Store, record: PromotionRecord, folder: Path, key: Path, trust: Trust) -> Version:
+def publish_again(store: Store, record: PromotionRecord, folder: Path, key: SigningKey, trust: Trust) -> Version:
     """The bytes of a verified folder under a new record."""
     verdict, page = (folder / VERDICT).read_text(encoding="utf-8"), (folder / PAGE).read_text(encoding="utf-8")
     metrics = {name: float(record.tags[name]) for name in ("AP", "AP50") if name in record.tags}

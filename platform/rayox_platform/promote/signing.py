@@ -2,10 +2,13 @@
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rayox_model.core.errors import ConfigError, ModelError
+from rayox_model.core.secrets import without_secrets
 from rayox_platform.config.tree import Promotion
 from rayox_platform.models.bundle import SIGNATURE
 from rayox_platform.models.signature import DEMO_KEY, DEMO_PUBLIC, Trust, verify_signature
@@ -15,46 +18,82 @@ _PUBLIC = "openssl ec -in key.pem -pubout -out key.pub"
 _MAKE = f"make one: openssl ecparam -name prime256v1 -genkey -noout -out key.pem; {_PUBLIC}"
 
 
-def signing_key(settings: Promotion, tracking_uri: str | None, state: Path) -> tuple[Path, str]:
-    """The private key and what kind of signer it makes: key, or demo in the embedded store. Raises ConfigError."""
+@dataclass(frozen=True)
+class SigningKey:
+    """What signs."""
+
+    kind: str  # demo, key, certificate or pkcs11
+    key: str  # a file, or the address of a token
+    certificate: Path | None = None
+
+    def signer(self) -> Any:
+        """The signer of model-signing. Raises one of its errors for a key that cannot be used."""
+        from model_signing.signing import Config
+
+        password = os.environ.get(PASSWORD)
+        match self.kind:
+            case "pkcs11" if self.certificate is not None:
+                return Config().use_pkcs11_certificate_signer(
+                    pkcs11_uri=self.key, signing_certificate=self.certificate, certificate_chain=[self.certificate]
+                )
+            case "pkcs11":
+                return Config().use_pkcs11_signer(pkcs11_uri=self.key)
+            case "certificate":
+                assert self.certificate is not None
+                return Config().use_certificate_signer(
+                    private_key=self.key, signing_certificate=self.certificate, certificate_chain=[self.certificate]
+                )
+        return Config().use_elliptic_key_signer(
+            private_key=self.key, password=password.encode() if password and self.kind == "key" else None
+        )
+
+
+def signing_key(settings: Promotion, tracking_uri: str | None, state: Path) -> SigningKey:
+    """The key of the settings, or in the embedded store the demo key, which is made. Raises ConfigError."""
+    certificate = Path(settings.certificate).expanduser().absolute() if settings.certificate else None
+    if certificate is not None and not certificate.is_file():
+        raise ConfigError(
+            f"promotion.certificate: {certificate}: no such file", "give the certificate of promotion.key"
+        )
+    if settings.key is not None and settings.key.startswith("pkcs11:"):
+        return SigningKey("pkcs11", settings.key, certificate)
     if settings.key is not None:
         key = Path(settings.key).expanduser().absolute()
         if not key.is_file():
             raise ConfigError(f"promotion.key: {key}: no such file", _MAKE)
-        return key, "key"
+        return SigningKey("certificate" if certificate else "key", str(key), certificate)
     if tracking_uri is not None:
         raise ConfigError(
-            f"promotion.key: no key to sign a champion of {tracking_uri} with; the demo key is only for the store that "
-            "this machine keeps for itself",
+            f"promotion.key: no key to sign a champion of {without_secrets(tracking_uri)} with; the demo key is only "
+            "for the store that this machine keeps for itself",
             _MAKE + "; then give promotion.key=key.pem promotion.trusted_keys=[key.pub]",
         )
     _make_demo_key(state)
-    return state / DEMO_KEY, "demo"
+    return SigningKey("demo", str(state / DEMO_KEY))
 
 
-def sign_folder(folder: Path, key: Path, trust: Trust) -> None:
+def sign_folder(folder: Path, key: SigningKey, trust: Trust) -> None:
     """Sign all of it. Raises ConfigError for a key that cannot be used, or that nobody here would trust."""
-    from model_signing import hashing, signing
+    from model_signing.hashing import Config
 
     signature = folder / SIGNATURE
     signature.parent.mkdir(exist_ok=True)
-    what = hashing.Config().set_ignored_paths(paths=[signature], ignore_git_paths=False)
-    password = os.environ.get(PASSWORD)
+    what = Config().set_ignored_paths(paths=[signature], ignore_git_paths=False)
     try:
-        signer = signing.Config().use_elliptic_key_signer(
-            private_key=key, password=password.encode() if password else None
-        )
-        signer.set_hashing_config(what).sign(folder, signature)
-    except (ValueError, TypeError, AttributeError) as error:  # no key, a wrong password, another kind of key
+        key.signer().set_hashing_config(what).sign(folder, signature)
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # no key, a wrong password, no PKCS#11
         raise ConfigError(
-            f"promotion.key: {key} cannot sign ({error})", f"a PEM key of P-256, P-384 or P-521; password in {PASSWORD}"
+            f"promotion.key: {key.key} cannot sign ({error})",
+            f"a PEM key of P-256, P-384 or P-521 (its password in {PASSWORD}), or a token (pip install "
+            "'model-signing[pkcs11]')",
         ) from None
     try:
         verify_signature(folder, trust, str(folder))
     except ModelError:
+        setting = "promotion.trusted_roots" if key.certificate else "promotion.trusted_keys"
         raise ConfigError(
-            f"promotion.key: {key} is not one of promotion.trusted_keys, so nobody would take what it signs",
-            f"add its public key: {_PUBLIC}",
+            f"promotion.key: {key.key} is not vouched for by {setting}, so nobody would take what it signs",
+            "name the authority's certificate" if key.certificate else f"add its public key: {_PUBLIC}",
         ) from None
 
 

@@ -6,6 +6,7 @@ import sys
 
 ENVIRONMENT = {  # for whoever has not set them
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # a line for each of a dozen small files
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # which has the result alone
     "MLFLOW_UV_AUTO_DETECT": "false",  # a user's uv.lock says nothing about a detector
     # An unreachable server must not hold a command for minutes; and a retried request to make a run would make two.
