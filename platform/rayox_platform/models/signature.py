@@ -63,13 +63,26 @@ def _verify_with(name: str, verifier: Callable[[], Any], folder: Path) -> str | 
     """Why it does not hold; None if it does."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from google.protobuf.message import Error as ProtobufError
+    from OpenSSL.crypto import Error as OpenSSLError
+    from OpenSSL.crypto import X509StoreContextError
 
     try:
         with redirect_stdout(sys.stderr):  # which has the result alone
             verifier().verify(folder, folder / SIGNATURE)
     except InvalidSignature:
         return f"not signed by {name}"
-    except (ValueError, LookupError, TypeError, AttributeError, OSError, ProtobufError, UnsupportedAlgorithm) as error:
+    except X509StoreContextError as error:
+        return f"signed with a certificate that {name} does not vouch for ({error})"
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OSError,
+        ProtobufError,
+        OpenSSLError,
+        UnsupportedAlgorithm,
+    ) as error:
         return " ".join(str(error).split())[:300] or type(error).__name__
     return None
 

@@ -7,6 +7,7 @@ from rayox_platform.promote.checks import Check, Evidence
 from rayox_platform.promote.differences import Pair, most_different
 from rayox_platform.promote.verdict import Verdict
 
+MOST_CLASSES = 12  # shown at once: those that lose most
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #0a7d4b; --bad: #c2350c; --meh: #9a6700; }
 @media (prefers-color-scheme: dark) { :root { --good: #3ecf8e; --bad: #ff8a65; --meh: #e3b341; } }
@@ -14,10 +15,12 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-p { margin: .5rem 0; }
+p { margin: .5rem 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; }
+.numbers { max-width: 44rem; }
+summary { cursor: pointer; padding: .5rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line); }
-td { overflow-wrap: anywhere; }
+.checks td { overflow-wrap: anywhere; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .word { font-weight: 600; white-space: nowrap; }
 .pass { color: var(--good); } .fail { color: var(--bad); } .overruled { color: var(--meh); }
@@ -26,6 +29,8 @@ td { overflow-wrap: anywhere; }
 .pair p { grid-column: 1 / -1; margin: 0; }
 figure { margin: 0; } figure img { width: 100%; height: auto; display: block; border-radius: 4px; }
 @media (max-width: 600px) {
+  .numbers { font-size: .8125rem; }
+  .numbers th, .numbers td { padding: .3rem .4rem .3rem 0; }
   .pair { grid-template-columns: 1fr; }
   .checks td { display: block; border: 0; padding: 0; }
   .checks td:first-child, .checks td:nth-child(2) { display: inline-block; padding-right: .6rem; }
@@ -46,9 +51,9 @@ def gate_page(name: str, champion: int, found: Evidence, verdict: Verdict, image
         f'<table class="checks">{"".join(_check_row(check, verdict) for check in verdict.checks)}</table>',
         "<h2>Metrics</h2>",
         _metrics(found),
+        _pairs(found, images),
         "<h2>AP of each class</h2>",
         _classes(found),
-        _pairs(found, images),
         f'<p class="small">SHA-256 of the candidate: {found.measured.sha256}</p>',
     ]
     return (
@@ -67,7 +72,7 @@ def _check_row(check: Check, verdict: Verdict) -> str:
 
 def _metrics(found: Evidence) -> str:
     before = found.champion.metrics if found.champion else {}
-    return _table(("metric", "candidate", "champion", "difference"), dict(found.measured.metrics), dict(before))
+    return _table(("metric", "candidate", "champion", "change"), dict(found.measured.metrics), dict(before))
 
 
 def _classes(found: Evidence) -> str:
@@ -75,13 +80,18 @@ def _classes(found: Evidence) -> str:
     points = found.operating.classes
     after = found.measured.class_ap
     order = sorted(after, key=lambda name: after[name] - before.get(name, after[name]))
-    rows = {name: after[name] for name in order}
+    first, others = ({name: after[name] for name in part} for part in (order[:MOST_CLASSES], order[MOST_CLASSES:]))
     thresholds = {name: f"{points[name].threshold:.2f}" for name in points}
     note = (
         f'<p class="small">Threshold: from which score on a detection is shown by default, chosen by '
         f"{escape(found.operating.rule)}; a class without one has {found.operating.overall.threshold:.2f}.</p>"
     )
-    return _table(("class", "candidate", "champion", "difference", "threshold"), rows, dict(before), thresholds) + note
+    columns = ("class", "candidate", "champion", "change", "threshold")
+    table = _table(columns, first, dict(before), thresholds)
+    if others:
+        rest = _table(columns, others, dict(before), thresholds)
+        table += f"<details><summary>{len(others)} more classes</summary>{rest}</details>"
+    return table + note
 
 
 def _table(
@@ -91,10 +101,14 @@ def _table(
     rows = []
     for name, value in after.items():
         old = before.get(name)
-        cells = [f"{value:.3f}", "–" if old is None else f"{old:.3f}", "–" if old is None else f"{value - old:+.3f}"]
+        cells = [f"{value:.3f}", "–" if old is None else f"{old:.3f}", "–" if old is None else _signed(value - old)]
         cells += [last.get(name, "–")] if last is not None else []
         rows.append(f"<tr><td>{escape(name)}</td>" + "".join(f'<td class="number">{c}</td>' for c in cells) + "</tr>\n")
-    return f"<table><tr>{head}</tr>\n{''.join(rows)}</table>"
+    return f'<table class="numbers"><tr>{head}</tr>\n{"".join(rows)}</table>'
+
+
+def _signed(change: float) -> str:
+    return "0.000" if abs(change) < 0.0005 else f"{change:+.3f}".replace("-", "−")
 
 
 def _pairs(found: Evidence, images: CocoImages) -> str:
