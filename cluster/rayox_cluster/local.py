@@ -2,24 +2,26 @@
 
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
-from rayox_model.core.errors import ClusterError
+from rayox_cluster.address import cluster_address
+from rayox_cluster.connection import not_connected, reach, require_version
+from rayox_cluster.lookout import head_watched
 
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
 MAX_TEMP_FOLDER_BYTES = 40
-ANSWER_SECONDS = 10.0
-PROCESS_SECONDS = 60.0
+LOOPBACK, LOOPBACK_INTERFACE = "127.0.0.1", "lo"
+INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")  # on which training workers find each other
 MIN_CPUS = 2  # logical ones: on a single core training and its data take turns
 
 RAY_SETTINGS = {  # for whoever has not set them
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # in a Ray job that has one: what both say is the verb's
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # today's default warns about tomorrow's
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_raylet_start_wait_time_s": "120",  # on a busy machine Ray's 30 are not enough
@@ -44,23 +46,25 @@ def ray_session(
     worker_environment: dict[str, str] | None = None,
     first_call: str | None = None,
 ) -> Iterator[None]:
-    """A connection to Ray: a cluster of its own on this machine when address is None or "local".
+    """A connection to Ray at an address; without one at that of RAY_ADDRESS, or a cluster of its own on this machine.
 
-    num_cpus counts logical CPUs of that local cluster (default: all of this machine); first_call names a function
-    (module.function) that each of its processes calls before any work. Raises ClusterError when nothing answers at the
-    address, or what answers cannot run this version of rayox.
+    "local" is such a cluster whatever RAY_ADDRESS says. num_cpus counts its logical CPUs (default: all of this
+    machine); first_call names a function (module.function) that each of its processes calls before any work. Raises
+    ClusterError when nothing answers at the address, or what answers cannot run this version of rayox.
     """
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
     from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
-    local = address in (None, "local")
-    if address is not None and not local:
-        _reach(address)
+    chosen = cluster_address(address)
+    local = chosen.text is None
+    if not local:
+        reach(chosen)
     environment = dict(worker_environment or {})
-    if local:  # nobody gives notice that this machine will be taken away: a process less
-        environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    if local:
+        environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # nobody will give notice: a process less
+        environment |= {name: os.environ.get(name, LOOPBACK_INTERFACE) for name in INTERFACE_VARIABLES}
     if local and first_call:
         environment[WORKER_PROCESS_SETUP_HOOK_ENV_VAR] = first_call
     options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False}
@@ -71,21 +75,25 @@ def ray_session(
         if local:
             cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)
             options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}
+            options["_node_ip_address"] = LOOPBACK
         try:
             try:
                 with (
                     _sigterm_blocked() if local else nullcontext(),
+                    _signals_kept(),
                     _fewer_processes() if local else nullcontext(),
+                    _loopback_allowed() if local else nullcontext(),
                     _path_without_spaces(folder),
                 ):
-                    ray.init(address=address or "local", **options)
+                    ray.init(address=chosen.text or "local", **options)
             except Exception as error:
-                raise _not_connected(address, error) from error
+                raise not_connected(chosen, error) from error
             if local:
                 _kill_at_shutdown()
             else:
-                require_version(str(address), "rayox", version("rayox"))
-            yield
+                require_version(str(chosen), "rayox", version("rayox"))
+            with head_watched(str(chosen), str(ray.get_runtime_context().gcs_address)):
+                yield
         finally:
             ray.shutdown()
 
@@ -112,6 +120,35 @@ def _sigterm_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts handlers of its own in place, which leave with another exit code and without a last word."""
+    from ray._private import utils
+
+    set_handler = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = set_handler
+
+
+@contextmanager
+def _loopback_allowed() -> Iterator[None]:
+    """Ray takes this machine's address in its network for 127.0.0.1, and then listens on all of its interfaces.
+
+    With the loopback address as it was given, all of Ray's processes listen on that alone.
+    """
+    from ray._private import services
+
+    resolve = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield
+    finally:
+        services.resolve_ip_for_localhost = resolve
 
 
 @contextmanager
@@ -168,57 +205,6 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _reach(address: str) -> None:
-    """Where nothing listens Ray would knock for minutes; an address without a port ("auto") is left to it."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
-        except (OSError, OverflowError) as error:
-            raise _not_connected(address, error) from error
-
-
-def require_version(address: str, package: str, wanted: str) -> None:
-    """One process of the cluster we are connected to has to start and to have the package: Ray would wait for ever.
-
-    Raises ClusterError. Of the cluster's machines one is asked, whichever Ray chooses.
-    """
-    import ray
-    from ray.exceptions import GetTimeoutError
-
-    asked = ray.remote(num_cpus=0)(version).remote(package)
-    try:
-        found = ray.get(asked, timeout=PROCESS_SECONDS)
-    except GetTimeoutError:
-        ray.cancel(asked, force=True)
-        raise ClusterError(
-            f"the cluster at {address} has started no process for {PROCESS_SECONDS:.0f} s",
-            "look at raylet.err in its logs; it cannot start a Python whose path has a space",
-        ) from None
-    except PackageNotFoundError as error:
-        raise ClusterError(
-            f"the cluster at {address} has no {package}", f"install {package} {wanted} on all its machines"
-        ) from error
-    if found != wanted:
-        raise ClusterError(
-            f"the cluster at {address} has {package} {found}, this machine has {wanted}",
-            "install the same version on all of them",
-        )
-
-
-def _not_connected(address: str | None, error: Exception) -> ClusterError:
-    text = " ".join(str(error).split())[:300]
-    if address in (None, "local"):
-        return ClusterError(
-            f"Ray cannot be started on this machine: {text}",
-            "the machine may be too busy or out of memory or disk; try again, or name a running cluster by --address",
-        )
-    return ClusterError(
-        f"no Ray cluster answers at {address}: {text}",
-        "leave the address out to run on this machine, or check that the cluster is up",
-    )
 
 
 @contextmanager

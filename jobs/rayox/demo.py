@@ -12,7 +12,11 @@ from rayox_platform.config import LoadedConfig
 
 @click.command("demo")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
+@click.option(
+    "--address",
+    envvar="RAYOX_ADDRESS",
+    help="Ray cluster to run on; by default that of RAY_ADDRESS, else this machine.",
+)
 @click.option(
     "--cluster", "on_cluster", is_flag=True, help="As a job on a local cluster of three nodes, started for it."
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rayox_platform.runs.overview import Run
     from rayox_platform.runs.places import Runs
 
+ENDED_WITHOUT_A_WORD = 8  # the run's driver is gone and has not said why: training has failed
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
@@ -73,6 +74,7 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
         run = read_run(find_run(place, name))
     rows = [
         ("state", run.state + (f" ({run.holder})" if run.holder else "")),
+        *([("reason", run.reason)] if run.reason else []),
         ("step", _of(run.step, run.num_steps)),
         ("epoch", _of(run.epoch, run.epochs)),
         ("metrics", "  ".join(f"{key} {value:.3f}" for key, value in run.metrics.items()) or "–"),
@@ -118,7 +120,7 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
 @OVERRIDES
 @json_option
 def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """The live panel of the run NAME, which another process or a job trains, until that ends."""
+    """The live panel of the run NAME, which another process or a job trains, until that ends; then its exit code."""
     from rayox.run_jobs import watch_job
     from rayox_platform.runs.overview import find_run, read_run
     from rayox_platform.storage.errors import storage_errors
@@ -134,8 +136,11 @@ def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
             panel.show(event)
     with storage_errors(str(home), "read"):
         run = read_run(home)
-    console.text(f"{name} is {run.state} at step {_of(run.step, run.num_steps)}")
+    why = f": {run.reason}" if run.reason else ""
+    console.text(f"{name} is {run.state} at step {_of(run.step, run.num_steps)}{why}")
     console.result(asdict(run))
+    if run.state != "finished":
+        raise click.exceptions.Exit(run.exit_code or ENDED_WITHOUT_A_WORD)
 
 
 @command.command("sync")

@@ -1,11 +1,9 @@
 """`rayox train`: from a recipe to a trained, evaluated, recorded and registered detector."""
 
 import shlex
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -63,7 +61,11 @@ class TrainResult:
     metavar="EPOCHS",
     help="Train a finished or stopped run for so many epochs more than it was to have; without --resume, the last one.",
 )
-@click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
+@click.option(
+    "--address",
+    envvar="RAYOX_ADDRESS",
+    help="Ray cluster to run on; by default that of RAY_ADDRESS, else this machine.",
+)
 @click.option("--dry-run", is_flag=True, help="Check settings, model and data, and stop before anything starts.")
 @click.option(
     "--smoke",
@@ -168,7 +170,9 @@ def show_smoke(console: Console, result: "SmokeResult") -> None:
 
 def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts: dict[str, float]) -> "Finished":
     """Claim the name, reach the tracking store, start Ray, check that it fits; then make the run and train."""
+    from rayox_cluster.address import cluster_address
     from rayox_cluster.local import ray_session
+    from rayox_platform.runs.ending import end_told
     from rayox_platform.storage.state import state_folder
 
     config = prepared.config
@@ -179,18 +183,20 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
 
         store = connect(config.tracking.uri, state_folder(), config.tracking.experiment)
         at, parts["tracking"] = time.perf_counter(), time.perf_counter() - at
-        # The first checkpoint needs it, and the start of Ray is mostly waiting.
-        threading.Thread(target=import_module, args=("torch._dynamo",), name="rayox-imports", daemon=True).start()
-        panel.stage("starting Ray" if address is None else f"connecting to Ray at {address}")
+        chosen = cluster_address(address)
+        panel.stage("starting Ray" if chosen.text is None else f"connecting to Ray at {chosen}")
         with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
             from rayox_platform.track.record import recorded
             from rayox_platform.train.finishing import finish
+            from rayox_platform.train.probe import check_machines
             from rayox_platform.train.training import fitted, start_early, train
 
             prepared, given = fitted(prepared)
             start_early(given)
+            check_machines(prepared.home, prepared.images, (config.train.nodes, config.data.nodes))
             parts["ray"] = time.perf_counter() - at
-            with recorded(prepared.config, prepared.home, prepared.images, store, panel.show) as record:
+            tracked = recorded(prepared.config, prepared.home, prepared.images, store, panel.show)
+            with tracked as record, end_told(prepared.home):
                 finished = finish(prepared, train(prepared, given, record.handle), record)
                 panel.stage("stopping Ray")
                 return finished

@@ -1,16 +1,20 @@
 """Runs in a bucket, listed and followed from a machine that does not train them; MLflow's spool stays where it is."""
 
+import json
 from dataclasses import replace
 
 import pytest
+from mlflow_server import MlflowServer
 
 from rayox_model.core.errors import ConfigError
+from rayox_platform.runs.ending import tell_interrupted
 from rayox_platform.runs.events import follow
 from rayox_platform.runs.outbox import Target, open_spool
 from rayox_platform.runs.outbox_entries import Status
 from rayox_platform.runs.overview import find_run, is_over, list_runs, read_run
 from rayox_platform.runs.places import BucketRuns
 from rayox_platform.track.sync import sync_run
+from rayox_platform.track.tracking import connect, open_run
 
 pytestmark = pytest.mark.stores
 
@@ -83,3 +87,28 @@ def test_it_is_sent_on_by_the_machine_of_its_driver(runs, tmp_path):
     with pytest.raises(ConfigError, match=r"mine: no run in .* has anything for MLflow") as caught:
         sync_run(elsewhere.home("mine"), 1.0)
     assert "machine of its driver" in caught.value.hint
+
+
+@pytest.mark.faults
+def test_a_run_whose_driver_is_gone_is_sent_on_by_any_machine(runs, tmp_path, monkeypatch):
+    """Its target is in the bucket; its events give the curves again, its end the status."""
+    (tmp_path / "server").mkdir()
+    server = MlflowServer(tmp_path / "server")
+    server.start()
+    try:
+        uri = server.uri
+        tracking = open_run(connect(uri, tmp_path / "driver", "rayox"), "mine", {}, {})
+        home = runs.home("mine")
+        begin(home)
+        tell_interrupted(home)
+        target = {"uri": uri, "experiment_id": tracking.store.experiment_id, "run_id": tracking.run_id}
+        home.shared.write("tracking.json", json.dumps(target).encode())
+        monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "another machine's"))
+        elsewhere = BucketRuns(runs.bucket, tmp_path / "another machine's").home("mine")
+        for _ in range(2):  # again, it changes nothing
+            assert sync_run(elsewhere, 30.0).run_id == tracking.run_id
+        run = tracking.client.get_run(tracking.run_id)
+        assert (run.info.status, run.data.metrics) == ("KILLED", {"AP": 0.25})
+        assert len(tracking.client.get_metric_history(tracking.run_id, "AP")) == 1
+    finally:
+        server.kill()

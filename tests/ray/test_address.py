@@ -9,15 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from rayox_cluster.local import require_version
+from rayox_cluster.connection import require_version
 from rayox_model.core.errors import ClusterError
 
 pytestmark = pytest.mark.ray
+TOKEN = "a" * 40
+REACH = """
+import sys
+from rayox_cluster.address import Address
+from rayox_cluster.connection import reach
+from rayox_model.core.errors import ClusterError
+try:
+    reach(Address(sys.argv[1], "--address"))
+except ClusterError as error:
+    print(error.message, error.hint, sep="\\n")
+"""
 PATIENT = """
 import sys
-from rayox_cluster import local
+from rayox_cluster import connection
 from rayox.cli import main
-local.PROCESS_SECONDS = 6.0
+connection.PROCESS_SECONDS = 6.0
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -28,6 +39,46 @@ def test_a_cluster_has_to_have_this_version(cluster):
         require_version("here", "pytest", "0.1")
     with pytest.raises(ClusterError, match="the cluster at here has no rayox-of-tomorrow"):
         require_version("here", "rayox-of-tomorrow", "9")
+
+
+@pytest.fixture(scope="module")
+def token_cluster() -> Iterator[str]:
+    """The address of a cluster that asks for a token."""
+    script = Path(__file__).with_name("spaced_cluster.py")
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    command = [sys.executable, script, sys.executable]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    ("variables", "said", "advice"),
+    [
+        ({}, "asks for a token, and RAY_AUTH_MODE is not set here", "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN"),
+        ({"RAY_AUTH_MODE": "token"}, "does not take the token of this machine", "set RAY_AUTH_TOKEN"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "b" * 40}, "does not take the token", "cluster's own token"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}, "", ""),
+    ],
+)
+def test_a_cluster_that_asks_for_a_token_says_so(token_cluster, tmp_path, variables, said, advice):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    done = subprocess.run(
+        [sys.executable, "-c", REACH, token_cluster],
+        capture_output=True,
+        text=True,
+        env=clean | {"HOME": str(tmp_path)} | variables,  # no token in the home folder either
+        timeout=100,
+        check=True,
+    )
+    message, _, hint = done.stdout.partition("\n")
+    assert said in message
+    assert advice in hint
+    assert bool(message) == bool(said)
+    assert TOKEN not in done.stdout + done.stderr
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.reduced import decode_reduced
 from rayox_platform.data.source import HeldSource, ImageSource, folder_source, unreadable
 
+Image.init()  # Pillow's formats, now: the first threads that decode would import them side by side
+
 _READ_AT_ONCE = 64
 _ORIENTATION_TAG = 0x0112
 _PILLOW_REFUSES = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)

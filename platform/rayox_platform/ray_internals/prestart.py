@@ -81,7 +81,9 @@ class _Raylet(NamedTuple):
 def _raylet() -> _Raylet:
     context = ray.get_runtime_context()
     node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
-    return _Raylet(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}", bytes.fromhex(context.get_job_id()))
+    address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+    init_grpc_channel(address).close()  # what that imports is imported here, and in no thread beside another
+    return _Raylet(address, bytes.fromhex(context.get_job_id()))
 
 
 def _keep_asking(raylet: _Raylet, environment: str, after_seconds: float, count: int) -> None:

@@ -13,7 +13,7 @@ from rayox_platform.resources.capacity import (
     Demand,
     capacity,
 )
-from rayox_platform.resources.machines import Cluster, Room, described, places
+from rayox_platform.resources.machines import Cluster, Machine, Room, described, places
 
 Selector = Mapping[str, str]
 
@@ -24,13 +24,18 @@ def selector(text: str | None) -> dict[str, str]:
     return {key.strip(): value.strip().replace(";", ",") for key, _, value in parts}
 
 
+def has_labels(machine: Machine, selected: Selector) -> bool:
+    return fits(dict(machine.labels), selected)
+
+
+def fits(labels: Mapping[str, str], selected: Selector) -> bool:
+    """Whether a machine's labels have all that is selected."""
+    return all(_fits(labels.get(key, ""), wanted) for key, wanted in selected.items())
+
+
 def where(cluster: Cluster, selected: Selector, setting: str) -> Cluster:
     """The machines with these labels. Raises ClusterError when there is none."""
-    machines = tuple(
-        machine
-        for machine in cluster.machines
-        if all(_fits(dict(machine.labels).get(key, ""), wanted) for key, wanted in selected.items())
-    )
+    machines = tuple(machine for machine in cluster.machines if has_labels(machine, selected))
     if machines:
         return replace(cluster, machines=machines)
     wanted = ",".join(f"{key}={value}" for key, value in selected.items())

@@ -4,7 +4,7 @@ Nothing here asks Ray: whoever plans can make a cluster up.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -135,11 +135,18 @@ def leaves_a_task(cluster: Cluster, each: Room, count: int, task_cpus: float) ->
 
 
 def described(cluster: Cluster) -> str:
+    return described_machines(cluster.machines)
+
+
+def described_machines(machines: Sequence[Machine]) -> str:
     """What each machine has, those that are alike together."""
+    if not machines:
+        return "there is no machine"
     alike: dict[tuple[Room, Room], list[str]] = {}
-    for machine in cluster.machines:
+    for machine in machines:
         alike.setdefault((machine.total, machine.free), []).append(machine.name)
-    with_gpus, with_memory = cluster.gpus > 0, cluster.memory_bytes < math.inf
+    with_gpus = any(machine.total.gpus for machine in machines)
+    with_memory = all(machine.total.memory_bytes < math.inf for machine in machines)
     return "; ".join(
         f"{_names(names)} {'have' if len(names) > 1 else 'has'} {_what(total, free, with_gpus, with_memory)}"
         for (total, free), names in alike.items()

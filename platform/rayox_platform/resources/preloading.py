@@ -13,8 +13,11 @@ def import_ray() -> None:
 
 
 def import_all() -> None:
-    """What a training worker imports; torch imports its compiler when the first optimiser is made."""
-    _import("rayox_platform.train.worker", "torch._dynamo")
+    """What a training worker imports, and what libraries would import later from threads of theirs beside it.
+
+    torch imports its compiler when the first optimiser is made.
+    """
+    _import("rayox_platform.train.worker", "torch._dynamo", "numpy.ctypeslib", "ray.data.extensions")
 
 
 def _import(*names: str) -> None:

@@ -104,8 +104,15 @@ def open_spool(folder: Path, target: Target) -> Spool:
 def read_target(folder: Path) -> Target | None:
     """Where a run's spool goes; None when the folder has none."""
     try:
-        return Target(**json.loads((folder / TARGET).read_text()))
-    except (OSError, ValueError, TypeError):
+        return parse_target((folder / TARGET).read_bytes())
+    except OSError:
+        return None
+
+
+def parse_target(content: bytes) -> Target | None:
+    try:
+        return Target(**json.loads(content))
+    except (ValueError, TypeError):
         return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rayox_model.core.errors import ConfigError
+from rayox_platform.runs.ending import End, read_end
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.outbox import num_unsent, read_target, spooled
 from rayox_platform.runs.outbox_entries import Status
@@ -35,6 +36,8 @@ class Run:
     checkpoint: str | None  # the newest one written
     unsent: int | None  # entries that MLflow has not got; None when only its driver's machine knows
     result: Mapping[str, Any]  # of a finished run
+    reason: str | None = None  # why it failed or was interrupted
+    exit_code: int | None = None  # that its driver ended with then
     folder: str  # or address
 
 
@@ -63,9 +66,10 @@ def read_run(home: RunHome) -> Run:
     saved = [event for event in events if event["kind"] == "checkpoint"]
     scored = [event["metrics"] for event in epochs if "AP" in event["metrics"]]
     held_by, result = home.holder(), read_result(home)
+    end = None if result or held_by else read_end(home)
     return Run(
         name=home.name,
-        state=_state(home, held_by, result),
+        state=_state(home, held_by, result, end),
         step=next((event["step"] for event in reversed(events) if "step" in event), 0),
         num_steps=started[-1].get("num_steps") if started else None,
         epoch=max((event["epoch"] for event in epochs), default=0),
@@ -76,8 +80,10 @@ def read_run(home: RunHome) -> Run:
         restarts=max(len(started) - 1, 0),
         holder=held_by,
         checkpoint=saved[-1]["path"] if saved else None,
-        unsent=_unsent(home),
+        unsent=_unsent(home, is_over=not held_by),
         result=result,
+        reason=end.reason if end else None,
+        exit_code=end.exit_code if end else None,
         folder=str(home),
     )
 
@@ -107,18 +113,24 @@ def event_line(event: Mapping[str, Any]) -> str:
     return "  ".join([at, f"{event['kind']:10}", *(f"{name}={_short(value)}" for name, value in fields.items())])
 
 
-def _state(home: RunHome, held_by: str | None, result: Mapping[str, Any]) -> State:
+def _state(home: RunHome, held_by: str | None, result: Mapping[str, Any], end: End | None) -> State:
     if result:
         return "finished"
     if held_by:
         return "running"
+    if end:
+        return end.status
     said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
     return SAID.get(said[-1], "dead") if said else "dead"
 
 
-def _unsent(home: RunHome) -> int | None:
+def _unsent(home: RunHome, is_over: bool) -> int | None:
+    """The end of a run that is over and still running for MLflow is one more."""
     elsewhere = str(home.folder) != str(home) and read_target(home.folder) is None
-    return None if elsewhere else num_unsent(home.folder)
+    if elsewhere:
+        return None
+    said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
+    return num_unsent(home.folder) + bool(is_over and said and said[-1] == "RUNNING")
 
 
 def _scores(metrics: Mapping[str, float]) -> dict[str, float]:

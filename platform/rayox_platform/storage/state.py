@@ -15,3 +15,8 @@ def state_folder() -> Path:
 def runs_folder(storage: str | None) -> Path:
     """Where runs are kept, each in a folder of its name."""
     return Path(storage).expanduser().absolute() if storage else state_folder() / "runs"
+
+
+def is_thrown_away(folder: Path) -> bool:
+    """Whether it lies in the copy of a working folder that Ray makes for a job, and removes after it."""
+    return "working_dir_files" in folder.absolute().parts

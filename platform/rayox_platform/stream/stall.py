@@ -24,10 +24,14 @@ FULL = 0.9  # of the object stores' bytes: from here on Ray holds tasks back or 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a worker waits for its next block: until it reports why, again after as long, and until it gives up."""
+    """How long a worker waits for its next block: until it reports why, again after as long, and until it gives up.
+
+    Nodes that were lost before the run came have no part in that.
+    """
 
     report_seconds: float = 60.0
     give_up_seconds: float = 1800.0
+    lost_before: frozenset[str] = frozenset()  # their ids
 
 
 PATIENT = Patience()
@@ -85,15 +89,15 @@ def _wait(
             return answers.get(timeout=patience.report_seconds)
         except Empty:
             waited += patience.report_seconds
-        message = f"no training data for {waited:.0f} s: {explain_stall()}"
+        message = f"no training data for {waited:.0f} s: {explain_stall(patience.lost_before)}"
         if waited >= patience.give_up_seconds:
             raise ClusterError(message, "mend that, then continue the run with --resume auto")
         report(message)
 
 
-def explain_stall() -> str:
+def explain_stall(lost_before: frozenset[str] = frozenset()) -> str:
     """Why data tasks may stand still, from what the connected cluster says of itself; for a person to read."""
-    causes = [*_lost_nodes(), *_no_cpu(), *_full_stores(), *_failed_tasks()]
+    causes = [*_lost_since(lost_before), *_no_cpu(), *_full_stores(), *_failed_tasks()]
     return "; ".join(causes) or (
         f"the cause is not in the cluster's state ({_shares()}): a task may be slow to read its images"
     )
@@ -104,8 +108,13 @@ def _shares() -> str:
     return f"{free.get('CPU', 0):g} of {total.get('CPU', 0):g} CPUs free"
 
 
-def _lost_nodes() -> list[str]:
-    lost = [node for node in ray.nodes() if not node["Alive"]]
+def lost_nodes() -> frozenset[str]:
+    """The ids of nodes that the connected cluster once had."""
+    return frozenset(node["NodeID"] for node in ray.nodes() if not node["Alive"])
+
+
+def _lost_since(before: frozenset[str]) -> list[str]:
+    lost = [node for node in ray.nodes() if not node["Alive"] and node["NodeID"] not in before]
     return [f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) is gone" for node in lost]
 
 

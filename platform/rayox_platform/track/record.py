@@ -15,7 +15,7 @@ from rayox_platform.data.fingerprint import Fingerprint, annotations_digest, fin
 from rayox_platform.data.images import CocoImages
 from rayox_platform.runs.data_record import DataRecord, read_data_record, write_data_record
 from rayox_platform.runs.home import RunHome
-from rayox_platform.runs.outbox import spooled
+from rayox_platform.runs.outbox import TARGET, spooled
 from rayox_platform.runs.outbox_entries import DatasetUse, Entry, Points, Status, Tags, TextFile
 from rayox_platform.track.lineage import dataset_profile, lineage_tags
 from rayox_platform.track.registry import versions
@@ -137,6 +137,7 @@ def recorded(
     tracking = open_run(store, config.name, _params(config), lineage_tags(images["train"].dataset.classes))
     with sending(home.folder, tracking) as sender:
         sender.spool.add(Status("RUNNING", time.time()))  # an earlier driver's last word may still be on its way
+        _let_others_sync(home)
         record = Record(home, sender, show, config.tracking)
         try:
             with _fingerprinting(home, images, record):
@@ -145,6 +146,13 @@ def recorded(
             record.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         record.close("FINISHED")
+
+
+def _let_others_sync(home: RunHome) -> None:
+    """A run in a bucket says there which MLflow run it is: any machine can send its events and end it."""
+    if str(home.folder) != str(home):
+        with suppress(OSError):  # the store is away, which the first checkpoint will tell
+            home.shared.write(TARGET, (home.folder / TARGET).read_bytes())
 
 
 def _params(config: Config) -> dict[str, str]:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from threading import Event, Thread
@@ -30,6 +31,13 @@ POLL_SECONDS = 1.0  # in which points gather to a batch
 SYNC_SECONDS = 5.0  # what a power cut may cost of what MLflow has not got; the disk slows writers down meanwhile
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between two tries at a store that fails
 LONGEST_DRAINS = 10  # times the seconds without progress: what a wait may take in all
+# What MLflow imports at its first use, which would be from the thread that sends, beside whatever imports meanwhile.
+IMPORTED_LATE = (
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store",
+    "mlflow.utils.search_logged_model_utils",
+    "mlflow.pyfunc",
+)
 # The store has understood the request and will never take it.
 REFUSALS = frozenset(("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "BAD_REQUEST"))
 
@@ -131,6 +139,8 @@ class Sender:
 @contextmanager
 def sending(folder: Path, tracking: Tracking) -> Iterator[Sender]:
     """Send what the spool in a run's folder has, and all that is added to it, while the with block runs."""
+    for module in IMPORTED_LATE:
+        import_module(module)
     folder.mkdir(parents=True, exist_ok=True)
     spool = open_spool(folder, Target(tracking.store.shown, tracking.store.experiment_id, tracking.run_id))
     sender = Sender(spool, tracking, folder)

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rayox_model.core.errors import ConfigError, TrackingError
+from rayox_platform.config.tree import Tracking as TrackingSettings
+from rayox_platform.runs.ending import read_end
 from rayox_platform.runs.home import RunHome
-from rayox_platform.runs.outbox import Spool, read_target, spooled
+from rayox_platform.runs.outbox import TARGET, Spool, Target, parse_target, read_target, spooled
 from rayox_platform.runs.outbox_entries import Status
 from rayox_platform.storage.state import RESULT, state_folder
 from rayox_platform.track.credentials import with_credentials
+from rayox_platform.track.record import Record
 from rayox_platform.track.registry import versions
 from rayox_platform.track.sender import Sender, sending
 from rayox_platform.track.tracking import STORE_ERRORS, Store, Tracking, connect, refused
@@ -35,16 +38,22 @@ def sync_run(
 
     tracking_uri is what is given now: its credentials are needed where the run's own address had some.
 
+    From another machine than the driver's, which alone has the spool of a run in a bucket, all its events are sent
+    again, which changes nothing in MLflow, and how it ended.
+
     Raises ConfigError when there is no such run or it is being trained, TrackingError when MLflow does not answer.
     """
     folder = home.folder
-    target = read_target(folder)
+    here = read_target(folder)
+    target = here or _target_in_bucket(home)
     if target is None:
         where = "check the name" if str(folder) == str(home) else "sync it on the machine of its driver, or --resume it"
         raise ConfigError(f"{home.name}: no run in {folder.parent} has anything for MLflow", where)
     uri = with_credentials(target.uri, tracking_uri)
     store = Store(connect(uri, state_folder(), experiment=None).client, uri, target.experiment_id)
     with home.claim(), sending(folder, Tracking(store, target.run_id)) as sender:
+        if here is None:
+            Record(home, sender, lambda event: None, TrackingSettings())  # takes up every event
         _last_word(home, sender.spool)
         before = sender.spool.num_unsent()
         if not sender.drain(seconds, waiting):
@@ -56,11 +65,23 @@ def sync_run(
         return Synced(folder.name, target.run_id, before, tuple(sender.refused), _registered(home, sender), target.uri)
 
 
+def _target_in_bucket(home: RunHome) -> Target | None:
+    """That of a run whose driver was elsewhere; none where its MLflow is a file of that machine."""
+    try:
+        target = parse_target(home.shared.read(TARGET))
+    except FileNotFoundError:
+        return None
+    return None if target is None or target.uri.startswith(("sqlite:", "file:", "/")) else target
+
+
 def _last_word(home: RunHome, spool: Spool) -> None:
     """A driver that was killed has left its run as running, and nobody else will ever end it."""
     said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
-    if said and said[-1] == "RUNNING":
-        spool.add(Status("FINISHED" if home.shared.has(RESULT) else "KILLED", time.time()))
+    if not said or said[-1] == "RUNNING":
+        end = read_end(home)
+        failed = end is not None and end.status == "failed"
+        status = "FINISHED" if home.shared.has(RESULT) else "FAILED" if failed else "KILLED"
+        spool.add(Status(status, end.time if end else time.time()))
 
 
 def _registered(home: RunHome, sender: Sender) -> str:

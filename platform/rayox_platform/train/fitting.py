@@ -1,6 +1,7 @@
 """A training on Ray Train: how it is started, how it ends, and what its errors mean."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,24 +13,33 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
-from rayox_model.core.errors import RayoxError, TrainingError
+from rayox_model.core.errors import ClusterError, TrainingError
 from rayox_platform.ray_internals.prestart import ENVIRONMENT, keep_spare_helpers
 from rayox_platform.ray_internals.reservations import refresh_for_a_while
 from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.data_room import share_for_data
 from rayox_platform.resources.labels import selector
 from rayox_platform.runs.events import Events
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.stream.blocks import SampleBlocks
 from rayox_platform.stream.dataset import LaneSplit, stream_dataset
+from rayox_platform.stream.stall import lost_nodes
+from rayox_platform.train.failures import as_user_error, find_user_error, how_to_go_on, last_line
 from rayox_platform.train.interruption import InterruptibleTrainer
 from rayox_platform.train.job import TrainJob, newest
 from rayox_platform.train.worker import run_worker
 
 
-def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text: None) -> str:
+def fit(
+    job: TrainJob,
+    given: Capacity,
+    say: Callable[[str], None] = lambda text: None,
+    is_started: Callable[[], bool] = lambda: True,
+) -> str:
     """Train on the connected cluster until the job's last epoch; returns the name of the last checkpoint.
 
-    say is told what a user should know meanwhile. Raises TrainingError, and KeyboardInterrupt after a signal.
+    say is told what a user should know meanwhile; is_started tells whether workers have begun and not failed since.
+    Raises TrainingError, and KeyboardInterrupt after a signal.
     """
     images = ray.put(job.train_images)
 
@@ -38,15 +48,17 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             keep_spare_helpers()
         plan = replace(job.plan, start_step=step_of(newest(job)))
         blocks = SampleBlocks(images, plan, job.config.augment, job.engine.image_size)
-        return stream_dataset(blocks, given.cpus_per_data_task, selector(job.config.data.nodes))
+        share = share_for_data(given.cpus_per_data_task, job.config.data.nodes)
+        return stream_dataset(blocks, share, selector(job.config.data.nodes))
 
     fewest = given.fewest_workers
     ray_path, ray_filesystem = job.home.ray_storage
     trainer = InterruptibleTrainer(
         run_worker,
-        marks=job.home.shared,
+        home=job.home,
         say=say,
-        train_loop_config={"job": job, "threads": given.threads_per_worker},
+        is_started=is_started,
+        train_loop_config={"job": job, "threads": given.threads_per_worker, "lost_before": lost_nodes()},
         torch_config=TorchConfig(timeout_s=math.ceil(job.config.train.timeout_seconds)),
         scaling_config=ScalingConfig(
             num_workers=given.workers if fewest == given.workers else (fewest, given.workers),
@@ -59,17 +71,23 @@ def fit(job: TrainJob, given: Capacity, say: Callable[[str], None] = lambda text
             name=job.home.name,
             storage_path=ray_path,
             storage_filesystem=ray_filesystem,
-            failure_config=FailureConfig(max_failures=job.config.train.max_failures),
+            failure_config=FailureConfig(
+                max_failures=job.config.train.max_failures,
+                controller_failure_limit=_tries_for_room(job.config.train.timeout_seconds),
+            ),
             callbacks=[_Failures(job.home.events)],
             worker_runtime_env={"env_vars": ENVIRONMENT},
         ),
         datasets={"train": stream},
         dataset_config=LaneSplit(),
     )
+    starts = _num_starts(job)
     try:
         trainer.fit_interruptibly()
     except (RayError, ray.train.TrainingFailedError) as error:
-        raise _as_user_error(error, job) from error
+        raise as_user_error(error, job, given, starts) from error
+    except ClusterError as error:  # the head is gone, which nobody else can tell
+        raise ClusterError(error.message, f"{error.hint}; {how_to_go_on(job)}") from error
     with storage_errors(str(job.home), "read"):
         last = newest(job)
     if step_of(last) < job.stop_step:
@@ -95,35 +113,19 @@ class _Failures(ray.train.UserCallback):  # type: ignore[misc]
             error = find_user_error(failure)
             if error is not None:
                 raise error
-        reasons = {rank: _last_line(failure) for rank, failure in worker_exceptions.items()}
+        reasons = {rank: last_line(failure) for rank, failure in worker_exceptions.items()}
         text = "; ".join(f"worker {rank}: {reason}" for rank, reason in reasons.items())
         refresh_for_a_while()
         with suppress(OSError):  # the store is away: the next start tells of itself
             self._events.tell("failure", {"ranks": sorted(reasons), "text": text})
 
 
-def _last_line(failure: BaseException) -> str:
-    lines = str(failure).strip().splitlines() or [type(failure).__name__]
-    return lines[-1][:200] if find_user_error(failure) is None else str(find_user_error(failure))
+def _tries_for_room(seconds: float) -> int:
+    """How often Ray Train asks for room for all workers: a machine that was lost may be replaced, but not forever."""
+    each = float(os.environ.get("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "60"))
+    return math.ceil(seconds / each)
 
 
-def find_user_error(failure: BaseException | None) -> RayoxError | None:
-    """The RayoxError inside what Ray wrapped around it, on its way from a task to a worker to the driver."""
-    if failure is None or isinstance(failure, RayoxError):
-        return failure
-    inner = [getattr(failure, name, None) for name in ("_base_exc", "cause", "controller_failure", "__cause__")]
-    inner += getattr(failure, "worker_failures", {}).values()
-    found = (find_user_error(cause) for cause in inner if isinstance(cause, BaseException))
-    return next((error for error in found if error is not None), None)
-
-
-def _as_user_error(error: Exception, job: TrainJob) -> RayoxError:
-    """The worker's own message if it had one, else the last line of what Ray says."""
-    own = find_user_error(error)
-    if own is not None:
-        return own
-    last = str(error).strip().splitlines()[-1]
-    return TrainingError(
-        f"run {job.home.name}: training stopped after {job.config.train.max_failures} restarts: {last}",
-        f"continue from its last checkpoint with --resume {job.home.name}",
-    )
+def _num_starts(job: TrainJob) -> int:
+    with storage_errors(str(job.home), "read"):
+        return job.home.events.num_starts()

@@ -1,10 +1,12 @@
 """Why a run should save at once: its driver was asked to stop, or Ray has announced that a machine will be taken away.
 
-A thread of rank 0 looks every second. Ray's own notice (a drained node: a spot machine reclaimed, a node taken out of
-service) is read from its state and not by ray.train.get_preemption_info, which all ranks would have to call in step.
+A thread of rank 0 looks every second, and answers by itself as long as there is nothing to save. Ray's own notice (a
+drained node: a spot machine reclaimed, a node taken out of service) is read from its state and not by
+ray.train.get_preemption_info, which all ranks would have to call in step.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
 
@@ -15,10 +17,10 @@ LOOK_SECONDS = 1.0
 
 
 class Urgency:
-    """Gives each reason out once."""
+    """Gives each reason out once; nothing_to_save: whether a start can be given up without losing a step."""
 
-    def __init__(self, marks: Folder) -> None:
-        self._marks = marks
+    def __init__(self, marks: Folder, nothing_to_save: Callable[[], bool] = lambda: False) -> None:
+        self._marks, self._nothing_to_save = marks, nothing_to_save
         self._known: set[str] = set()
         self._reason: str | None = None
         self._over = Event()
@@ -52,7 +54,9 @@ class Urgency:
             found = draining() | ({STOP: "the run is asked to stop"} if self._stop_is_asked() else {})
             new = {key: text for key, text in found.items() if key not in self._known}
             self._known |= set(new)
-            if new:
+            if STOP in new and self._nothing_to_save():
+                self.answer()
+            elif new:
                 self._reason = "; ".join(new.values())
 
 

@@ -18,7 +18,8 @@ from rayox_platform.models.open_model import new_model
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.errors import storage_errors
-from rayox_platform.storage.state import RESULT, state_folder
+from rayox_platform.storage.folders import is_remote
+from rayox_platform.storage.state import RESULT, is_thrown_away, runs_folder, state_folder
 from rayox_platform.train.from_config import stream_plan
 from rayox_platform.train.same_data import check_same_data
 
@@ -67,6 +68,7 @@ def prepare(
     """
     _check_text("name", config.name, "/\0'\"`")
     _check_text("tracking.model", config.tracking.model, "/:'\"`")
+    _check_lasting(config)
     home = open_runs(config.storage).home(config.name)
     with storage_errors(str(home), "read"):
         _check_name(home, resume, extend)
@@ -97,6 +99,21 @@ def _check_text(key: str, text: str, forbidden: str) -> None:
     found = next((character for character in forbidden if character in text), None)
     if found or text in (".", ".."):
         raise ConfigError(f"{key}: {text!r} cannot be a name{f' ({found!r} in it)' if found else ''}", HINT)
+
+
+def _check_lasting(config: Config) -> None:
+    """A Ray job's copy of a working folder goes when the job has ended, and all that was written there."""
+    if not is_remote(config.storage or "") and is_thrown_away(runs_folder(config.storage)):
+        raise ConfigError(
+            f"storage: {runs_folder(config.storage)} is this Ray job's own copy of a folder, which Ray removes with it",
+            "set storage=… to a bucket or a folder that all machines have, and RAYOX_STATE to a folder that stays",
+        )
+    if config.tracking.uri is None and is_thrown_away(state_folder()):
+        raise ConfigError(
+            f"RAYOX_STATE: MLflow's store would be in {state_folder()}, this Ray job's own copy of a folder, which Ray "
+            "removes with it",
+            "set tracking.uri=… to a server, or RAYOX_STATE to a folder that stays",
+        )
 
 
 def _check_name(home: RunHome, resume: bool, extend: bool) -> None:

@@ -21,7 +21,8 @@ class Saver:
 
     def __init__(self, job: TrainJob, log: EventLog) -> None:
         self._job, self._log = job, log
-        self._urgency = Urgency(job.home.shared)
+        self._urgency = Urgency(job.home.shared, lambda: not self.has_trained)
+        self.has_trained = False  # since this start
         self._writer = CheckpointWriter(self._write, self._tell)
         self._saved_at = time.monotonic()
         self._unwritten: Snapshot | None = None

@@ -27,6 +27,7 @@ from rayox_platform.train.fault_injection import Fault
 from rayox_platform.train.fitting import fit
 from rayox_platform.train.from_config import block_bytes, larger_blocks
 from rayox_platform.train.in_process import fit_in_process
+from rayox_platform.train.interruption import Standing
 from rayox_platform.train.job import TrainJob, extend_run, fork_run, job_of, newest, start_run
 from rayox_platform.train.prepare import Prepared
 
@@ -92,8 +93,9 @@ def train(
         if in_process:
             checkpoint = fit_in_process(job, given, show)
         else:
-            with Follower(prepared.home.events, show):
-                checkpoint = fit(job, given, lambda text: show({"kind": "note", "text": text}))
+            standing = Standing(show)
+            with Follower(prepared.home.events, standing.show):
+                checkpoint = fit(job, given, standing.say, standing.is_started)
     return _trained(job, checkpoint, began)
 
 

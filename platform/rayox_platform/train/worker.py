@@ -24,6 +24,7 @@ from rayox_platform.evaluate.evaluation import highest_score
 from rayox_platform.ray_internals.prestart import keep_spare_worker
 from rayox_platform.runs.events import EventLog
 from rayox_platform.stream.batches import rank_batches
+from rayox_platform.stream.stall import Patience
 from rayox_platform.train.diagnosis import Progress, diagnose
 from rayox_platform.train.distributed import Evaluated, broadcast, check_equal_weights, evaluate_together, gathered
 from rayox_platform.train.from_config import for_workers
@@ -48,6 +49,7 @@ class Rank(NamedTuple):
     world_size: int
     device: torch.device
     threads: int  # of torch
+    lost_before: frozenset[str] = frozenset()  # ids of nodes that were gone before the run came
 
 
 def run_worker(setup: dict[str, Any]) -> None:
@@ -55,7 +57,7 @@ def run_worker(setup: dict[str, Any]) -> None:
     began = time.time()
     context = ray.train.get_context()
     world = context.get_world_rank(), context.get_world_size()
-    me = Rank(*world, ray.train.torch.get_device(), setup["threads"])
+    me = Rank(*world, ray.train.torch.get_device(), setup["threads"], setup["lost_before"])
     shard = ray.train.get_dataset_shard("train")
     job: TrainJob = setup["job"]
     spare = keep_spare_worker if job.config.train.spares else _nothing
@@ -86,8 +88,15 @@ def train_rank(
         return
     broken = BrokenImages(job)
     plan = replace(job.plan, start_step=start)
-    stalled = partial(_report_stall, log)
-    batches = rank_batches(shard, plan, me.rank, me.world_size, report_stall=stalled, report_broken=broken.add)
+    batches = rank_batches(
+        shard,
+        plan,
+        me.rank,
+        me.world_size,
+        report_stall=partial(_report_stall, log),
+        report_broken=broken.add,
+        patience=Patience(lost_before=me.lost_before),
+    )
     folder = job.checkpoints.fetch(checkpoint)
     model = YOLOX(job.config.model.size, len(job.classes)).to(me.device)
     engine = for_workers(job.engine, job.plan, me.world_size)
@@ -133,6 +142,8 @@ def _train(
         meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
         first = True
         for step in steps:
+            if saver:
+                saver.has_trained = True
             dog.beat()
             meter.add(step)
             epoch_meter.add(step)

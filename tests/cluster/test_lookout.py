@@ -1,0 +1,52 @@
+"""A head that is gone is noticed while the driver waits for something else; one that comes back is none."""
+
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from rayox_cluster import lookout
+from rayox_cluster.lookout import NOTICE, PATIENCE_VARIABLE, head_watched
+from rayox_model.core.errors import ClusterError
+
+
+@pytest.fixture
+def head(monkeypatch):
+    """Something that listens as a head does."""
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0), reuse_port=False) as server:
+        yield server
+
+
+def address_of(head):
+    return f"127.0.0.1:{head.getsockname()[1]}"
+
+
+def test_a_dead_head_ends_the_wait(head, monkeypatch):
+    monkeypatch.setenv(PATIENCE_VARIABLE, "1")
+    threading.Timer(0.5, head.close).start()
+    with pytest.raises(ClusterError, match="the cluster at mine is gone"), head_watched("mine", address_of(head)):
+        time.sleep(100)
+
+
+def test_a_head_that_comes_back_in_time_is_no_fault(head, monkeypatch):
+    monkeypatch.setenv(PATIENCE_VARIABLE, "600")
+    address = address_of(head)
+    with head_watched("mine", address):
+        head.close()
+        time.sleep(0.5)
+        with socket.create_server(("127.0.0.1", int(address.split(":")[1]))):
+            time.sleep(0.5)
+    assert not [thread for thread in threading.enumerate() if thread.name == "rayox-lookout" and not thread.daemon]
+
+
+def test_nothing_is_noticed_after_the_block(head, monkeypatch):
+    monkeypatch.setenv(PATIENCE_VARIABLE, "0.2")
+    before = signal.getsignal(NOTICE)
+    with head_watched("mine", address_of(head)):
+        time.sleep(0.2)
+    head.close()
+    time.sleep(1.0)
+    assert signal.getsignal(NOTICE) == before

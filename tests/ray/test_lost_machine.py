@@ -1,0 +1,147 @@
+"""A machine with workers is lost, its raylet by SIGKILL: the data keeps its share, or the run says what is missing."""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray._private.utils import get_ray_address_file
+from ray.cluster_utils import Cluster
+from toy_runs import toy_config, train
+
+from rayox_cluster.local import RAY_SETTINGS
+from rayox_model.core.errors import ClusterError
+from rayox_platform.runs.events import read_events
+from rayox_platform.stream.stall import explain_stall, lost_nodes
+
+pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(900)]
+NODE = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
+SETTINGS = RAY_SETTINGS | {"RAY_health_check_period_ms": "1000", "OMP_NUM_THREADS": "1"}
+
+
+@contextmanager
+def head_and(count: int) -> Iterator[Cluster]:
+    """A head without CPUs, which outlives all, and machines of two CPUs that can be lost."""
+    folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
+    note = Path(get_ray_address_file(None))
+    note.parent.mkdir(exist_ok=True)
+    cluster = Cluster()
+    try:
+        cluster.add_node(num_cpus=0, object_store_memory=10**8, include_dashboard=False, temp_dir=str(folder))
+        for _ in range(count):
+            cluster.add_node(**NODE)
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+        note.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_raylet(cluster: Cluster, node_id: str) -> None:
+    """As if the machine had lost its power: no goodbye."""
+    node = next(one for one in cluster.worker_nodes if one.node_id == node_id)
+    for process in node.all_processes["raylet"]:
+        os.kill(process.process.pid, signal.SIGKILL)
+
+
+def steps(run: Path) -> int:
+    return max((event["step"] for event in read_events(run) if event["kind"] in ("progress", "epoch")), default=0)
+
+
+def wait_for(condition: Any, training: "Future[Any]", seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert not training.done(), training.result()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.2)
+
+
+def node_with_workers(cluster: Cluster) -> str:
+    """That which has bundles of the placement group."""
+    groups = [group for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
+    return str(next(iter(groups[-1]["bundles_to_node_id"].values())))
+
+
+@pytest.fixture
+def run_on(toy_data, tmp_path, monkeypatch):
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+
+    def run(machines: int, **settings: Any) -> tuple[Any, list[dict[str, Any]]]:
+        config = toy_config(toy_data, tmp_path, "lost", every_steps=5, evaluate_every=1000, epochs=60, **settings)
+        folder = tmp_path / "lost"
+        with head_and(machines) as cluster, ThreadPoolExecutor(1) as pool:
+            training = pool.submit(train, config, lambda event: None)
+            wait_for(lambda: steps(folder) >= 10, training)
+            lost = node_with_workers(cluster)
+            kill_raylet(cluster, lost)
+            try:
+                return training.result(timeout=500), read_events(folder)
+            except ClusterError as error:
+                return error, read_events(folder)
+
+    return run
+
+
+def test_workers_that_move_together_leave_the_data_its_share(run_on):
+    """Two machines of two CPUs; both workers end on the one that is left."""
+    finished, events = run_on(2)
+    assert finished.steps == 180
+    assert len([event for event in events if event["kind"] == "start"]) == 2
+    assert [event for event in events if event["kind"] == "stall"] == []
+
+
+def test_large_workers_that_leave_half_a_cpu_have_it_used(run_on):
+    """Three machines of two CPUs, workers of 1.5: after the loss each machine has half a CPU, less than a data task."""
+    finished, events = run_on(3, cpus_per_worker=1.5)
+    assert finished.steps == 180
+    assert [event for event in events if event["kind"] == "stall"] == []
+
+
+def test_workers_that_take_every_cpu_end_the_run_with_what_is_missing(run_on):
+    error, events = run_on(2, cpus_per_worker=1.0)
+    assert isinstance(error, ClusterError)
+    assert "no machine has a part of a CPU left for data beside the workers" in error.message
+    assert "has 2 CPUs (0 free)" in error.message
+    assert "fewer train.workers" in error.hint
+    assert [event for event in events if event["kind"] == "stall"] == []
+
+
+def test_workers_that_fit_nowhere_any_more_end_the_run_with_what_is_missing(run_on):
+    error, _ = run_on(2, cpus_per_worker=1.2, timeout_seconds=30)
+    assert isinstance(error, ClusterError)
+    assert "2 workers with 1.2 CPU each, 1.6 CPU for data have found no room for 30 s" in error.message
+    assert "have 2 CPUs" in error.message or "has 2 CPUs" in error.message
+    assert "--resume lost" in error.hint
+
+
+def test_a_node_that_was_lost_before_is_no_cause_of_a_stall(monkeypatch):
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    with head_and(2) as cluster:
+        first, second = list(cluster.worker_nodes)
+        kill_raylet(cluster, first.node_id)
+        wait_until = time.monotonic() + 60
+        while not lost_nodes():
+            assert time.monotonic() < wait_until
+            time.sleep(0.2)
+        before = lost_nodes()
+        assert before == {first.node_id}
+        assert "is gone" not in explain_stall(before)
+        kill_raylet(cluster, second.node_id)
+        while lost_nodes() == before:
+            assert time.monotonic() < wait_until
+            time.sleep(0.2)
+        assert f"({second.node_id[:8]}) is gone" in explain_stall(before)
+        assert first.node_id[:8] not in explain_stall(before)
