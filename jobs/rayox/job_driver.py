@@ -25,6 +25,7 @@ class Task:
     state: str = ""  # RAYOX_STATE of the driver; of a node's own home when it is empty
     submission_id: str = ""
     tracking: str = ""
+    goes_on: bool = False  # an earlier job of the same work did not come to its end
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -41,7 +42,8 @@ def main(folder: str) -> int:
     os.environ["RAYOX_SUBMISSION"] = task.submission_id
     if not task.run:
         os.environ["RAYOX_STORAGE"], os.environ["RAYOX_TRACKING__URI"] = task.storage, task.tracking
-        return rayox([task.verb, *task.arguments])
+        more = ["--resume"] if task.verb == "tune" and task.goes_on else []
+        return rayox([task.verb, *task.arguments, *more])
     recipe = str(Path(folder) / RECIPE)
     return rayox([task.verb, recipe, *task.arguments, *(["--resume", task.run] if has_begun(task) else [])])
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +19,8 @@ from rayox_platform.storage.folders import is_remote
 
 VERBS = ("train", "tune", "evaluate", "predict", "data", "promote", "runs", "models", "export")
 OWN_OPTIONS = ("--resume", "--address", "--extend", "--smoke", "--dry-run", "--json")  # submit decides these
-EMBEDDED = "shapes:"
+ELSEWHERE = ("shapes:", "models:/", "runs:/")  # drawn where it is needed, or in MLflow
+SETTINGS = (".yaml", ".yml", ".toml")
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,15 @@ class Resolved:
     storage: str
     tracking: str
     paths: tuple[str, ...]  # that every node has to have
+    settings: Mapping[str, bytes] = field(default_factory=dict)  # files of settings that the verb names
 
     @property
     def submission_id(self) -> str:
         """Without the number of the attempt."""
         return f"rayox-{self.verb}-{self.digest}"
 
-    def files(self, submission_id: str) -> dict[str, bytes]:
-        """The job's folder."""
+    def files(self, submission_id: str, goes_on: bool = False) -> dict[str, bytes]:
+        """The job's folder; goes_on is whether an earlier job of this work has not come to its end."""
         task = Task(
             self.task.verb,
             self.task.arguments,
@@ -50,8 +52,9 @@ class Resolved:
             self.task.state,
             submission_id,
             self.tracking,
+            goes_on,
         )
-        return {TASK: task.to_json()} | ({RECIPE: self.recipe} if self.recipe else {})
+        return {TASK: task.to_json(), **self.settings} | ({RECIPE: self.recipe} if self.recipe else {})
 
 
 def resolve(words: Sequence[str], record: ClusterRecord | None) -> Resolved:
@@ -94,15 +97,16 @@ def _other(verb: str, arguments: Sequence[str], record: ClusterRecord | None) ->
     said = [word for word in overrides if word.startswith(("storage=", "tracking.uri="))]
     config = load_recipe(None, [*said, *(f"{key}={value}" for key, value in places.items())]).config
     storage, tracking = _shared_places(config)
-    values = [word.rpartition("=")[2] for word in arguments]
+    words, sent = _with_settings(arguments)
+    values = [word.rpartition("=")[2] for word in words if word not in sent]
     paths = tuple(dict.fromkeys(value for value in values if value.startswith("/")))
     for value in values:
         if not value.startswith("/") and not is_remote(value) and Path(value).exists():
             raise _local(value)
-    digest = _digest(verb, [*arguments, storage, tracking])
+    digest = _digest(verb, [*words, storage, tracking, *(content.decode() for content in sent.values())])
     state = str(Path(record.storage).parent) if record else ("" if is_remote(storage) else f"{storage}/.rayox")
-    task = Task(verb, tuple(arguments), "", storage, state)
-    return Resolved(verb, f"{verb}-{digest[:8]}", digest, task, b"", storage, tracking, paths)
+    task = Task(verb, tuple(words), "", storage, state)
+    return Resolved(verb, f"{verb}-{digest[:8]}", digest, task, b"", storage, tracking, paths, sent)
 
 
 def places_of(config: Config, record: ClusterRecord | None) -> tuple[str | None, str | None, tuple[str, ...]]:
@@ -110,6 +114,18 @@ def places_of(config: Config, record: ClusterRecord | None) -> tuple[str | None,
     storage = config.storage or (record.storage if record else None)
     tracking = config.tracking.uri or (record.tracking if record else None)
     return storage, tracking, _paths(config)
+
+
+def _with_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
+    """The words with each file of settings (a campaign, a gate) under its name in the job's folder, and those files."""
+    words, sent = [], {}
+    for word in arguments:
+        path = Path(word)
+        if path.suffix in SETTINGS and path.is_file():
+            sent[path.name] = path.read_bytes()
+            word = path.name
+        words.append(word)
+    return words, sent
 
 
 def _train_words(arguments: Sequence[str]) -> tuple[str, list[str], str | None]:
@@ -176,7 +192,7 @@ def _paths(config: Config) -> tuple[str, ...]:
     wanted = [config.model.init]
     for split in (config.data.train, config.data.val):
         wanted += [split.annotations, split.images]
-    paths = [path for path in wanted if path and not path.startswith(EMBEDDED) and "models:/" not in path]
+    paths = [path for path in wanted if path and not path.startswith(ELSEWHERE)]
     for path in paths:
         if not is_remote(path) and not path.startswith("/"):
             raise _local(path)

@@ -104,7 +104,7 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console) -> "Job":
     if last is not None:
         console.note(f"{last.submission_id} {said(last.status)} {_ago(last.end_time)}: going on with it")
     submission_id = f"{resolved.submission_id}-{len(before) + 1}" if before else resolved.submission_id
-    _send(api, resolved, submission_id, console)
+    _send(api, resolved, submission_id, bool(before), console)
     remember(resolved.name, api.url, submission_id, resolved.storage)
     return wait_for_start(api, submission_id, console)
 
@@ -131,7 +131,7 @@ def require_ray(api: "JobsApi") -> None:
         )
 
 
-def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, console: Console) -> None:
+def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: bool, console: Console) -> None:
     from rayox.verdicts import refuse
     from rayox_cluster.jobs_api import JobRequest
     from rayox_cluster.packaging import build_wheel, build_zip, digest
@@ -143,7 +143,7 @@ def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, console: Con
     refuse(answers.nodes)
     everywhere = all(node.rayox.get("digest") == digest() for node in answers.nodes)
     wheel = b"" if everywhere else build_wheel()
-    files = build_zip(resolved.files(submission_id))
+    files = build_zip(resolved.files(submission_id, goes_on))
     runtime_env: dict[str, Any] = {
         "working_dir": api.upload(files),
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},

@@ -80,6 +80,17 @@ def test_what_cannot_be_a_job_is_one_message(words, said):
     assert "hush" not in error.value.message + error.value.hint
 
 
+def test_a_file_of_settings_is_sent_and_is_part_of_the_id(tmp_path):
+    campaign = tmp_path / "mine" / "search.yaml"
+    campaign.parent.mkdir()
+    campaign.write_text("trials: 4")
+    first = resolve(["tune", str(campaign), *PLACES], None)
+    assert first.task.arguments[0] == "search.yaml"
+    assert first.files("x")["search.yaml"] == b"trials: 4"
+    campaign.write_text("trials: 5")
+    assert resolve(["tune", str(campaign), *PLACES], None).submission_id != first.submission_id
+
+
 def test_data_of_this_machine_are_refused_with_what_to_do():
     with pytest.raises(DataError) as error:
         resolve(["train", "scratch", *DATA[:-1], "data.val.images=images", *PLACES], None)
