@@ -3,9 +3,11 @@
 Arguments: what to kill (worker, node, driver), the submission id of the run's job, the node of its driver.
 """
 
+import json
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -77,4 +79,5 @@ def on_node(node: str, call: Any) -> Any:
 
 
 if __name__ == "__main__":
-    print(STRUCK + strike(*sys.argv[1:4]))
+    hit = strike(*sys.argv[1:4])
+    print(STRUCK + json.dumps([hit, time.time()]))

@@ -1,6 +1,7 @@
 """`rayox drill`: a short run on the user's own cluster, with its worker, a node and its driver killed on the way."""
 
 import inspect
+import json
 import secrets
 import shlex
 import time
@@ -38,7 +39,7 @@ class Struck:
 
     @property
     def as_promised(self) -> bool:
-        return self.steps_lost <= PROMISE_STEPS + 1  # a step may have been taken between the look and the fault
+        return self.steps_lost <= PROMISE_STEPS
 
 
 @click.command("drill")
@@ -101,42 +102,42 @@ def drill(api: "JobsApi", resolved: "Resolved", faults: Sequence[str], console: 
     home = open_runs(resolved.storage).home(resolved.name)
     struck = []
     for fault in faults:
-        before = _wait_for_steps(home, api, job)
-        hit = _strike(api, fault, job)
-        console.note(f"killed {hit} at step {before}")
-        began = time.time()
+        _wait_for_steps(home, api, job)
+        hit, began = _strike(api, fault, job)
+        console.note(f"killed {hit}")
         if fault == "driver":
             job = _until_over(api, job)
             job = submit(api, resolved, console)
-        resumed, next_step_at = _next_start(home, api, job, began)
+        before, resumed, next_step_at = _next_start(home, api, job, began)
         struck.append(Struck(fault, hit, before, resumed, max(before - resumed, 0), next_step_at - began))
-        console.note(f"training again after {struck[-1].seconds:.1f} s, from step {resumed}")
+        console.note(f"training again after {struck[-1].seconds:.1f} s, from step {resumed} (it was at {before})")
     return struck, _until_over(api, job)
 
 
-def _wait_for_steps(home: "RunHome", api: "JobsApi", job: "Job") -> int:
-    """Until a checkpoint is behind the run and two more steps; the step it is at."""
+def _wait_for_steps(home: "RunHome", api: "JobsApi", job: "Job") -> None:
+    """Until a checkpoint is behind the run and another step."""
     while True:
         events = _events(home)
         saved = [event["step"] for event in events if event["kind"] == "checkpoint"]
         steps = [event["step"] for event in events if event["kind"] == "progress"]
         if saved and steps and steps[-1] > saved[-1]:
-            return int(steps[-1])
+            return
         _still_there(api, job)
         time.sleep(POLL_SECONDS / 4)
 
 
-def _next_start(home: "RunHome", api: "JobsApi", job: "Job", after: float) -> tuple[int, float]:
-    """The step that training went on from, and when its next step was taken."""
+def _next_start(home: "RunHome", api: "JobsApi", job: "Job", after: float) -> tuple[int, int, float]:
+    """The last step before the restart, the step that training went on from, and when its next one was taken."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < deadline:
-        events = [event for event in _events(home) if event["time"] > after]
-        starts = [event for event in events if event["kind"] == "start"]
-        steps = [
-            event for event in events if event["kind"] == "progress" and starts and event["time"] > starts[-1]["time"]
-        ]
-        if steps:
-            return int(starts[-1]["step"]), float(steps[0]["time"])
+        events = _events(home)
+        start = next((event for event in events if event["kind"] == "start" and event["time"] > after), None)
+        if start is not None:
+            steps = [event for event in events if event["kind"] == "progress"]
+            again = [event for event in steps if event["time"] > start["time"]]
+            if again:
+                last = max((event["step"] for event in steps if event["time"] < start["time"]), default=0)
+                return int(last), int(start["step"]), float(again[0]["time"])
         _still_there(api, job)
         time.sleep(POLL_SECONDS)
     raise ClusterError(
@@ -145,7 +146,8 @@ def _next_start(home: "RunHome", api: "JobsApi", job: "Job", after: float) -> tu
     )
 
 
-def _strike(api: "JobsApi", fault: str, job: "Job") -> str:
+def _strike(api: "JobsApi", fault: str, job: "Job") -> tuple[str, float]:
+    """What was hit, and when."""
     from rayox_cluster import strike
     from rayox_cluster.jobs_api import JobRequest
     from rayox_cluster.packaging import build_zip
@@ -163,7 +165,8 @@ def _strike(api: "JobsApi", fault: str, job: "Job") -> str:
         raise ClusterError(
             f"the {fault} could not be killed: {last[:200]}", "train.workers on other nodes than the head's"
         )
-    return said[-1].removeprefix(strike.STRUCK)
+    hit, at = json.loads(said[-1].removeprefix(strike.STRUCK))
+    return str(hit), float(at)
 
 
 def _until_over(api: "JobsApi", job: "Job | None", name: str = "") -> "Job":
