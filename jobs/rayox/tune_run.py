@@ -142,7 +142,8 @@ def _drive(driver: "Driver", data: "Data", console: Console, address: str | None
             from rayox_platform.tune.running import run_campaign
 
             run_campaign(driver, data, console.note)
-        status, why = OVER, driver.over
+            from rayox_platform.tune.driver import STOPPED
+        status, why = "stopped" if driver.over == STOPPED else OVER, driver.over
     except KeyboardInterrupt:
         status, why = "interrupted", "interrupted"
         console.note(f"stopped; the same command with --resume goes on with {driver.state.campaign.name}")

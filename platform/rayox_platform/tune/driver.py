@@ -1,6 +1,7 @@
 """A campaign driven to its end: each move of the schedule becomes a part of a trial, each of its words a record."""
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ from rayox_platform.tune.search import suggest
 from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.state import State, Trial
 
+STOPPED = "stopped by `rayox tune stop`"
+LOOK_SECONDS = 2.0
 ALL_FAIL = 3  # first trials that fail without an epoch: then it is not the trials' fault
 
 
@@ -35,6 +38,7 @@ class Driver:
     show: Callable[[State], None] = lambda state: None
     given: Capacity | None = None  # what each trial gets, once the campaign is planned
     over: str = ""  # why nothing more begins, once that is so
+    looks_at: float = 0.0  # when to look for a stop again
     running: dict[str, int] = field(default_factory=dict)  # by the id that Ray Tune gives a part
 
     @property
@@ -72,12 +76,20 @@ class Driver:
                 return part
 
     def _move(self) -> Move | Planned:
-        why = "stopped by `rayox tune stop`" if self.home.is_asked_to_stop() else out_of_time(self.state)
+        why = STOPPED if self._is_asked_to_stop() else out_of_time(self.state)
         if why or self.over:
             self.over = self.over or why or ""
             return Done()
         move = next_move(self.state, why_no_more(self.state) is None)
         return confirm_move(self.state) if isinstance(move, Done) else move
+
+    def _is_asked_to_stop(self) -> bool:
+        """Looked at now and then: in a bucket each look is a request."""
+        now = time.monotonic()
+        if now < self.looks_at:
+            return False
+        self.looks_at = now + LOOK_SECONDS
+        return self.home.is_asked_to_stop()
 
     def _plan(self) -> None:
         number = len(self.state.trials)

@@ -19,7 +19,7 @@ from rayox_platform.tune.state import State, Trial
 EVERY_SECONDS = 10.0
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "paused": "KILLED"}  # as Optuna has them
 PARENT = "mlflow.parentRunId"  # MLflow's own
-CAMPAIGN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+CAMPAIGN_STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
 @dataclass

@@ -115,6 +115,7 @@ class State:
                     if trial.state == "running":
                         trial.state, trial.owed = "paused", True
             case Extended():
+                self.confirmed = None  # others may be better now
                 self.campaign = Campaign.model_validate(
                     self.campaign.model_dump() | {"budget": self.campaign.budget.model_dump() | dict(event.budget)}
                 )
