@@ -13,7 +13,18 @@ from rayox_platform.config.tree import Config
 from rayox_platform.tune.space import KINDS
 
 WrongAt = tuple[str, str]  # (key of the space, what is wrong)
-NOT_SEARCHED = ("name", "storage", "tracking", "notify", "data", "model.init", "train.seed", "train.max_failures")
+NOT_SEARCHED = (
+    "name",
+    "storage",
+    "tracking",
+    "notify",
+    "data",
+    "model.init",
+    "train.seed",
+    "train.epochs",
+    "train.workers",
+    "train.max_failures",
+)
 
 
 def with_values(base: Config, values: Mapping[str, Any]) -> Config:

@@ -1,0 +1,187 @@
+"""The driver between ledger and Ray Tune: what becomes a part, and what becomes of what its process says."""
+
+import pytest
+from tune_toys import CONFIG, campaign
+
+from rayox_model.core.errors import ConfigError, TrainingError
+from rayox_platform.config.tree import Config
+from rayox_platform.resources.capacity import Capacity
+from rayox_platform.tune.driver import LOOK_SECONDS, STOPPED, Driver
+from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.records import Extended, Opened
+from rayox_platform.tune.resuming import changed_budget, check_same
+from rayox_platform.tune.winner import as_recipe, winning_trial
+
+GIVEN = Capacity(
+    workers=1, cpus_per_worker=1, threads_per_worker=1, gpu=False, data_cpus=1, fewest_workers=1, cpus_per_data_task=0.5
+)
+DATA = {"search": {"data.val.annotations": "a.json"}, "confirm": {"data.val.annotations": "b.json"}}
+
+
+@pytest.fixture
+def begin(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+
+    def begun(settings=None, config: Config = CONFIG) -> Driver:
+        home = campaign_home(None, "campaign")
+        ledger = Ledger(home.journal())
+        if not ledger.state.num_records:
+            settings = (settings or campaign()).model_dump(mode="json")
+            ledger.tell(Opened(campaign=settings, config=config.model_dump(mode="json"), version="0", data=DATA))
+        ledger.take_over()
+        return Driver(ledger, config, home, given=GIVEN)
+
+    return begun
+
+
+def train(driver: Driver, part, score: float = 0.5, identity: str = "") -> None:
+    """As a process would report it."""
+    identity = identity or f"{part.trial}-{part.until}"
+    driver.started(identity, part)
+    for epoch in range(1, part.until + 1):
+        driver.told(identity, {"epoch": epoch, "metrics": {"AP": score, "loss": 1.0}, "seconds": 2.0})
+    driver.told(identity, {"until": part.until, "checkpoint": f"step-{part.until}"})
+    driver.left(identity)
+
+
+def test_a_part_has_all_that_its_process_needs(begin):
+    driver = begin(campaign(trials=2))
+    part = driver.next_part()
+    assert (part.trial, part.until, part.config.name) == (0, 1, "campaign-000")
+    assert part.config.data.val.annotations == "a.json"
+    assert part.config.assigner == CONFIG.assigner
+    assert driver.state.trials[0].state == "running"
+    train(driver, part)
+    second = driver.next_part()
+    assert second.config.assigner.top_k == driver.state.trials[1].values["assigner.top_k"]
+    assert driver.next_part() is None, "the budget is used up, and trial 1 still runs"
+    assert driver.over == ""
+    train(driver, second, 0.9)
+    third = driver.next_part()
+    assert (third.trial, third.until, third.known) == (1, 3, frozenset({1}))
+
+
+def test_to_its_end_and_beyond(begin):
+    driver = begin(campaign("none", trials=2, confirm={"top": 1, "seeds": 2}))
+    for score in (0.5, 0.7):
+        train(driver, driver.next_part(), score)
+    again = []
+    while (part := driver.next_part()) is not None:
+        again.append((part.config.train.seed, part.config.data.val.annotations, driver.state.trials[part.trial].of))
+        train(driver, part, 0.6)
+    assert again == [(1000, "b.json", 0), (1000, "b.json", 1), (1001, "b.json", 0), (1001, "b.json", 1)]
+    assert driver.over == "budget.trials 2"
+    assert driver.state.best.number == 1
+    driver.ledger.tell(Extended(budget={"trials": 3}))
+    driver.over = ""
+    assert driver.next_part().trial == 6
+
+
+def test_a_trial_that_fails_is_a_result(begin):
+    driver = begin(campaign("none", trials=4, confirm={"top": 0}))
+    part = driver.next_part()
+    train(driver, part)
+    bad = driver.next_part()
+    driver.started("x", bad)
+    driver.told("x", {"failed": "the loss is not finite at step 7", "code": "training"})
+    driver.left("x")
+    killed = driver.next_part()
+    driver.started("y", killed)
+    driver.left("y", "ActorDiedError: out of memory")
+    train(driver, driver.next_part())
+    assert driver.next_part() is None
+    assert [trial.state for trial in driver.state.trials] == ["finished", "failed", "failed", "finished"]
+    assert [trial.why for trial in driver.state.trials[1:3]] == [
+        "the loss is not finite at step 7",
+        "ActorDiedError: out of memory",
+    ]
+    driver.check_end()
+
+
+def test_when_the_first_trials_all_fail_it_is_not_their_fault(begin):
+    driver = begin(campaign("none", trials=20))
+    for _ in range(3):
+        part = driver.next_part()
+        driver.started(str(part.trial), part)
+        driver.told(str(part.trial), {"failed": "no such image", "code": "data"})
+        driver.left(str(part.trial))
+    assert driver.next_part() is None
+    with pytest.raises(TrainingError, match="all 3 trials have failed; the first: no such image"):
+        driver.check_end()
+
+
+def test_settings_that_do_not_go_together_fail_their_trial_alone(begin):
+    space = {"train.closing_epochs": {"int": [0, 14]}}  # which the file's check would refuse
+    driver = begin(campaign("none", trials=30, space=space, confirm={"top": 0}))
+    while (part := driver.next_part()) is not None:
+        train(driver, part)
+    failed = [trial for trial in driver.state.trials if trial.state == "failed"]
+    assert failed
+    assert all(trial.values["train.closing_epochs"] > 9 for trial in failed)
+    assert "train.closing_epochs" in failed[0].why
+
+
+def test_what_is_said_twice_counts_once(begin):
+    driver = begin(campaign(trials=1))
+    part = driver.next_part()
+    train(driver, part)
+    train(driver, part, identity="again")
+    assert driver.state.epochs_trained == 1
+    assert driver.state.trials[0].state == "paused"
+
+
+def test_a_new_driver_goes_on_with_what_ran(begin):
+    driver = begin(campaign(trials=4))
+    train(driver, driver.next_part())
+    ran = driver.next_part()
+    after = begin()
+    again = after.next_part()
+    assert (again.trial, again.until, again.config) == (ran.trial, ran.until, ran.config)
+    train(after, again)
+    assert after.next_part().trial == 2
+
+
+def test_asked_to_stop_it_begins_nothing_more(begin, monkeypatch):
+    driver = begin(campaign(trials=9))
+    train(driver, driver.next_part())
+    driver.home.ask_to_stop()
+    driver.looks_at -= LOOK_SECONDS
+    assert driver.next_part() is None
+    assert driver.over == STOPPED
+
+
+def test_pbt_goes_on_from_another_ones_checkpoint(begin):
+    driver = begin(campaign("pbt", trials=4, schedule={"population": 4, "every": 3}, confirm={"top": 0}))
+    for score in (0.1, 0.4, 0.3, 0.2):
+        train(driver, driver.next_part(), score)
+    part = driver.next_part()
+    assert (part.trial, part.until) == (0, 6)
+    assert part.fork == ("campaign-001", "step-3")
+    assert part.config.name == "campaign-000-e3"
+    assert part.config.checkpoint.keep >= 3, "the donor must still have it"
+    assert driver.state.trials[0].values != driver.state.trials[1].values
+
+
+def test_another_campaign_is_not_gone_on_with(begin):
+    driver = begin(campaign(trials=4))
+    check_same(driver.state, campaign(trials=9), CONFIG, frozenset({"budget.trials"}))
+    assert changed_budget(campaign(trials=9), frozenset({"budget.trials"})) == {"trials": 9}
+    with pytest.raises(ConfigError, match="search: it began with"):
+        check_same(driver.state, campaign(search="gp"), CONFIG, frozenset())
+    longer = Config.model_validate(CONFIG.model_dump() | {"train": CONFIG.train.model_dump() | {"epochs": 12}})
+    with pytest.raises(ConfigError, match=r"train\.epochs: it began with 9, now 12"):
+        check_same(driver.state, campaign(), longer, frozenset())
+
+
+def test_a_winner_is_one_only_when_it_is_confirmed(begin):
+    driver = begin(campaign("none", trials=2, confirm={"top": 0}))
+    for score in (0.5, 0.7):
+        train(driver, driver.next_part(), score)
+    with pytest.raises(ConfigError, match="its winner has not been confirmed"):
+        winning_trial(driver.state)
+    text = as_recipe(driver.state, winning_trial(driver.state, 1), "shapes", {"train.epochs": 9})
+    assert "extends: shapes" in text
+    assert "AP 0.7000 after 9 epochs with one seed; not confirmed, it may be luck" in text
+    with pytest.raises(ConfigError, match="trials 0 to 1"):
+        winning_trial(driver.state, 2)
