@@ -176,7 +176,7 @@ def _version(name: str) -> str:
 
 
 def _own_rayox() -> dict[str, str]:
-    """Of the rayox that is installed here, not the one that came with the job."""
+    """The version of the rayox that is installed here, not of the one that came with the job."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", OWN_RAYOX], cwd="/", env=environment, capture_output=True, text=True, check=False

@@ -115,7 +115,7 @@ def evaluate(loaded: LoadedConfig, console: Console, model: str, output: Path | 
 
 
 def _images(loaded: LoadedConfig, trained: Config) -> "CocoImages":
-    """Of the given data, else of those the model was trained with."""
+    """The classes of the given data, or else of the data that the model was trained with."""
     from rayox_platform.data.resolve import resolve_split
     from rayox_platform.storage.state import state_folder
 

@@ -103,7 +103,7 @@ def path_problem(path: str) -> str:
 
 
 def _size(path: str) -> int:
-    """Of a local file, which has to be the same on every node; 0 of anything else."""
+    """The size of a local file, which has to be the same on every node; 0 of anything else."""
     found = Path(path)
     return found.stat().st_size if found.is_file() else 0
 

@@ -110,7 +110,7 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console) -> "Job":
 
 
 def attempts(jobs: Sequence["Job"], submission_id: str) -> list["Job"]:
-    """Of one piece of work, in their order: its id, then with -2, -3 …"""
+    """The jobs of one piece of work, in order: its id, then the id with -2, -3 …"""
 
     def number(job: "Job") -> int:
         rest = job.submission_id.removeprefix(submission_id)

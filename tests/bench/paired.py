@@ -23,7 +23,7 @@ def shapes_metrics(folder: Path, seed: int, *settings: str) -> Mapping[str, floa
 
 
 def mean_difference(metrics: Callable[[str, int], Mapping[str, float]], one: str, other: str) -> float:
-    """Of AP, one - other; printed for each seed, and with its 95 % interval (Student's t)."""
+    """The difference in AP, one - other: printed for each seed, and with its 95 % interval (Student's t)."""
     differences = []
     for seed in SEEDS:
         found = {name: metrics(name, seed) for name in (other, one)}

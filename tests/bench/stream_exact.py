@@ -29,7 +29,7 @@ Digests = Mapping[tuple[int, int], str]  # of (step, lane)
 
 
 def digests(batch: Batch, num_lanes: int) -> Iterator[str]:
-    """Of each lane's rows in a batch: pixels, boxes, labels and the epoch."""
+    """The digest of each lane's rows in a batch: pixels, boxes, labels and the epoch."""
     rows = len(batch.images) // num_lanes
     for start in range(0, len(batch.images), rows):
         chosen = (batch.targets.image_index >= start) & (batch.targets.image_index < start + rows)

@@ -124,7 +124,7 @@ def plain_cost(
 
 
 def plain_iou(one: np.ndarray, other: np.ndarray) -> np.float32:
-    """Of boxes given by centre and size."""
+    """Extents of boxes given by centre and size."""
     high = np.minimum(one[:2] + one[2:] / 2, other[:2] + other[2:] / 2)
     low = np.maximum(one[:2] - one[2:] / 2, other[:2] - other[2:] / 2)
     inner = (high - low).prod() if (high > low).all() else np.float32(0)

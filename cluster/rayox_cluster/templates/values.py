@@ -11,7 +11,7 @@ from rayox_model.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Values:
-    """Of every kind of template; a kind uses those it needs."""
+    """The values of every kind of template; a kind uses those it needs."""
 
     name: str = "rayox"  # of the cluster
     namespace: str = "default"

@@ -26,10 +26,10 @@ class SimOTA:
     """A box takes as many anchor points as its this many best IoUs sum up to, so at most this many."""
 
     class_cost_weight: Annotated[float, Ge(0)] = 1.0
-    """Of the binary cross-entropy of √(class · objectness), summed over classes."""
+    """Weight of the binary cross-entropy of √(class · objectness), summed over classes."""
 
     iou_cost_weight: Annotated[float, Ge(0)] = 3.0
-    """Of −log IoU."""
+    """Weight of −log IoU."""
 
     outside_cost: Annotated[float, Ge(0)] = 1e6
     """Added for a candidate of the image that is none of this box's own (1e5 in 2021)."""

@@ -43,13 +43,13 @@ class Extents(NamedTuple):
 
 
 def extents(boxes: Float[Tensor, "... 4"]) -> Extents:
-    """Of xyxy boxes; an inverted box has no area."""
+    """Extents of xyxy boxes; an inverted box has no area."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     return Extents(x1, y1, x2, y2, _product_if_positive(x2 - x1, y2 - y1))
 
 
 def extents_cxcywh(boxes_cxcywh: Float[Tensor, "... 4"]) -> Extents:
-    """Of boxes given by centre and size.
+    """Extents of boxes given by centre and size.
 
     The area is w·h and not a product of differences of corners, which lose every digit of a box much smaller than
     its distance from the origin: assignment and losses agree with the official code to the last bits by it.

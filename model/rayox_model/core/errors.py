@@ -34,7 +34,7 @@ class DataError(RayoxError):
 
 
 class ModelError(RayoxError):
-    """Of a model or checkpoint."""
+    """Something is wrong with a model or checkpoint."""
 
     code = "model"
     exit_code = 4

@@ -81,7 +81,7 @@ class StreamPlan:
 
     num_images: int
     batch_size: int
-    """Of all workers together."""
+    """Images a step, all workers together."""
     lanes: int
     epochs: int
     seed: int
@@ -155,7 +155,7 @@ class StreamPlan:
         return range(self._first_step(window), self._first_step(window + 1))
 
     def _first_step(self, window: int) -> int:
-        """Of a window; for the number of windows, the number of the run's steps."""
+        """The first step of a window; for the number of windows, the number of the run's steps."""
         if window >= self.num_windows:
             return self.num_steps
         short = self._short_windows

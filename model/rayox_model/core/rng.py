@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def rng_states() -> dict[str, Any]:
-    """Of Python, numpy and torch, with every CUDA device of this process."""
+    """The random states of Python, numpy and torch, with every CUDA device of this process."""
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002  # whoever draws from it
     version, words, gauss = random.getstate()
     return {

@@ -14,12 +14,12 @@ class LossWeights:
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
     iou: Annotated[float, Ge(0)] = 5.0
-    """Of 1 − IoU² of a positive's box."""
+    """Weight of 1 − IoU² of a positive's box."""
     objectness: Annotated[float, Ge(0)] = 1.0
-    """Of the binary cross-entropy of objectness, over all anchor points."""
+    """Weight of the binary cross-entropy of objectness, over all anchor points."""
     classification: Annotated[float, Ge(0)] = 1.0
-    """Of the binary cross-entropy of a positive's class, whose target is the IoU."""
+    """Weight of the binary cross-entropy of a positive's class, whose target is the IoU."""
     l1: Annotated[float, Ge(0)] = 1.0
-    """Of the L1 distance of a positive's raw regression, in the closing epochs."""
+    """Weight of the L1 distance of a positive's raw regression, in the closing epochs."""
     divide_by: Literal["worker_positives", "all_positives"] = "worker_positives"
     """Each worker's positives, as published, or all workers', always so if train.workers does not divide data.lanes."""

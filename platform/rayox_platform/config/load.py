@@ -146,7 +146,7 @@ def setting_at(location: tuple[int | str, ...], table: Settings) -> str:
 
 
 def _origin(key: str, values: Layer) -> Origin:
-    """Of a setting, or of what was set last in a section."""
+    """Where a setting comes from, or what was set last in a section."""
     inside = [value.origin for name, value in values.items() if name == key or name.startswith(f"{key}.")]
     return max(inside, key=lambda origin: origin.rank, default=Origin(Rank.DEFAULT))
 

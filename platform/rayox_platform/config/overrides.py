@@ -26,7 +26,7 @@ def read_environment(environ: Mapping[str, str], table: Settings) -> ReadLayer:
 
 
 def read_command_line(overrides: Sequence[str], table: Settings) -> ReadLayer:
-    """Of two values for a key the later."""
+    """The later of two values for a key counts."""
     return _joined([_read_override(override, table) for override in overrides])
 
 

@@ -93,7 +93,7 @@ def closest(word: str, words: Iterable[str]) -> str | None:
 
 
 def kind_key(key: str, table: Settings) -> str | None:
-    """Of a setting that only some kinds of its section have, the setting that says which kind it is; else None."""
+    """The setting that says which kind a section is, of a setting that only some kinds have; else None."""
     return f"{key.rpartition('.')[0]}.{KIND}" if table[key].kinds else None
 
 

@@ -166,7 +166,7 @@ def _are_ids(ids: Int64[np.ndarray, "M"]) -> bool:
 
 
 def _is_utf8(content: bytes) -> bool:
-    """Of text in pieces, which a copy of all of it would not fit into memory beside; as json, with lone surrogates."""
+    """Whether bytes are text, looked at in pieces: a copy would not fit beside them; as json, with lone surrogates."""
     if content.isascii():
         return True
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")

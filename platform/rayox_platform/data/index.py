@@ -59,7 +59,7 @@ def load_coco(address: Path | str, cache: Path) -> CocoDataset:
 
 
 def _identity(address: Path | str) -> dict[str, Any]:
-    """Of a file as it stands now, which also tells a copy that kept the old size and times."""
+    """The stamp of a file as it stands now, which also tells a copy that kept the old size and times."""
     folder, name = split_address(address)
     stamp = open_folder(folder).stamp(name)
     path = f"{folder}/{name}" if is_remote(folder) else str(Path(folder, name).absolute())
@@ -126,7 +126,7 @@ def _read_if_of(index: Path, made_from: dict[str, Any]) -> CocoDataset | None:
 
 
 def _digest(dataset: CocoDataset, facts: dict[str, Any]) -> str:
-    """Of all that is stored: Parquet's own checksums leave its headers out."""
+    """The digest of all that is stored: Parquet's own checksums leave its headers out."""
     said = {name: value for name, value in facts.items() if name != "digest"}
     sha = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     names = _names(dataset)

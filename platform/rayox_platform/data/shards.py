@@ -95,7 +95,7 @@ class ShardSource:
         return np.flatnonzero(np.isin(self.shard, absent)).tolist()
 
     def digest(self, index: int) -> bytes:
-        """Of the content as it was written, which `read` and `rayox data verify` hold it to."""
+        """The digest of the content as written, which `read` and `rayox data verify` compare with."""
         return bytes(self.sha256[index])
 
     def _shard(self, index: int) -> str:

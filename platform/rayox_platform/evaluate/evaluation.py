@@ -76,7 +76,7 @@ def detect_images(
 
 
 def highest_score(detector: Detector, images: CocoImages, settings: EvaluationSettings, most: int = 8) -> float:
-    """Of any detection in the first images, whatever the threshold."""
+    """The highest score of any detection in the first images, whatever the threshold."""
     unlimited = replace(settings, score_threshold=0.0)
     found = detect_images(detector, images, range(min(most, len(images))), unlimited)
     return max((float(one.scores.max()) for one in found.values() if len(one.scores)), default=0.0)

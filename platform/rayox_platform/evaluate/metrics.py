@@ -53,7 +53,7 @@ METRICS = tuple(field.name for field in fields(Metrics))
 
 
 def measured(values: Mapping[str, float | None]) -> dict[str, float]:
-    """Of any numbers of a run, the COCO metrics that are there; earlier versions wrote −1 for one that is not."""
+    """The COCO metrics among a run's numbers; earlier versions wrote −1 for one that is absent."""
     found = {name: values.get(name) for name in METRICS}
     return {name: value for name, value in found.items() if value is not None and value >= 0}
 

@@ -155,7 +155,7 @@ def _data_tasks(data_cpus: float, cpus_per_task: float) -> int:
 
 
 def _threads(workers: int, each: Room, cluster: Cluster) -> int:
-    """Of torch, so that a machine filled up with workers has a thread for each of its CPUs."""
+    """The threads of torch, so that a machine filled with workers has one for each of its CPUs."""
     counts = [
         machine.total.cpus // min(machine.total.takes(each), workers)
         for machine in cluster.machines

@@ -15,7 +15,7 @@ from rayox_platform.storage.state import RESULT
 
 
 def find_garbage_in_bucket(runs: BucketRuns) -> list[Garbage]:
-    """Of every run that no driver is training just now. Raises OSError."""
+    """What nothing refers to in every run that no driver is training just now. Raises OSError."""
     found: list[Garbage] = []
     for name in runs.names():
         home = runs.home(name)

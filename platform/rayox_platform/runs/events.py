@@ -31,7 +31,7 @@ class EventLog(Protocol):
 
 
 class Events(Protocol):
-    """Of one run, wherever it is kept."""
+    """The events of one run, wherever it is kept."""
 
     def log(self, watch: Watch | None = None) -> EventLog:
         """For rank 0, of which there is one at a time; watch is told of each event."""

@@ -30,7 +30,7 @@ class Garbage:
 
 
 def find_garbage(runs: Path) -> list[Garbage]:
-    """Of every run that no process is training just now."""
+    """What nothing refers to in every run that no process is training just now."""
     found = []
     for run in sorted(path for path in runs.glob("*") if path.is_dir() and path.name != CAMPAIGNS):
         if holder(run) is None:

@@ -82,7 +82,7 @@ class Bucket:
         return {name: stamp.num_bytes for name, stamp in self.stamps().items()}
 
     def stamps(self) -> dict[str, Stamp]:
-        """Of every file under it, from one listing, so without ETags."""
+        """The stamp of every file under it, from one listing, so without ETags."""
         found = self._listed(recursive=True).items()
         return {name: Stamp(file.size, file.mtime_ns or 0, "") for name, file in found if file.type.name == "File"}
 

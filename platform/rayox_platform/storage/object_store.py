@@ -28,7 +28,7 @@ WRAPPING = re.compile(
 
 
 def bucket_filesystem(scheme: str, bucket: str, attempts: int = 1) -> "FileSystem":
-    """Of "s3" or "gs"; attempts are those of each S3 request. Raises OSError when the store cannot be reached."""
+    """The filesystem of "s3" or "gs"; attempts are those of each S3 request. Raises OSError where it is unreachable."""
     if scheme == "gs":
         return _google(os.environ.get("STORAGE_EMULATOR_HOST") or None)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

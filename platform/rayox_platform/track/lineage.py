@@ -54,7 +54,7 @@ def _cluster() -> dict[str, str]:
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Of the packages whose numbers a run's depend on: OpenCV's and numpy's builds decide pixels."""
+    """Versions of the packages that decide a run's numbers: OpenCV's and numpy's builds decide pixels."""
     return {name: version(name) for name in PACKAGES}
 
 

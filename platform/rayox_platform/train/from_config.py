@@ -44,7 +44,7 @@ def larger_blocks(config: Config, plan: StreamPlan, room: float) -> StreamPlan:
 
 
 def block_bytes(config: Config, plan: StreamPlan) -> int:
-    """Of one block of the stream: its pixels, beside which boxes are nothing."""
+    """The size of one block of the stream: its pixels, beside which boxes are nothing."""
     return _rows(plan) * _image_bytes(config.image_size)
 
 
