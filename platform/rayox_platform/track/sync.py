@@ -1,6 +1,7 @@
 """Sends to MLflow what a run's driver could not send any more."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from rayox_platform.track.credentials import with_credentials
 from rayox_platform.track.record import Record
 from rayox_platform.track.registry import versions
 from rayox_platform.track.sender import Sender, sending
-from rayox_platform.track.tracking import STORE_ERRORS, Store, Tracking, connect, refused
+from rayox_platform.track.tracking import DATABASE, STORE_ERRORS, Store, Tracking, connect, default_uri, refused
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def sync_run(
     if target is None:
         where = "check the name" if str(folder) == str(home) else "sync it on the machine of its driver, or --resume it"
         raise ConfigError(f"{home.name}: no run in {folder.parent} has anything for MLflow", where)
-    uri = with_credentials(target.uri, tracking_uri)
+    uri = _found_again(with_credentials(target.uri, tracking_uri))
     store = Store(connect(uri, state_folder(), experiment=None).client, uri, target.experiment_id)
     with home.claim(), sending(folder, Tracking(store, target.run_id)) as sender:
         if here is None:
@@ -72,6 +73,13 @@ def _target_in_bucket(home: RunHome) -> Target | None:
     except FileNotFoundError:
         return None
     return None if target is None or target.uri.startswith(("sqlite:", "file:", "/")) else target
+
+
+def _found_again(uri: str) -> str:
+    """The default store's address when the state folder was moved: its database is not where it was."""
+    path = uri.removeprefix("sqlite:///")
+    gone = path != uri and path.endswith(f"/{DATABASE}") and not os.path.exists(path)
+    return default_uri(state_folder()) if gone and (state_folder() / DATABASE).is_file() else uri
 
 
 def _last_word(home: RunHome, spool: Spool) -> None:

@@ -17,8 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from rayox_model.core.errors import ConfigError, TrackingError
 from rayox_model.core.secrets import masked_address, without_secrets
 from rayox_platform.runs.outbox_entries import Points
+from rayox_platform.track.moved_store import follow_moved_state
 from rayox_platform.track.quiet import quiet_mlflow
 
+DATABASE = "mlflow.db"  # of the default store, in the state folder
 RUN_TAG = "rayox.run"
 PARAM_LIMIT = 500  # characters of a value
 BATCH_LIMIT = 100  # parameters of one request
@@ -90,7 +92,7 @@ class Tracking:
 
 def default_uri(state: Path) -> str:
     """SQLite in the state folder."""
-    return f"sqlite:///{state / 'mlflow.db'}"
+    return f"sqlite:///{state / DATABASE}"
 
 
 def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
@@ -103,6 +105,8 @@ def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
     uri = uri or default_uri(state)
     try:
         with _set_up_by_one(uri, state):
+            if uri == default_uri(state):
+                follow_moved_state(state / DATABASE, state)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             local = state if uri.startswith("sqlite:") else None
             found = _tried(lambda: _experiment(client, experiment, local)) if experiment else "0"
@@ -193,7 +197,7 @@ def _set_up_by_one(uri: str, state: Path) -> Iterator[None]:
         state.mkdir(parents=True, exist_ok=True)
         lock = (state / "mlflow.lock").open("w")
     except OSError as error:
-        if uri == default_uri(state) and not (state / "mlflow.db").is_file():
+        if uri == default_uri(state) and not (state / DATABASE).is_file():
             raise ConfigError(
                 f"RAYOX_STATE: the state folder {state} cannot be written ({error.strerror})",
                 "set RAYOX_STATE to a folder that can be written, or give tracking.uri",
