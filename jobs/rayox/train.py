@@ -33,6 +33,7 @@ class TrainResult:
     run_id: str
     name: str
     checkpoint: str
+    best_metrics: Mapping[str, float | None]
     best_checkpoint: str | None
     model: str
     registered: str
@@ -44,6 +45,7 @@ class TrainResult:
     seconds: float
     start_seconds: Mapping[str, float]
     tracking_uri: str
+    tracking_page: str
 
 
 @click.command("train")
@@ -251,7 +253,11 @@ def _say_what_starts(prepared: "Prepared", console: Console) -> None:
 
 
 def show_result(console: Console, result: TrainResult) -> None:
-    console.table(("metric", "value"), list(result.metrics.items()))
+    if result.best_checkpoint and result.best_checkpoint != result.checkpoint:
+        rows = [(name, value, result.best_metrics[name]) for name, value in result.metrics.items()]
+        console.table(("metric", "last", "best, registered"), rows)
+    else:
+        console.table(("metric", "value"), list(result.metrics.items()))
     console.text(f"run         {result.name} (MLflow run {result.run_id})")
     console.text(f"checkpoint  {result.checkpoint}")
     if result.best_checkpoint and result.best_checkpoint != result.checkpoint:
@@ -266,5 +272,6 @@ def show_result(console: Console, result: TrainResult) -> None:
         console.text(f"bad images  {len(result.bad_images)} were replaced; the first: {result.bad_images[0]}")
     parts = "  ".join(f"{name.replace('_', ' ')} {seconds:.1f}" for name, seconds in result.start_seconds.items())
     console.text(f"start       {sum(result.start_seconds.values()):.0f} s to the first step: {parts}")
-    console.text(f"curves      mlflow ui --backend-store-uri {shlex.quote(result.tracking_uri)}")
+    here = f"mlflow ui --backend-store-uri {shlex.quote(result.tracking_uri)}"
+    console.text(f"curves      {result.tracking_page or here}")
     console.result(asdict(result))

@@ -30,7 +30,7 @@ def assert_whole(tracking, steps: int, epochs: int) -> None:
     """Every point once, by key and step, with its own value and time."""
     for place, name in enumerate(CURVES):
         if place < 3:
-            points = tracking.client.get_metric_history(tracking.run_id, f"step/{name}")
+            points = tracking.client.get_metric_history(tracking.run_id, f"system/step/{name}")
             expected = [(step, step + place / 10, 1000000 + int(step * EVERY * 1000)) for step in range(1, steps + 1)]
             assert sorted((one.step, one.value, one.timestamp) for one in points) == expected, name
         points = tracking.client.get_metric_history(tracking.run_id, name)

@@ -170,5 +170,5 @@ def test_points_by_step_are_thinned_to_the_chosen_seconds(tmp_path):
         for step in range(1, 31):
             record.handle(progress(step))
         assert sender.drain(30)
-    points = tracking.client.get_metric_history(tracking.run_id, "step/loss_total")
+    points = tracking.client.get_metric_history(tracking.run_id, "system/step/loss_total")
     assert sorted(one.step for one in points) == [1, 6, 11, 16, 21, 26]

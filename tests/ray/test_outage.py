@@ -69,7 +69,8 @@ def test_a_minute_without_the_tracking_server_costs_no_step_and_no_point(cluster
     client, run_id = store.client, finished.run_id
     history = client.get_metric_history(run_id, "loss_total")
     assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
-    during = [p for p in client.get_metric_history(run_id, "step/loss_total") if died < p.timestamp / 1000 < returned]
+    by_step = client.get_metric_history(run_id, "system/step/loss_total")
+    during = [point for point in by_step if died < point.timestamp / 1000 < returned]
     told = [event for event in progress if died < event["time"] < returned]
     assert len(during) > 0.5 * AWAY_SECONDS
     assert {point.step for point in during} <= {event["step"] for event in told}

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import rayox_model
 from rayox_model.core.plan import STREAM_CONTRACT
+from rayox_model.core.secrets import without_secrets
 from rayox_platform.data.coco import CocoDataset
 
 MOST_CHARACTERS = 5000  # of a tag, as MLflow's databases keep it
@@ -28,6 +30,7 @@ def lineage_tags(classes: tuple[str, ...]) -> dict[str, str]:
         "packages.digest": _packages_digest(),
         "mlflow.user": user(),
         "mlflow.source.name": "rayox train",
+        "command": command_line(),
         "mlflow.source.type": "LOCAL",
         "stream.contract": str(STREAM_CONTRACT),
         **_cluster(),
@@ -68,6 +71,12 @@ def dataset_profile(dataset: CocoDataset) -> str:
             "crowds": int(dataset.iscrowd.sum()),
         }
     )
+
+
+def command_line() -> str:
+    """What was typed, with its overrides; of a script, the script."""
+    program, *words = sys.argv
+    return without_secrets(shlex.join([Path(program).name.replace("__main__.py", "rayox"), *words]))
 
 
 def _packages_digest() -> str:

@@ -2,21 +2,23 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from rayox_model.core.secrets import without_secrets
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.config.tree import Tracking as TrackingSettings
-from rayox_platform.data.fingerprint import Fingerprint, annotations_digest, fingerprint
+from rayox_platform.data.fingerprint import annotations_digest, fingerprint
 from rayox_platform.data.images import CocoImages
 from rayox_platform.runs.data_record import DataRecord, read_data_record, write_data_record
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.outbox import TARGET, spooled
 from rayox_platform.runs.outbox_entries import DatasetUse, Entry, Points, Status, Tags, TextFile
+from rayox_platform.runs.overview import event_line
 from rayox_platform.track.lineage import dataset_profile, lineage_tags
 from rayox_platform.track.registry import versions
 from rayox_platform.track.sender import Sender, sending
@@ -25,6 +27,7 @@ from rayox_platform.track.tracking import STORE_ERRORS, Store, open_run
 RunEvent = Mapping[str, Any]
 CONTEXTS = {"train": "training", "val": "evaluation"}  # what a split is for, in MLflow's words
 NO_CURVE = frozenset(("time", "step", "epoch", "data_seconds"))  # numbers of a progress event
+STEPS = "system/step/"  # MLflow shows what begins with system/ in a table and on a page of its own
 LEAST_STEP_SECONDS = 1.0
 LONGEST_AFTER_FAILURE = 10.0  # seconds that a failed or stopped run waits for MLflow
 
@@ -32,14 +35,14 @@ LONGEST_AFTER_FAILURE = 10.0  # seconds that a failed or stopped run waits for M
 class Record:
     """Hands a run's events on to whoever shows them and to MLflow, for which it only writes the spool.
 
-    The ends of epochs are curves by epoch; what is told in between are curves step/… by step, thinned out.
+    The ends of epochs are curves by epoch; what is told in between are curves by step, thinned out.
     """
 
     def __init__(
         self, home: RunHome, sender: Sender, show: Callable[[RunEvent], None], settings: TrackingSettings
     ) -> None:
         self.sender = sender
-        self._name, self._show, self._settings = home.name, show, settings
+        self._home, self._name, self._show, self._settings = home, home.name, show, settings
         self._epochs: dict[int, Mapping[str, float]] = {}
         self._step, self._step_time = 0, 0.0  # of the last point of the curves by step
         self.bad_images: list[str] = []
@@ -73,6 +76,9 @@ class Record:
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED, and say what MLflow has not got."""
+        with suppress(OSError):  # the store is away: its events come with a later sync
+            lines = [event_line(event) for event in self._home.events.read() if event["kind"] != "progress"]
+            self.add(TextFile("log.txt", without_secrets("\n".join(lines)) + "\n"))
         self.add(Status(status, time.time()))
         most = self._settings.flush_seconds
         sent = self._drain(most if status == "FINISHED" else min(most, LONGEST_AFTER_FAILURE))
@@ -100,7 +106,8 @@ class Record:
         """An epoch or step that is trained again after a restart ends as it did the first time: the first counts."""
         if event["kind"] == "epoch" and event["epoch"] not in self._epochs:
             self._epochs[event["epoch"]] = event["metrics"]
-            self._add_points(event["metrics"], event["epoch"], event["time"])
+            self._add_points(_scores_first(event["metrics"]), event["epoch"], event["time"])
+            self._describe(event["epoch"], event["metrics"])
         elif event["kind"] == "progress" and self._is_due(event):
             self._step, self._step_time = event["step"], event["time"]
             self._add_points(_curves(event), event["step"], event["time"])
@@ -108,6 +115,14 @@ class Record:
             self.bad_images = event["images"]
             self.add(TextFile("bad_images.txt", "\n".join(self.bad_images) + "\n"))
             self.add(Tags({"bad_images": str(len(self.bad_images))}))
+
+    def _describe(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Let a run's page begin with its scores."""
+        scores = [f"{name} {metrics[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR_100") if name in metrics]
+        if scores:
+            best = max((found["AP"], -at) for at, found in self._epochs.items() if "AP" in found)
+            text = f"**{'  '.join(scores)}** after epoch {epoch}; best AP {best[0]:.3f} after epoch {-best[1]}"
+            self.add(Tags({"mlflow.note.content": text}))
 
     def _is_due(self, event: RunEvent) -> bool:
         every = self._settings.step_seconds
@@ -159,10 +174,15 @@ def _params(config: Config) -> dict[str, str]:
     return {key: str(value) for key, value in leaves(config.model_dump(mode="json"), settings())}
 
 
+def _scores_first(metrics: Mapping[str, float]) -> dict[str, float]:
+    """As MLflow lists them: in the order in which they came first."""
+    return dict(sorted(metrics.items(), key=lambda item: not item[0].startswith(("AP", "AR"))))
+
+
 def _curves(event: RunEvent) -> dict[str, float]:
-    """The numbers of a progress event, under step/."""
+    """The numbers of a progress event, by names that MLflow's pages show apart from a run's scores and below them."""
     return {
-        f"step/{name}": float(value)
+        f"{STEPS}{name}": float(value)
         for name, value in event.items()
         if name not in NO_CURVE and isinstance(value, int | float) and not isinstance(value, bool)
     }
@@ -176,30 +196,36 @@ def _fingerprinting(home: RunHome, images: Mapping[str, CocoImages], record: Rec
         if over.is_set():
             raise CancelledError
 
-    def take(split: str) -> Fingerprint:
+    told: set[str] = set()
+
+    def take(split: str) -> None:
         found = fingerprint(images[split], go_on)
         kept[split] = DataRecord(found.annotations, found.images)
         _keep(home, kept)
-        return found
+        told.add(split)
+        _tell_dataset(record, split, images[split], found.digest)
+        record.add(Tags({f"data.{split}.fingerprint": found.digest}))
 
     kept = _known(home, images)
     _keep(home, kept)
     with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:
-        jobs = {split: pool.submit(take, split) for split in images}
+        jobs = [pool.submit(take, split) for split in images]
         try:
             yield
         except BaseException:
             over.set()  # the training has failed or was stopped: nobody waits for digests
+            for split in images.keys() - told:
+                _tell_dataset(record, split, images[split], kept[split].annotations)
             raise
-        for split, job in jobs.items():
-            _tell_dataset(record, split, images[split], job)
+        for job in jobs:
+            job.result()
 
 
-def _tell_dataset(record: Record, split: str, images: CocoImages, job: "Future[Fingerprint]") -> None:
-    digest, context = job.result().digest, CONTEXTS[split]
+def _tell_dataset(record: Record, split: str, images: CocoImages, digest: str) -> None:
+    """digest is the whole fingerprint, or of a run that has ended before all images were read, its annotations'."""
+    context = CONTEXTS[split]
     name = f"{Path(images.dataset.source).stem} ({split})"
     record.add(DatasetUse(name, digest, images.dataset.source, context, dataset_profile(images.dataset)))
-    record.add(Tags({f"data.{split}.fingerprint": digest}))
 
 
 def _known(home: RunHome, images: Mapping[str, CocoImages]) -> dict[str, DataRecord]:

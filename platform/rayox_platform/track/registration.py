@@ -54,6 +54,7 @@ def register(
         run_id=tracking.run_id,
         model_id=logged.model_id,
         tags={**tags, MODEL_TAG: logged.model_id},
+        await_creation_for=0,  # it is there at once; to wait would be said as "up to 300 seconds"
     )
     return versions(tracking.store, f"run_id = '{tracking.run_id}'")[0]
 

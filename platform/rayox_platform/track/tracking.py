@@ -15,13 +15,17 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from rayox_model.core.errors import ConfigError, TrackingError
-from rayox_model.core.secrets import masked_address, without_secrets
+from rayox_model.core.secrets import HIDDEN, masked_address, without_secrets
 from rayox_platform.runs.outbox_entries import Points
 from rayox_platform.track.moved_store import follow_moved_state
 from rayox_platform.track.quiet import quiet_mlflow
 
 DATABASE = "mlflow.db"  # of the default store, in the state folder
 RUN_TAG = "rayox.run"
+KIND_TAG, KIND = (
+    "mlflow.experimentKind",
+    "custom_model_development",
+)  # else its pages open as those of chats and prompts
 PARAM_LIMIT = 500  # characters of a value
 BATCH_LIMIT = 100  # parameters of one request
 TRIES = 3  # at opening a store or a run
@@ -48,6 +52,14 @@ class Tracking:
 
     store: Store
     run_id: str
+
+    @property
+    def page(self) -> str:
+        """The web address of the run; empty where a database is no server."""
+        if not self.uri.startswith("http"):
+            return ""
+        server = self.store.shown.replace(f"{HIDDEN}@", "").partition("?")[0].rstrip("/")
+        return f"{server}/#/experiments/{self.store.experiment_id}/runs/{self.run_id}"
 
     @property
     def client(self) -> MlflowClient:
@@ -149,9 +161,11 @@ def _experiment(client: MlflowClient, name: str, local: Path | None) -> str:
     if found is not None:
         if found.lifecycle_stage != "active":
             client.restore_experiment(found.experiment_id)
+        if KIND_TAG not in found.tags:
+            client.set_experiment_tag(found.experiment_id, KIND_TAG, KIND)
         return str(found.experiment_id)
     location = (local / "artifacts" / name).as_uri() if local else None
-    return str(client.create_experiment(name, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location, tags={KIND_TAG: KIND}))
 
 
 def _tried(call: Callable[[], str]) -> str:

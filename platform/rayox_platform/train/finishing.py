@@ -27,7 +27,8 @@ class Finished:
 
     name: str
     run_id: str
-    metrics: Mapping[str, float | None]  # the twelve of COCO
+    metrics: Mapping[str, float | None]  # the twelve of COCO, of the last evaluation
+    best_metrics: Mapping[str, float | None]  # the same of the best checkpoint, which is the one that is registered
     checkpoint: str  # the last one
     best_checkpoint: str | None  # the one of the highest AP; none without an AP
     model: str  # the ONNX file
@@ -39,16 +40,18 @@ class Finished:
     bad_images: tuple[str, ...]  # broken training images that were replaced: path and reason
     start_seconds: Mapping[str, float]  # from the call to the end of the first step, by part
     tracking_uri: str
+    tracking_page: str  # the run's page on a tracking server; empty without one
 
 
 def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     """From the last checkpoint to a registered model and pictures; done again after a crash it changes nothing."""
     folder, tracking, checkpoints = prepared.folder, record.sender.tracking, prepared.home.checkpoints
-    whole = checkpoints.fetch(trained.checkpoint)
+    best = checkpoints.best()
+    whole = checkpoints.fetch(best or trained.checkpoint)  # what is drawn, exported and registered
     facts = read_facts(whole)
     network = YOLOX(facts.size, len(facts.classes))
     network.load_state_dict(averaged_weights(whole))
-    best = checkpoints.best()
+    scores = {name: facts.metrics[name] for name in METRICS if name in facts.metrics}
 
     record.handle({"kind": "stage", "text": "drawing predictions"})
     draw_examples(network, prepared.val_images, prepared.config.image_size, folder / PICTURES)
@@ -57,12 +60,14 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     model = folder / ONNX
     export_onnx(network, facts.classes, facts.image_size, model)
     tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}
-    tags |= {name: f"{trained.metrics[name]:.4f}" for name in ("AP", "AP50") if name in trained.metrics}
-    record.add(Registration(prepared.config.tracking.model, ONNX, dict(trained.metrics), facts.epoch, tags))
+    tags |= {"checkpoint": whole.name, "epoch": str(facts.epoch)}
+    tags |= {name: f"{scores[name]:.4f}" for name in ("AP", "AP50") if name in scores}
+    record.add(Registration(prepared.config.tracking.model, ONNX, scores, facts.epoch, tags))
     finished = Finished(
         name=folder.name,
         run_id=tracking.run_id,
         metrics={name: trained.metrics.get(name) for name in METRICS},
+        best_metrics={name: scores.get(name) for name in METRICS},
         checkpoint=checkpoints.address(trained.checkpoint),
         best_checkpoint=checkpoints.address(best) if best else None,
         model=prepared.home.shared.path(model.name),
@@ -74,6 +79,7 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
         bad_images=tuple(record.bad_images),
         start_seconds=_start_seconds(record, trained.began),
         tracking_uri=tracking.store.shown,
+        tracking_page=tracking.page,
     )
     draft = folder / f".{RESULT}"
     draft.write_text(_as_text(finished))
