@@ -49,7 +49,7 @@ class Together(MlflowClient):
         self._line = line
 
     def create_model_version(self, *args: Any, **kwargs: Any) -> Any:
-        self._line.wait(timeout=120)
+        self._line.wait(timeout=600)
         return super().create_model_version(*args, **kwargs)
 
 
