@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rayox_platform.promote.promote import Promoted
     from rayox_platform.promote.verdict import Verdict
 
+CAMPAIGN = "campaign:"
+
 
 @click.command("promote")
 @click.argument("model")
@@ -44,7 +46,7 @@ def command(
 ) -> None:
     """Make a MODEL the champion of a registered name if the gate lets it; exit code 7 when it does not.
 
-    MODEL and the present champion are evaluated anew on the same images: those of the gate, of data.val, or those the
+    MODEL may also be campaign:NAME, the confirmed winner of a campaign. MODEL and the present champion are evaluated anew on the same images: those of the gate, of data.val, or those the
     candidate was evaluated on in training. The model is signed (promotion.key) and used as models:/NAME@champion.
     """
     console = Console(as_json)
@@ -115,6 +117,9 @@ def promote(
         ]
         console.table(("", "check", "what it found"), rows)
 
+    if model.startswith(CAMPAIGN):
+        model = _winner(loaded.config.storage, model.removeprefix(CAMPAIGN))
+        console.note(f"the campaign's winner is {model}")
     asked = Asked(model, name, read_gate(gate), reason, overruled or {}, dry_run)
     with ExitStack() as stack:
 
@@ -132,6 +137,19 @@ def promote(
             outcome.model = done.version.uri if done.version else None
             outcome.predecessor = done.predecessor
             return done
+
+
+def _winner(storage: str | None, name: str) -> str:
+    """The checkpoint of a campaign's confirmed winner. Raises ConfigError where there is none."""
+    from rayox_platform.runs.places import open_runs
+    from rayox_platform.storage.errors import storage_errors
+    from rayox_platform.tune.home import find_campaign
+    from rayox_platform.tune.ledger import read_state
+    from rayox_platform.tune.winner import winning_trial
+
+    with storage_errors(storage or "the state folder", "read"):
+        trial = winning_trial(read_state(find_campaign(storage, name).journal()))
+        return str(open_runs(storage).home(trial.run).checkpoints.fetch(trial.checkpoint))
 
 
 def _end_refused(console: Console, error: GateError, verdict: "Verdict") -> NoReturn:

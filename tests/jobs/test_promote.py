@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 from promotions import Registry, make_registry
+from tune_toys import BASE, campaign
+
+from rayox_platform.runs.places import open_runs
+from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.records import Confirmed, Finished, Opened, Planned
 
 README = Path(__file__).resolve().parents[2] / "platform" / "README.md"
 
@@ -127,6 +133,25 @@ def test_a_gate_that_is_wrong_is_refused_with_its_line(rayox, tmp_path, text, me
     said = rayox("promote", "models:/shapes/1", "--to", "empty", "--gate", gate)
     assert said.exit_code == 2
     assert message in said.err, said.err
+
+
+def test_the_confirmed_winner_of_a_campaign_is_a_model(rayox, registry, checkpoint):
+    home = campaign_home(None, "search")
+    ledger = Ledger(home.journal())
+    ledger.tell(Opened(campaign=campaign().model_dump(mode="json"), config=BASE, version="0"))
+    ledger.tell(Planned(trial=0, values={"assigner.top_k": 10}, seed=0, run="search-000"))
+    ledger.tell(Finished(trial=0, checkpoint=checkpoint.name))
+    unconfirmed = rayox("promote", "campaign:search", "--to", "tuned", "--gate", registry.gate)
+    assert (unconfirmed.exit_code, "its winner has not been confirmed" in unconfirmed.err) == (2, True)
+    ledger.tell(Confirmed(result={"winner": 0, "sentence": "trial 0 is better", "compared": []}))
+    shutil.copytree(checkpoint, open_runs(None).home("search-000").folder / "checkpoints" / checkpoint.name)
+    words = ("promote", "campaign:search", "--to", "tuned", "--gate", registry.gate, *registry.data)
+    refused = rayox(*words, "--json")  # nobody has told MLflow of this run
+    assert refused.exit_code == 7, refused.err
+    assert [one["name"] for one in refused.result["checks"] if not one["passed"]] == ["lineage", "leaks"]
+    why = ("--override", "lineage", "--why", "a test", "--override", "leaks", "--why", "a test")
+    said = rayox(*words, *why, "--json")
+    assert (said.exit_code, said.result["model"]) == (0, "models:/tuned/1"), said.err
 
 
 def readme_commands() -> list[list[str]]:

@@ -1,5 +1,6 @@
 """Simultaneous promotions, promoters that die, and what MLflow's own client may do to a champion."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -158,8 +159,10 @@ def test_a_champion_outlives_the_run_it_was_trained_in(state, networks, tmp_path
     )
     publish_draft("outlives", 0, copy, state)
     source.client.delete_run(one.run_id)
+    source.client.delete_logged_model(one.model_id)
     done = subprocess.run(
-        [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", source.uri, "--run-ids", one.run_id],
+        [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", source.uri],
+        env=os.environ | {"MLFLOW_TRACKING_URI": source.uri},
         capture_output=True,
         text=True,
     )
