@@ -46,8 +46,9 @@ def command(
 ) -> None:
     """Make a MODEL the champion of a registered name if the gate lets it; exit code 7 when it does not.
 
-    MODEL may also be campaign:NAME, the confirmed winner of a campaign. MODEL and the present champion are evaluated anew on the same images: those of the gate, of data.val, or those the
-    candidate was evaluated on in training. The model is signed (promotion.key) and used as models:/NAME@champion.
+    MODEL may also be campaign:NAME, the confirmed winner of a campaign. It and the present champion are evaluated anew
+    on the same images: those of the gate, of data.val, or those the candidate was evaluated on in training. The model
+    is signed (promotion.key) and used as models:/NAME@champion.
     """
     console = Console(as_json)
     if len(checks) != len(why):
