@@ -8,7 +8,7 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
-from rayox.models_promotions import diff_command, history_command, reconcile_command, verify_command
+from rayox.models_promotions import champion_number, diff_command, history_command, reconcile_command, verify_command
 
 if TYPE_CHECKING:
     from rayox_platform.track.registry import Version
@@ -53,7 +53,7 @@ def show_command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
     console = Console(as_json)
     config = load_recipe(None, overrides).config
-    one, details = describe(model.removeprefix("models:/"), config.tracking.uri)
+    one, details = describe(champion_number(model, config).removeprefix("models:/"), config.tracking.uri)
     console.text(f"{one.uri}  {_aliases(one)}")
     rows = [("registered", _date(one.created)), ("run", f"{one.tags.get('run', '–')} (MLflow run {one.run_id})")]
     rows += [(name, text) for name, text in details.items()]

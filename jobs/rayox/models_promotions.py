@@ -7,8 +7,20 @@ import click
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox_model.core.errors import ModelError
+from rayox_platform.config.tree import Config
 
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+def champion_number(model: str, config: Config) -> str:
+    """NAME@champion as the version that it is, once that is verified; any other MODEL as it stands."""
+    if not model.endswith("@champion"):
+        return model
+    from rayox_platform.models.champion import champion_version
+    from rayox_platform.storage.state import state_folder
+
+    name = model.removeprefix("models:/").removesuffix("@champion")
+    return champion_version(name, config.tracking.uri, state_folder(), config.promotion).uri
 
 
 @click.command("history")
@@ -89,6 +101,8 @@ def diff_command(first: str, second: str, overrides: tuple[str, ...], as_json: b
     from rayox_platform.storage.state import state_folder
 
     console = Console(as_json)
-    rows = diff(first, second, load_recipe(None, overrides).config.tracking.uri, state_folder())
+    config = load_recipe(None, overrides).config
+    ours, theirs = (champion_number(model, config) for model in (first, second))
+    rows = diff(ours, theirs, config.tracking.uri, state_folder())
     console.table(("", first, second), rows)
     console.result({"differences": [{"what": a, "first": b, "second": c} for a, b, c in rows]})

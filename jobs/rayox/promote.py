@@ -98,7 +98,7 @@ def promote(
     """Measure, decide, sign and commit; `seen` gets the verdict. Raises GateError when the gate refuses."""
     from rayox_platform.models.open_model import bare_name
     from rayox_platform.promote.gate_settings import read_gate
-    from rayox_platform.promote.promote import Asked
+    from rayox_platform.promote.judge import Asked
     from rayox_platform.promote.promote import promote as run
     from rayox_platform.storage.state import state_folder
 

@@ -9,7 +9,8 @@ from onnx import numpy_helper
 
 from rayox_platform.config.tree import Config
 from rayox_platform.promote.gate_settings import read_gate
-from rayox_platform.promote.promote import Asked, Promoted, promote
+from rayox_platform.promote.judge import Asked
+from rayox_platform.promote.promote import Promoted, promote
 from rayox_platform.track.registration import register
 from rayox_platform.track.registry import Version
 from rayox_platform.track.tracking import connect, open_run

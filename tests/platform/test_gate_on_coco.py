@@ -11,7 +11,8 @@ from promotions import another_network
 from rayox_model.core.errors import GateError
 from rayox_platform.config.tree import Config
 from rayox_platform.promote.gate_settings import read_gate
-from rayox_platform.promote.promote import Asked, Promoted, promote
+from rayox_platform.promote.judge import Asked
+from rayox_platform.promote.promote import Promoted, promote
 
 pytestmark = pytest.mark.timeout(900)
 

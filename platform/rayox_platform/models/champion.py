@@ -98,20 +98,28 @@ def fetch_champion(name: str, tracking_uri: str | None, state: Path, promotion: 
         raise refused(store.uri, error) from error
 
 
+def champion_version(name: str, tracking_uri: str | None, state: Path, promotion: Promotion) -> Version:
+    """The version that is a name's verified champion. Raises ModelError, ConfigError or TrackingError."""
+    trust = trusted(promotion, tracking_uri, state)
+    store = connect(tracking_uri, state, experiment=None)
+    try:
+        return champion(store, name, trust, state / CACHE)[0]
+    except STORE_ERRORS as error:
+        raise refused(store.uri, error) from error
+
+
 def problems(history: History) -> list[str]:
-    """What contradicts itself in the registry's own words, without looking at any file."""
+    """What the registry says of the champion that cannot be true, without looking at any file."""
     found = []
-    for number, receipt in sorted(history.receipts.items()):
-        one = history.versions.get(number)
-        if one is None:
-            if number == history.head:
-                found.append(f"version {number}, the champion, was deleted from the registry")
-        else:
-            found += [
-                f"the tag {key} of version {number} is {one.tags.get(key)!r}, but was {value!r} at its promotion"
-                for key, value in receipt.tags.items()
-                if one.tags.get(key) != value
-            ]
+    one, receipt = history.versions.get(history.head), history.receipts.get(history.head)
+    if one is None and history.head:
+        found.append(f"version {history.head}, the champion, was deleted from the registry")
+    if one is not None and receipt is not None:
+        found += [
+            f"the tag {key} of version {one.version} is {one.tags.get(key)!r}, but was {value!r} at its promotion"
+            for key, value in receipt.tags.items()
+            if one.tags.get(key) != value
+        ]
     if history.head in history.receipts and history.alias != history.head:
         points = f"points to version {history.alias}" if history.alias else "is gone"
         found.append(f"the alias {ALIAS} {points}, but the champion is version {history.head}")

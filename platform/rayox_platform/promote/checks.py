@@ -13,7 +13,18 @@ from rayox_platform.promote.gate_settings import Gate
 from rayox_platform.promote.leaks import Leaks
 from rayox_platform.promote.measure import Measured
 
-CHECKS = ("floors", "change", "classes", "latency", "size", "compatibility", "signature", "lineage", "leaks")
+CHECKS = (
+    "champion",
+    "floors",
+    "change",
+    "classes",
+    "latency",
+    "size",
+    "compatibility",
+    "signature",
+    "lineage",
+    "leaks",
+)
 LINEAGE = {"run": "its MLflow run", "data": "the fingerprint of its training data", "settings": "its settings"}
 LINEAGE |= {"code": "the commit or version of rayox"}
 
@@ -34,7 +45,8 @@ class Evidence:
     gate: Gate
     candidate: Candidate
     measured: Measured
-    champion: Measured | None  # None while there is no champion
+    champion: Measured | None  # None while there is no champion, or none that can be used
+    champion_wrong: str  # why it cannot be used
     difference: Difference | None
     dataset: CocoDataset
     operating: Operating
@@ -45,8 +57,9 @@ class Evidence:
 
 
 def run_checks(found: Evidence) -> tuple[Check, ...]:
-    """All of them, in the order of CHECKS."""
+    """All of them, in the order of CHECKS; champion only where there is something wrong with it."""
     return (
+        *([Check("champion", False, found.champion_wrong)] if found.champion_wrong else []),
         _floors(found),
         _change(found),
         _classes(found),

@@ -28,7 +28,7 @@ from rayox_platform.models.champion import ALIAS, ARTIFACT, NAME, PREDECESSOR, R
 from rayox_platform.models.signature import Trust
 from rayox_platform.promote.signing import SigningKey, sign_folder
 from rayox_platform.track.registration import make_name, save_pyfunc, version_source
-from rayox_platform.track.registry import MODEL_TAG, Version, set_alias, versions
+from rayox_platform.track.registry import MODEL_TAG, SOURCE_RUN, Version, set_alias, versions
 from rayox_platform.track.tracking import STORE_ERRORS, Store
 
 COLLISIONS = 20  # other versions that may take the next number at the same moment
@@ -58,7 +58,7 @@ def publish(store: Store, record: PromotionRecord, files: Files, key: SigningKey
             NAME: record.name,
             "rayox.action": record.action,
             PREDECESSOR: str(record.predecessor),
-            "rayox.source_run": record.source_run_id,
+            SOURCE_RUN: record.source_run_id,
         },
     )
     run_id = str(run.info.run_id)

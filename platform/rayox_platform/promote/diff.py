@@ -1,9 +1,8 @@
 """What two registered models differ in: settings, data, code, metrics."""
 
 from pathlib import Path
-from typing import Any
 
-from rayox_platform.track.registry import find_registered
+from rayox_platform.track.registry import find_registered, training_run
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
 TAGS = ("data.train.fingerprint", "data.val.fingerprint", "classes", "mlflow.source.git.commit")
@@ -24,16 +23,9 @@ def diff(first: str, second: str, tracking_uri: str | None, state: Path) -> list
 
 def _facts(store: Store, model: str) -> dict[str, str]:
     one = find_registered(store, model)
-    source = _training_run(store, one.run_id)
+    source = training_run(store, one.run_id)
     facts = {"version": one.uri} | {key: value for key, value in one.tags.items() if not key.startswith("rayox.")}
     facts |= {key: one.tags[key] for key in ("rayox.onnx",) if key in one.tags}
     metrics = {key: f"{value:.4f}" for key, value in source.data.metrics.items() if key[:2] in ("AP", "AR")}
     tags = {key: source.data.tags[key] for key in source.data.tags if key in TAGS or key.startswith("version.")}
     return facts | metrics | tags | dict(source.data.params)
-
-
-def _training_run(store: Store, run_id: str) -> Any:
-    """A promotion's run names the one that the model was trained in."""
-    run = store.client.get_run(run_id)
-    source = run.data.tags.get("rayox.source_run")
-    return store.client.get_run(source) if source else run

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,8 @@ from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
 ONNX = "artifacts/model.onnx"  # in a model's folder
 MODEL_TAG = "rayox.model_id"  # a SQL registry does not give the id of a version's model back
+SOURCE_RUN = "rayox.source_run"  # a tag of a promotion's run: the one that the model was trained in
+PROMOTED = {"promoted by": "actor", "promoted at": "time", "reason": "reason", "overruled": "overrides"}
 _NUMBERS = re.compile(r"[0-9]+")
 
 
@@ -91,7 +94,7 @@ def describe(name: str, tracking_uri: str | None) -> tuple[Version, dict[str, st
     store = connect(tracking_uri, state_folder(), experiment=None)
     try:
         one = _of_name(store, name)
-        run = store.client.get_run(one.run_id)
+        run = training_run(store, one.run_id)
         location = store.client.get_logged_model(one.model_id).artifact_location
     except STORE_ERRORS as error:
         raise refused(store.uri, error) from error
@@ -104,8 +107,18 @@ def describe(name: str, tracking_uri: str | None) -> tuple[Version, dict[str, st
         "val data": _data(run, "val"),
         "commit": run.data.tags.get("mlflow.source.git.commit", "–"),
         "files": location,
-    }
+    } | {key: one.tags[f"rayox.{tag}"] for key, tag in PROMOTED.items() if one.tags.get(f"rayox.{tag}")}
     return one, details
+
+
+def training_run(store: Store, run_id: str) -> Any:
+    """A version's run; of a promoted one the run that it was trained in, if that is still there."""
+    run = store.client.get_run(run_id)
+    source = run.data.tags.get(SOURCE_RUN)
+    if source:
+        with suppress(MlflowException):  # deleted for good: what the promotion has kept is all there is
+            return store.client.get_run(source)
+    return run
 
 
 def _data(run: Any, split: str) -> str:
