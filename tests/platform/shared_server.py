@@ -85,7 +85,7 @@ def shared_server(users: tuple[str, ...]) -> Iterator[SharedServer]:
         postgres(Path(beside), database) as (at, postgres_pid),
     ):
         folder, port = Path(root), free_port()
-        address = f"postgresql://mlflow:{database}@127.0.0.1:{at}/postgres"
+        address = f"postgresql+psycopg2://mlflow:{database}@127.0.0.1:{at}/postgres"
         settings = folder / "auth.ini"
         settings.touch(mode=0o600)
         settings.write_text(

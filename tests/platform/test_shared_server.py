@@ -79,7 +79,7 @@ def test_passwords_are_not_in_process_lists(server: SharedServer):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
         assert "mlflow" in words or "postgres" in words
         assert not [name for name, password in server.passwords.items() if password in words]
-        assert "postgresql://" not in words
+        assert "postgresql+psycopg2://" not in words
 
 
 def test_two_rounds_of_eight_promotions_on_postgresql(server: SharedServer, team, networks, tmp_path, monkeypatch):
