@@ -55,7 +55,13 @@ def another_network(source: Path, path: Path, scale: float = 1.01) -> Path:
     return path
 
 
-def promote_now(registry: Registry, model: str, name: str, config: Config | None = None) -> Promoted:
+def promote_now(
+    registry: Registry,
+    model: str,
+    name: str,
+    config: Config | None = None,
+    overrides: dict[str, str] | None = None,
+) -> Promoted:
     """A promotion that says nothing."""
-    asked = Asked(model, name, read_gate(registry.gate))
+    asked = Asked(model, name, read_gate(registry.gate), overrides=overrides)
     return promote(asked, config or Config(), registry.state, lambda *_: None, lambda _: lambda *_: None)

@@ -156,6 +156,20 @@ def test_another_key_signs_for_nobody(registry, tmp_path):
         promote_now(registry, "models:/shapes/1", "another", config)
 
 
+def test_a_champion_of_which_nothing_is_left_can_be_promoted_over(registry, store):
+    publish_draft("broken", 0, registry.onnx, registry.state)
+    one = find_version(store, "broken", "1")
+    folder = Path(store.client.get_logged_model(one.model_id).artifact_location.removeprefix("file://"))
+    (folder / "artifacts" / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="its files are not those that were promoted") as raised:
+        promote_now(registry, "models:/shapes/2", "broken")
+    assert "no earlier champion of broken verifies either" in raised.value.hint
+    assert "--override champion" in raised.value.hint
+    done = promote_now(registry, "models:/shapes/2", "broken", overrides={"champion": "its disk is lost"})
+    assert (done.version.version, done.predecessor) == (2, 1)
+    assert fetch_champion("broken", None, registry.state, Promotion()).is_file()
+
+
 @pytest.mark.faults
 def test_every_byte_of_every_file(registry, store):
     folder = champion_folder(store)
