@@ -112,7 +112,7 @@ def promote(
         if seen is not None:
             seen(verdict)
         if page is not None:
-            page.write_text(html, encoding="utf-8")
+            _write(page, html)
         rows = [
             (_word(check.passed, check.name in verdict.overrides), check.name, check.text) for check in verdict.checks
         ]
@@ -138,6 +138,13 @@ def promote(
             outcome.model = done.version.uri if done.version else None
             outcome.predecessor = done.predecessor
             return done
+
+
+def _write(page: Path, html: str) -> None:
+    try:
+        page.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--page: {page} cannot be written ({error.strerror})", "name another file") from error
 
 
 def _winner(storage: str | None, name: str) -> str:

@@ -42,25 +42,24 @@ def promote(
     check_name(asked.name)
     check_overrides(overrides)
     uri = config.tracking.uri
-    key = signing_key(config.promotion, uri, state)
+    key = None if asked.dry_run else signing_key(config.promotion, uri, state)
     trust = trusted(config.promotion, uri, state)
-    store = connect(uri, state, EXPERIMENT)
+    store = connect(uri, state, None if asked.dry_run else EXPERIMENT)
     try:
         with TemporaryDirectory(prefix="rayox-gate-") as draft:
             candidate = open_candidate(asked.model, store, state, trust, Path(draft))
             judged = judge(asked, candidate, config, store, trust, state, stage)
             found, verdict, page, predecessor = judged.found, judged.verdict, judged.page, judged.predecessor
             told(verdict, page)
-            if asked.dry_run and verdict.passed:
-                return Promoted(verdict, page, predecessor, None)
-            if asked.dry_run:
-                raise refusal(asked, verdict)
-            if not verdict.passed:
+            if not verdict.passed and key is not None:
                 names = ", ".join(check.name for check in verdict.refused)
                 said = {"rayox.time": now(), "rayox.actor": actor(), "rayox.refused": names}
                 said |= {"AP": f"{found.measured.metrics['AP']:.4f}"}
                 keep_refusal(store, asked.name, verdict.text, page, said)
+            if not verdict.passed:
                 raise refusal(asked, verdict)
+            if key is None:
+                return Promoted(verdict, page, predecessor, None)
             record = _record(asked, candidate, found, verdict, predecessor, key.kind)
             onnx = candidate.onnx.rename(Path(draft) / Path(ONNX).name)
             operating = found.operating.as_json()
