@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 CODE = Path(__file__).with_name("pyfunc_detector.py")
+_SAVING = threading.Lock()
 PACKAGES = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")  # what that file imports
 
 
@@ -106,7 +108,7 @@ def save_pyfunc(
         "layout": detector.layout,
         "operating": operating,
     }
-    with TemporaryDirectory(prefix="rayox-model-") as draft, warnings.catch_warnings(), _importable(onnx_boxes):
+    with TemporaryDirectory(prefix="rayox-model-") as draft, _importable(onnx_boxes), warnings.catch_warnings():
         # It would be stored as text: 25 MB. MLflow colours what it says, so the text does not begin with it.
         warnings.filterwarnings("ignore", ".*An input example was not provided")
         beside = Path(draft) / "detector.json"
@@ -124,13 +126,14 @@ def save_pyfunc(
 
 @contextmanager
 def _importable(module: ModuleType) -> Iterator[None]:
-    """MLflow runs the code that it saves, once, and does not look into its code_paths meanwhile."""
+    """MLflow runs the code that it saves, once, and does not look into its code_paths meanwhile; a thread at a time."""
     name = module.__name__.rpartition(".")[2]
-    sys.modules[name] = module
-    try:
-        yield
-    finally:
-        del sys.modules[name]
+    with _SAVING:
+        sys.modules[name] = module
+        try:
+            yield
+        finally:
+            del sys.modules[name]
 
 
 def version_source(store: Store, logged: LoggedModel) -> str:
