@@ -4,6 +4,7 @@ Nothing here imports torch: a task's process starts in a third of the time and m
 """
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import DataError
 from rayox_model.core.pack import pack
 from rayox_model.core.plan import StreamPlan
-from rayox_model.core.quarantine import Quarantine, Replacement
+from rayox_model.core.quarantine import BrokenImage, Quarantine, Replacement
 from rayox_model.core.samples import LabelledImages
 
 Block = Mapping[str, np.ndarray]
@@ -40,7 +41,10 @@ class SampleBlocks:
             images, quarantine = _images(self.images)
             return self.samples(images, *divmod(int(block["id"][0]), self.plan.lanes), quarantine)
         except DataError as error:
-            return {"error": np.array([error.message]), "hint": np.array([error.hint])}
+            here = (
+                "" if isinstance(error, BrokenImage) else f" (on node {platform.node()})"
+            )  # others may have the image
+            return {"error": np.array([error.message + here]), "hint": np.array([error.hint])}
 
     def samples(
         self, images: LabelledImages, window: int, lane: int, quarantine: Quarantine | None = None

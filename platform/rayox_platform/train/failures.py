@@ -6,10 +6,12 @@ Ray has few errors of its own; a user wants to know whether the cluster is gone,
 from ray.train.v2._internal.exceptions import InsufficientClusterResourcesError, WorkerGroupStartupTimeoutError
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
-from rayox_model.core.errors import ClusterError, ModelError, RayoxError, TrainingError
+from rayox_model.core.errors import ClusterError, ConfigError, ModelError, RayoxError, TrainingError
 from rayox_platform.resources.capacity import Capacity
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.resources.machines import described
+from rayox_platform.storage.errors import OTHERWISE
+from rayox_platform.storage.object_store import explained
 from rayox_platform.train.job import TrainJob, newest
 
 NO_ROOM = (WorkerGroupStartupTimeoutError, InsufficientClusterResourcesError)
@@ -30,6 +32,12 @@ def as_user_error(error: Exception, job: TrainJob, given: Capacity, starts_befor
             f"run {job.home.name}: {given} have found no room for {waited}, as machines were lost "
             f"or others use them: {described(connected_cluster())}",
             f"bring machines back, or lower train.workers; {going_on}",
+        )
+    fault = next((cause for cause in causes(error) if _is_of_storage(cause, job)), None)
+    if isinstance(fault, OSError):
+        said, hint = explained(fault, OTHERWISE)
+        return ConfigError(
+            f"storage: a worker cannot use {job.home} any more ({said})", "; ".join(filter(None, (hint, going_on)))
         )
     restarts = _restarts(job, starts_before)
     after = f" after {restarts} restart{'s' if restarts > 1 else ''}" if restarts else ""
@@ -73,6 +81,14 @@ def last_line(failure: BaseException) -> str:
         return str(own)
     lines = str(failure).strip().splitlines() or [type(failure).__name__]
     return lines[-1][:200]
+
+
+def _is_of_storage(cause: BaseException, job: TrainJob) -> bool:
+    """Whether the system or a bucket has refused a file of the run; images that cannot be read are DataErrors."""
+    if not isinstance(cause, OSError):
+        return False
+    of_run = str(cause.filename or "").startswith(str(job.home))
+    return of_run or any(word in str(cause) for word in ("AWS Error", "google::cloud"))
 
 
 def _restarts(job: TrainJob, starts_before: int) -> int:
