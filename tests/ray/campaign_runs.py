@@ -95,7 +95,7 @@ class CampaignRun:
     def records(self) -> list[dict[str, Any]]:
         return open_journal(LocalFolder(self.folder / "state" / "campaigns" / "mine"), "ledger").read()
 
-    def kill_when(self, process: "subprocess.Popen[str]", is_time: Callable[[State], bool], limit: float = 250) -> None:
+    def kill_when(self, process: "subprocess.Popen[str]", is_time: Callable[[State], bool], limit: float = 900) -> None:
         """SIGKILL of the driver and of nobody else: what it has started ends by itself."""
         end = time.monotonic() + limit
         while not is_time(self.state()):

@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 
 from rayox_model.checkpoint.snapshot import read_facts
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]  # on a busy machine Ray alone takes minutes to start
 
 
 @pytest.fixture(scope="module")

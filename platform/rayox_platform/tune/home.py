@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.runs.bucket_lock import claim_holder, claimed_in_bucket
@@ -17,6 +17,9 @@ from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.folders import Folder, LocalFolder
 from rayox_platform.storage.state import CAMPAIGNS
 from rayox_platform.tune.ledger import NAME
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 STOP = "stop"  # a file that asks the driver to end
 
@@ -42,6 +45,13 @@ class CampaignHome:
         if isinstance(self.shared, Bucket):
             return claim_holder(self.shared.under("claims"))
         return holder(Path(str(self.shared)))
+
+    @property
+    def ray_storage(self) -> "tuple[str, FileSystem | None]":
+        """For Ray Tune's own notes: a path, and the filesystem it is of."""
+        if isinstance(self.shared, Bucket):
+            return f"{self.shared.prefix}/ray", self.shared.filesystem
+        return f"{self.shared}/ray", None
 
     @contextmanager
     def claim(self) -> Iterator[None]:

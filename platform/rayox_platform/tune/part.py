@@ -2,20 +2,24 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from rayox_model.core.errors import RayoxError
+from rayox_model.core.errors import ConfigError, RayoxError
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.capacity import Capacity
+from rayox_platform.runs.bucket_lock import STALE_SECONDS
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.training import Trained, train
+
+PATIENCE_SECONDS = 2 * STALE_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ def run_part(setup: Mapping[str, Any]) -> None:
 def _train(part: Part) -> Trained:
     runs = open_runs(part.config.storage)
     home = runs.home(part.config.name)
-    with home.claim():
+    with _claimed(home):
         resumed = home.checkpoints.newest() is not None
         prepared = prepare(part.config, resume=resumed)
         teller = Teller(known=set(part.known))
@@ -64,6 +68,22 @@ def _train(part: Part) -> Trained:
             fork=fork,
             in_process=part.given.workers == 1,
         )
+
+
+@contextmanager
+def _claimed(home: RunHome) -> Iterator[None]:
+    """As RunHome.claim, with patience: a process of this trial that was killed may still be known as the holder."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(home.claim())
+                break
+            except ConfigError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(1.0)
+        yield
 
 
 @dataclass

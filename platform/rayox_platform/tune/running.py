@@ -27,7 +27,7 @@ def run_campaign(driver: Driver, data: Data, say: Callable[[str], None]) -> None
     concurrency = most_at_once(state.campaign, driver.base, cluster, block)
     driver.given = trial_capacity(driver.base, cluster, block, concurrency)
     driver.show(state)
-    run(driver, concurrency, f"{driver.home}/ray")
+    run(driver, concurrency)
     driver.check_end()
     confirm(driver, say)
 

@@ -6,8 +6,7 @@ import time
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
-from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 from ray.tune.search import Searcher
 
 from rayox_platform.resources.capacity import Capacity
@@ -27,13 +26,14 @@ QUIET = {
 MANY = 10**9
 
 
-def run(driver: Driver, concurrency: int, storage: str) -> None:
-    """Until the driver has nothing more to do. storage is a folder that all machines have, for Ray Tune's own notes."""
+def run(driver: Driver, concurrency: int) -> None:
+    """Until the driver has nothing more to do. Ray Tune's own notes lie in the campaign's folder; nobody reads them."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it says of a trial, the ledger says
     given = driver.given
     assert given is not None
+    path, filesystem = driver.home.ray_storage
     Tuner(
         tune.with_resources(run_part, resources(given)),
         tune_config=TuneConfig(
@@ -46,7 +46,8 @@ def run(driver: Driver, concurrency: int, storage: str) -> None:
         ),
         run_config=RunConfig(
             name=f"driver-{os.getpid()}-{round(time.time())}",
-            storage_path=storage,
+            storage_path=path,
+            storage_filesystem=filesystem,
             callbacks=[Listener(driver)],
             failure_config=FailureConfig(max_failures=driver.base.train.max_failures),
             verbose=0,
