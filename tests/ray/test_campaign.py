@@ -5,6 +5,8 @@ from campaign_runs import CampaignRun, assert_each_once
 from mlflow import MlflowClient
 
 from rayox_model.checkpoint.snapshot import read_facts
+from rayox_platform.runs.overview import list_runs
+from rayox_platform.runs.places import FolderRuns
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]  # on a busy machine Ray alone takes minutes to start
 
@@ -40,6 +42,12 @@ def test_trials_are_ordinary_runs_with_the_settings_of_their_values(ended):
         assert checkpoint.config["train"]["seed"] == trial.seed
         assert checkpoint.epoch == trial.epoch
         assert checkpoint.metrics["AP"] == trial.reports[trial.epoch]["AP"]
+
+
+def test_the_list_of_runs_says_how_each_trial_came_to_rest(ended):
+    run, _ = ended
+    runs = {one.name: one.state for one in list_runs(FolderRuns(run.folder / "state" / "runs"))}
+    assert runs == {trial.run: trial.state for trial in run.state().trials}
 
 
 def test_search_and_confirmation_are_measured_on_different_images(ended):

@@ -18,11 +18,14 @@ FILE = "end.json"
 INTERRUPTED = 130
 
 
+Status = Literal["failed", "interrupted", "paused", "finished"]
+
+
 @dataclass(frozen=True)
 class End:
-    """The last word of a driver that did not finish."""
+    """The last word of a driver that did not finish, or of a campaign's trial, which leaves no result."""
 
-    status: Literal["failed", "interrupted"]
+    status: Status
     reason: str
     exit_code: int  # as documented
     time: float
@@ -52,6 +55,11 @@ def tell_interrupted(home: RunHome) -> None:
     _tell(home, "interrupted", f"stopped by a signal on {platform.node()}", INTERRUPTED)
 
 
+def tell_rest(home: RunHome, status: Literal["paused", "finished"], reason: str) -> None:
+    """A campaign's trial has come to its rung, or to its end."""
+    _tell(home, status, reason, 0)
+
+
 def read_end(home: RunHome) -> End | None:
     """Raises OSError of a store that is away."""
     try:
@@ -60,7 +68,7 @@ def read_end(home: RunHome) -> End | None:
         return None
 
 
-def _tell(home: RunHome, status: Literal["failed", "interrupted"], reason: str, exit_code: int) -> None:
+def _tell(home: RunHome, status: Status, reason: str, exit_code: int) -> None:
     end = End(status, reason, exit_code, time.time(), platform.node())
     with suppress(OSError):  # the store is away, which may be why it ends
         if home.is_begun():

@@ -14,7 +14,7 @@ from rayox_platform.runs.outbox_entries import Status
 from rayox_platform.runs.places import Runs
 from rayox_platform.storage.state import RESULT
 
-State = Literal["running", "finished", "failed", "interrupted", "dead"]
+State = Literal["running", "paused", "finished", "failed", "interrupted", "dead"]
 SAID: dict[str, State] = {"FAILED": "failed", "KILLED": "interrupted"}
 
 

@@ -14,6 +14,7 @@ from rayox_model.core.errors import ConfigError, RayoxError
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.capacity import Capacity
 from rayox_platform.runs.bucket_lock import STALE_SECONDS
+from rayox_platform.runs.ending import end_told, tell_rest
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.prepare import prepare
@@ -50,7 +51,7 @@ def run_part(setup: Mapping[str, Any]) -> None:
 def _train(part: Part) -> Trained:
     runs = open_runs(part.config.storage)
     home = runs.home(part.config.name)
-    with _claimed(home):
+    with _claimed(home), end_told(home):
         resumed = home.checkpoints.newest() is not None
         prepared = prepare(part.config, resume=resumed)
         teller = Teller(known=set(part.known))
@@ -60,7 +61,7 @@ def _train(part: Part) -> Trained:
         if part.fork and not resumed:
             donor, checkpoint = part.fork
             fork = runs.home(donor).checkpoints.fetch(checkpoint)
-        return train(
+        trained = train(
             prepared,
             part.given,
             teller.show,
@@ -68,6 +69,8 @@ def _train(part: Part) -> Trained:
             fork=fork,
             in_process=part.given.workers == 1,
         )
+        tell_rest(home, "finished" if trained.whole else "paused", f"epoch {trained.epoch} of a campaign's trial")
+        return trained
 
 
 @contextmanager
