@@ -23,6 +23,7 @@ from rayox_platform.tune.schedule import next_move
 from rayox_platform.tune.search import suggest
 from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.state import State, Trial
+from rayox_platform.tune.weight import WEIGHTS
 
 STOPPED = "stopped by `rayox tune stop`"
 LOOK_SECONDS = 2.0
@@ -133,6 +134,7 @@ class Driver:
             fork=fork,
             given=self.given,
             state=str(state_folder()),
+            weigh=tuple(name for name in self.state.campaign.metrics if name in WEIGHTS),
         )
 
     def config_of(self, trial: Trial) -> Config:
@@ -158,12 +160,12 @@ class Driver:
         elif "failed" in result:
             self._failed(number, result["failed"], result["code"])
         elif "until" in result and trial.state == "running":
-            self._ended(trial, result["until"], result["checkpoint"])
+            self._ended(trial, result["until"], result["checkpoint"], result.get("weighed", {}))
         self.show(self.state)
 
-    def _ended(self, trial: Trial, epoch: int, checkpoint: str) -> None:
+    def _ended(self, trial: Trial, epoch: int, checkpoint: str, weighed: Mapping[str, float]) -> None:
         if epoch >= self.state.epochs:
-            self.ledger.tell(Finished(trial=trial.number, checkpoint=checkpoint))
+            self.ledger.tell(Finished(trial=trial.number, checkpoint=checkpoint, metrics=dict(weighed)))
         else:
             self.ledger.tell(Paused(trial=trial.number, epoch=epoch, checkpoint=checkpoint))
 

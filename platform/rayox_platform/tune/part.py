@@ -19,6 +19,7 @@ from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.training import Trained, train
+from rayox_platform.tune.weight import weigh_network
 
 PATIENCE_SECONDS = 2 * STALE_SECONDS
 
@@ -34,6 +35,7 @@ class Part:
     fork: tuple[str, str] | None  # the run and the checkpoint that a trial of a population goes on from
     given: Capacity
     state: str  # the state folder of the campaign's driver
+    weigh: tuple[str, ...] = ()  # what else is asked of a whole one: parameters, milliseconds
 
 
 def run_part(setup: Mapping[str, Any]) -> None:
@@ -41,14 +43,14 @@ def run_part(setup: Mapping[str, Any]) -> None:
     part: Part = setup["part"]
     os.environ["RAYOX_STATE"] = part.state
     try:
-        trained = _train(part)
+        trained, weighed = _train(part)
     except RayoxError as error:
         tune.report({"failed": error.message, "code": error.code})
         return
-    tune.report({"until": trained.epoch, "checkpoint": trained.checkpoint})
+    tune.report({"until": trained.epoch, "checkpoint": trained.checkpoint, "weighed": weighed})
 
 
-def _train(part: Part) -> Trained:
+def _train(part: Part) -> tuple[Trained, dict[str, float]]:
     runs = open_runs(part.config.storage)
     home = runs.home(part.config.name)
     with _claimed(home), end_told(home):
@@ -70,7 +72,8 @@ def _train(part: Part) -> Trained:
             in_process=part.given.workers == 1,
         )
         tell_rest(home, "finished" if trained.whole else "paused", f"epoch {trained.epoch} of a campaign's trial")
-        return trained
+        asked = part.weigh if trained.whole else ()
+        return trained, weigh_network(prepared.network, part.config.image_size, asked)
 
 
 @contextmanager
