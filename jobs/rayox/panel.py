@@ -38,6 +38,7 @@ class TrainingStatus:
     data_wait: float = 0.0
     losses: Mapping[str, float] = field(default_factory=dict)
     skipped_steps: int = 0  # since the start; by the GradScaler
+    finds_scale: bool = False  # it skips at the moment
     learning_rate: float = 0.0
     checkpoint_time: float | None = None
     bad_images: int = 0
@@ -91,7 +92,8 @@ class TrainingStatus:
         self.speed, self.data_wait = event["images_per_second"], event["data_wait_fraction"]
         self.seconds_per_step = event["seconds_per_step"]
         self.learning_rate = event["learning_rate"]
-        self.skipped_steps += round(event.get("skipped_steps", 0))
+        skipped = round(event.get("skipped_steps", 0))
+        self.skipped_steps, self.finds_scale = self.skipped_steps + skipped, skipped > 0
         self.losses = {name.removeprefix("loss_"): event[name] for name in event if name.startswith("loss_")}
 
     def _epoch(self, event: Mapping[str, Any]) -> str | None:
@@ -123,7 +125,8 @@ class TrainingStatus:
             return ""
         terms = "  ".join(f"{name} {value:.2f}" for name, value in self.losses.items() if name != "total" and value)
         age = "none yet" if self.checkpoint_time is None else f"{duration(time.time() - self.checkpoint_time)} ago"
-        skipped = f"{self.skipped_steps} skipped  " if self.skipped_steps else ""
+        why = " (the scale is being found)" if self.finds_scale else ""
+        skipped = f"{self.skipped_steps} skipped{why}  " if self.skipped_steps else ""
         return (
             f"loss {self.losses.get('total', 0):.2f} ({terms})  rate {self.learning_rate:.2g}  "
             f"data-wait {self.data_wait:.0%}  {skipped}checkpoint {age}"

@@ -22,6 +22,7 @@ from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.loss.losses import LossTerms
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import EngineSettings, predict, sums_of
+from rayox_model.train.loss_scale import LossScale
 from rayox_model.train.parts import start_training
 from rayox_model.train.schedule import Schedule
 
@@ -74,7 +75,8 @@ def kept_step(path: Path) -> KeptStep:
 def _settings(values: dict[str, Any]) -> EngineSettings:
     parts = {"schedule": Schedule(**values["schedule"]), "assigner": assigner_of(values["assigner"])}
     pairs = {name: tuple(values[name]) for name in ("image_size", "multi_scale")}
-    return EngineSettings(**values | parts | pairs | {"loss": LossWeights(**values["loss"])})
+    scale = LossScale(**values.get("loss_scale", {}))  # which files of before do not have
+    return EngineSettings(**values | parts | pairs | {"loss": LossWeights(**values["loss"]), "loss_scale": scale})
 
 
 def replay(kept: KeptStep) -> list[LossTerms]:

@@ -50,6 +50,8 @@ def test_while_it_trains_it_has_step_speed_time_left_losses_and_age_of_the_check
 def test_skipped_steps_are_counted_where_there_are_any(status):
     status.take(PROGRESS | {"skipped_steps": 2.0})
     status.take(PROGRESS | {"skipped_steps": 1.0})
+    assert "data-wait 2%  3 skipped (the scale is being found)  checkpoint" in status.details()
+    status.take(PROGRESS | {"skipped_steps": 0.0})
     assert "data-wait 2%  3 skipped  checkpoint" in status.details()
 
 

@@ -8,7 +8,8 @@ from make_checkpoint import save_checkpoint
 from test_engine import CPU, facts, toy_batch, toy_settings, toy_state
 
 from rayox_model.checkpoint.snapshot import restore
-from rayox_model.train.engine import train
+from rayox_model.train.engine import NonFiniteError, train
+from rayox_model.train.loss_scale import LEAST_SCALE, LossScale
 from rayox_model.train.optimizer import make_optimizer, set_learning_rate
 
 BEYOND = 2.0**60  # a scale at which every gradient leaves fp16
@@ -110,3 +111,23 @@ def test_sgd_without_momentum_steps_along_the_gradient():
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     assert torch.equal(model.weight, before - 0.5)
+
+
+def test_a_gradient_that_overflows_at_every_scale_ends_the_run():
+    """An infinite gradient: the scale would fall for ever, and nothing would be trained."""
+    settings = settings_of("sgd", loss_scale=LossScale(initial=4 * LEAST_SCALE, backoff_factor=0.25))
+    state = toy_state(settings)
+    weight = state.model.get_parameter("head.cls_preds.0.bias")
+    weight.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
+    steps = train(state, [toy_batch()] * 4, settings, CPU)
+    assert bool(next(steps).skipped)
+    assert float(next(steps).scale) == LEAST_SCALE
+    with pytest.raises(NonFiniteError, match=r"gradient .* of step 1 .* scaled by 6.10352e-05"):
+        next(steps)
+
+
+def test_the_scale_grows_and_falls_as_set():
+    settings = settings_of("sgd", loss_scale=LossScale(initial=8.0, growth_factor=4.0, growth_interval=2))
+    state = toy_state(settings)
+    scales = [float(report.scale) for report in train(state, [toy_batch()] * 3, settings, CPU)]
+    assert scales == [8, 8, 32]

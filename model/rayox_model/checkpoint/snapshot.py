@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.optim import Optimizer
 
+from rayox_model.checkpoint.finite import check_finite
 from rayox_model.core.errors import ModelError
 from rayox_model.core.modes import open_to_others
 from rayox_model.core.rng import rng_states, set_rng_states
@@ -62,6 +63,7 @@ class Snapshot:
     ema: Mapping[str, Tensor]
     training: Mapping[str, Any]  # optimiser, scaler, number of averaged steps
     rng: Mapping[str, Any]
+    learnt: tuple[str, ...] = ()  # names of the optimiser's parameters, in its order
 
 
 def take_snapshot(state: TrainState, facts: Facts) -> Snapshot:
@@ -73,7 +75,12 @@ def take_snapshot(state: TrainState, facts: Facts) -> Snapshot:
         "ema_updates": state.ema.n_averaged,
     }
     raw, ema = _copied(dict(state.model.state_dict())), _copied(dict(state.ema.module.state_dict()))
-    return Snapshot(facts, raw, ema, _copied(training), rng_states())
+    return Snapshot(facts, raw, ema, _copied(training), rng_states(), _learnt(state))
+
+
+def _learnt(state: TrainState) -> tuple[str, ...]:
+    names = {parameter: name for name, parameter in state.model.named_parameters()}
+    return tuple(names[parameter] for group in state.optimizer.param_groups for parameter in group["params"])
 
 
 def _copied(value: Any) -> Any:
@@ -89,8 +96,10 @@ def write_checkpoint(parent: Path, snapshot: Snapshot) -> Path:
     """Write parent/step-N whole or not at all, an older one of the same step replaced. Returns its path.
 
     What is named step-N has reached the disk: a power cut leaves the old folder or the new one. Raises OSError when it
-    cannot be written; then nothing is left of it.
+    cannot be written, and TrainingError when a value in it is not finite; then nothing is left of it.
     """
+    parts = {"weights": snapshot.raw, "averaged weights": snapshot.ema, **snapshot.training}
+    check_finite(snapshot.facts.step, parts, snapshot.learnt)
     final = parent / f"step-{snapshot.facts.step:08d}"
     draft, replaced = (parent / f"{DRAFT}{uuid.uuid4().hex[:8]}" for _ in range(2))
     draft.mkdir(parents=True)
@@ -148,7 +157,8 @@ def restore(folder: Path, state: TrainState) -> Facts:
     state.optimizer.load_state_dict(training["optimizer"])
     _lay_out_like_parameters(state.optimizer)
     start_momentum(state.optimizer)
-    state.scaler.load_state_dict(training["scaler"])
+    if training["scaler"]:  # a run in another precision, as train.precision=auto of another machine, has none
+        state.scaler.load_state_dict(training["scaler"])
     state.step = facts.step
     if rng:
         set_rng_states(rng)

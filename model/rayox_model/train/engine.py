@@ -6,7 +6,7 @@ B images in this process's share of a batch, H and W pixels.
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -27,6 +27,7 @@ from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.loss.losses import LossTerms, added, divided, loss_sums
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.ema import averaged, ramp_for
+from rayox_model.train.loss_scale import LEAST_SCALE, LossScale
 from rayox_model.train.multiscale import resize, size_at
 from rayox_model.train.optimizer import (
     OptimizerName,
@@ -67,6 +68,7 @@ class EngineSettings:
     batch_norm: BatchNorm = "local"
     channels_last: bool = True
     compile: bool = False
+    loss_scale: LossScale = field(default_factory=LossScale)  # of fp16
 
     def with_l1(self, epoch: int) -> bool:
         return epoch >= self.epochs - self.closing_epochs
@@ -81,10 +83,11 @@ class StepReport(NamedTuple):
     losses: LossTerms  # of this process, whose mean over the workers is the loss; the counts are of all workers
     gradient_norm: Float[Tensor, ""]  # of the whole step, before clipping; not finite if the step was skipped
     skipped: Bool[Tensor, ""]  # by the GradScaler: the gradient was beyond fp16's range
-    failed: Bool[Tensor, ""]  # some worker's loss, or without a GradScaler the gradient, is not finite
+    failed: Bool[Tensor, ""]  # some worker's loss is not finite, or the gradient without a GradScaler or at any scale
     learning_rate: float
     data_seconds: float  # waited for the batch
     step_seconds: float  # the whole step, with the wait
+    scale: Float[Tensor, ""] | None  # the GradScaler's for this step; None without one
 
 
 class NonFiniteError(TrainingError):
@@ -95,8 +98,9 @@ class NonFiniteError(TrainingError):
         self.report, self.batch = report, batch
         self.of_loss = not bool(torch.isfinite(report.losses.total))  # this process's own; or another's, or gradients
         what = "loss" if self.of_loss else "gradient (or another worker's loss)"
+        at = "" if self.of_loss or report.scale is None else f", with the loss scaled by {float(report.scale):g}"
         super().__init__(
-            f"the {what} of step {report.step} (epoch {report.epoch}) is not finite: {terms}",
+            f"the {what} of step {report.step} (epoch {report.epoch}) is not finite{at}: {terms}",
             "lower train.learning_rate, or look at that step's images",
         )
 
@@ -126,7 +130,19 @@ def new_state(model: YOLOX, settings: EngineSettings, device: torch.device) -> T
         model=model,
         ema=averaged(model, settings.ema_decay, ramp),
         optimizer=make_optimizer(model, settings.optimizer, settings.weight_decay, settings.momentum, settings.beta2),
-        scaler=GradScaler(device.type, enabled=settings.precision == "fp16"),
+        scaler=_scaler(settings, device),
+    )
+
+
+def _scaler(settings: EngineSettings, device: torch.device) -> GradScaler:
+    scale = settings.loss_scale
+    return GradScaler(
+        device.type,
+        init_scale=scale.initial,
+        growth_factor=scale.growth_factor,
+        backoff_factor=scale.backoff_factor,
+        growth_interval=scale.growth_interval,
+        enabled=settings.precision == "fp16",
     )
 
 
@@ -153,7 +169,7 @@ def train(
     Raises NonFiniteError, on every worker, when a step's loss is not finite: just before the next step changes
     weights, so that a GPU never waits for the check. The step itself has changed none: `settle` before saving. Without
     a GradScaler the same holds for a gradient; with one such a step is skipped, though the average moves on (as
-    published).
+    published), until the scale is LEAST_SCALE: what overflows then is no matter of the scale.
     """
     (replica or state.model).train()
     start_training(state.model, settings.freeze, settings.batch_norm)
@@ -170,10 +186,10 @@ def train(
         state.scaler.unscale_(state.optimizer)
         norm = clip_gradients(state.optimizer, settings.clip_grad_norm)
         overflowed = ~torch.isfinite(norm)
-        scaled = state.scaler.is_enabled()
-        failed = any_failed if scaled else any_failed | overflowed
+        scale = state.scaler.scale(torch.ones((), device=device)) if state.scaler.is_enabled() else None
+        failed = any_failed | (overflowed if scale is None else overflowed & (scale <= LEAST_SCALE))
         settle(state)
-        if not scaled:
+        if scale is None:
             skip_if(state.optimizer, failed)
         state.scaler.step(state.optimizer)
         state.scaler.update()
@@ -186,11 +202,12 @@ def train(
             num_images=len(batch.images),
             losses=losses,
             gradient_norm=norm,
-            skipped=overflowed & scaled,
+            skipped=overflowed & (scale is not None),
             failed=failed,
             learning_rate=rate,
             data_seconds=arrived - asked,
             step_seconds=done - asked,
+            scale=scale,
         )
         state.step, state.unsettled = state.step + 1, (report, batch)
         yield report

@@ -15,6 +15,7 @@ from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.augment.settings import Augment
 from rayox_model.core.secrets import HIDDEN, masked_address
 from rayox_model.loss.loss_weights import LossWeights
+from rayox_model.train.loss_scale import LossScale
 from rayox_platform.config.rules import ConflictError, conflicts
 
 STRIDE = 32
@@ -155,6 +156,8 @@ class Train(Section):
     """Processor cores set aside for each training process; auto leaves the loaders enough of the machine."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the forward pass; auto picks what the device is fast at."""
+    loss_scale: LossScale = LossScale()
+    """The factor that keeps fp16's gradients within its range; other precisions have none."""
     channels_last: bool = True
     """Keep a pixel's channels side by side in memory: 1.3 to 1.5 times the speed on a CPU."""
     compile: bool = False

@@ -93,6 +93,7 @@ def engine_settings(config: Config, plan: StreamPlan, device_type: str) -> Engin
         batch_norm=train.batch_norm,
         channels_last=train.channels_last,
         compile=train.compile,
+        loss_scale=train.loss_scale,
     )
 
 

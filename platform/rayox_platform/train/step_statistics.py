@@ -22,6 +22,7 @@ class Meter:
     seconds: float = 0.0
     data_seconds: float = 0.0
     since: float = field(default_factory=time.perf_counter)
+    _scale: Tensor | None = None  # the GradScaler's in the last step
     _sums: Tensor | None = None  # on the device until the summary: a step never waits for its numbers
 
     def add(self, report: StepReport) -> None:
@@ -31,6 +32,7 @@ class Meter:
         self.data_seconds += report.data_seconds
         terms = [getattr(report.losses, name) for name in LOSSES + COUNTS]
         norm = report.gradient_norm.where(~report.skipped, 0)  # there is none of a skipped step
+        self._scale = report.scale
         values = torch.stack([*terms, norm, report.skipped.float()]).double()
         self._sums = values if self._sums is None else self._sums + values
 
@@ -52,4 +54,5 @@ class Meter:
             "gradient_norm": norm / max(self.steps - skipped, 1),  # of the steps that were not skipped
             "positives_per_box": positives / max(boxes, 1),
             "skipped_steps": skipped,
+            **({} if self._scale is None else {"gradient_scale": float(self._scale)}),
         }

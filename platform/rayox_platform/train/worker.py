@@ -32,6 +32,7 @@ from rayox_platform.train.job import TrainJob, newest
 from rayox_platform.train.non_finite import explained, step_images
 from rayox_platform.train.prometheus import RunGauges
 from rayox_platform.train.saving import Saver
+from rayox_platform.train.scale_search import ScaleSearch
 from rayox_platform.train.step_statistics import Meter
 from rayox_platform.train.watchdog import Watchdog
 
@@ -140,7 +141,7 @@ def _train(
         Watchdog(job.home.shared, me.rank, job.config.train.timeout_seconds) as dog,
     ):
         meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
-        first = True
+        first, search = True, ScaleSearch()
         for step in steps:
             if saver:
                 saver.has_trained = True
@@ -150,7 +151,10 @@ def _train(
             for fault in job.faults:
                 fault.strike(job.home.shared, me.rank, state.step)
             if log and (first or meter.age_seconds > REPORT_SECONDS):
-                log.write("progress", _progress(step, meter, state))
+                progress = _progress(step, meter, state)
+                log.write("progress", progress)
+                if said := search.said(progress):
+                    log.write("note", {"text": said})
                 meter = Meter(job.plan.batch_size)
             if first:
                 after_first_step()
