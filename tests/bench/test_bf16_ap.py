@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bf16_convolutions import INSTALL, bf16_convolution, has_bf16
+from half_units import INSTALL, half_convolution, has_units
 from paired import mean_difference, shapes_metrics
 from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
@@ -15,22 +15,23 @@ from rayox_platform.resources.preloading import IMPORT_RAY
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 LARGEST_LOSS = 0.02
-HALF_A_DIGIT = 2**-8  # of bfloat16, whose significand has 8 bits
+HALF_A_DIGIT = {torch.bfloat16: 2**-8, torch.float16: 2**-11}  # whose significands have 8 and 11 bits
 
 
+@pytest.mark.parametrize("dtype", HALF_A_DIGIT)
 @pytest.mark.parametrize("groups", [1, 16])
-def test_a_rounded_convolution_is_torchs_own_in_bfloat16(groups):
+def test_a_rounded_convolution_is_torchs_own_in_half_precision(groups, dtype):
     torch.manual_seed(0)
     features, weight = torch.randn(2, 16, 12, 10), torch.randn(16, 16 // groups, 3, 3)
     results = []
-    for convolve in (bf16_convolution, torch.conv2d):
+    for convolve in (half_convolution, torch.conv2d):
         leaves = [one.clone().requires_grad_() for one in (features, weight)]
-        out = convolve(*(one.bfloat16() for one in leaves), None, (2, 2), (1, 1), (1, 1), groups)
-        assert out.dtype is torch.bfloat16
+        out = convolve(*(one.to(dtype) for one in leaves), None, (2, 2), (1, 1), (1, 1), groups)
+        assert out.dtype is dtype
         out.square().sum().backward()
         results.append([out, *(one.grad for one in leaves)])
     for ours, torchs in zip(*results, strict=True):
-        assert (ours - torchs).abs().max() <= 2 * HALF_A_DIGIT * torchs.abs().max()
+        assert (ours - torchs).abs().max() <= 2 * HALF_A_DIGIT[dtype] * torchs.abs().max()
 
 
 def test_bfloat16_costs_little_ap(tmp_path, monkeypatch):
@@ -41,6 +42,6 @@ def test_bfloat16_costs_little_ap(tmp_path, monkeypatch):
     def metrics(precision, seed):
         return shapes_metrics(tmp_path, seed, f"train.precision={precision}")
 
-    print("\nbfloat16 in hardware" if has_bf16() else "\nbfloat16's arithmetic in fp32 units")
+    print("\nbfloat16 in hardware" if has_units(torch.bfloat16) else "\nbfloat16's arithmetic in fp32 units")
     with ray_session(None, num_cpus=os.cpu_count(), worker_environment=environment, first_call=IMPORT_RAY):
         assert mean_difference(metrics, "bf16", "fp32") >= -LARGEST_LOSS
