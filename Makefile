@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup demo test faults check fmt bench lock clean
+.PHONY: setup demo test faults gpu check fmt bench lock clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,16 @@ test: setup
 
 faults: setup
 	@"$(BIN)/python" -m pytest -m faults
+
+# At most eight minutes on a machine with a CUDA device, with a table at the end. GPU_PYTHON names another Python that has
+# the packages, where there is no registry to set up from: make gpu GPU_PYTHON=python3.
+ifdef GPU_PYTHON
+gpu:
+	@"$(GPU_PYTHON)" tests/gpu/on_gpu.py
+else
+gpu: setup
+	@"$(BIN)/python" tests/gpu/on_gpu.py
+endif
 
 check: setup
 	@"$(BIN)/ruff" format --check .

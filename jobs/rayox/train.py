@@ -41,6 +41,7 @@ class TrainResult:
     images_per_second: float
     data_wait_fraction: float
     steps: int
+    skipped_steps: int
     bad_images: tuple[str, ...]
     seconds: float
     start_seconds: Mapping[str, float]
@@ -268,6 +269,8 @@ def show_result(console: Console, result: TrainResult) -> None:
     console.text(
         f"speed       {result.images_per_second:.1f} images/s, {result.data_wait_fraction:.0%} waiting for data"
     )
+    if result.skipped_steps:
+        console.text(f"skipped     {result.skipped_steps} of {result.steps} steps, to find fp16's scale")
     if result.bad_images:
         console.text(f"bad images  {len(result.bad_images)} were replaced; the first: {result.bad_images[0]}")
     parts = "  ".join(f"{name.replace('_', ' ')} {seconds:.1f}" for name, seconds in result.start_seconds.items())

@@ -102,7 +102,9 @@ def run(mode: Mode, folder: Path, rank: int) -> Outcome:
     """One worker's part of a mode."""
     if mode.device == "cpu":
         emulate_missing()
-    device = torch.device(mode.device)
+    device = torch.device(mode.device, 0) if mode.device == "cuda" else torch.device(mode.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     loaded = load_config(mode.recipe, [*mode.settings, f"train.workers={mode.workers}"], packaged=RECIPES, environ={})
     config = loaded.config
     load = partial(resolve_split, state=folder.parent / "state")
@@ -120,7 +122,8 @@ def run(mode: Mode, folder: Path, rank: int) -> Outcome:
     for half in halves:
         if half.start:
             state = resumed(state, config, engine, folder, rank, train_images.dataset.classes, device)
-        seconds += take_steps(state, batches(half), engine, device, mode.workers, reports.append)
+        made = list(batches(half))  # before the first step: threads that make samples would slow it
+        seconds += take_steps(state, made, engine, device, mode.workers, reports.append)
     outcome = measured(reports, plan, state, seconds)
     outcome.seconds = time.perf_counter() - began
     if device.type == "cuda":
@@ -144,23 +147,25 @@ class Numbers:
 
 def take_steps(
     state: TrainState,
-    batches: Iterator[Batch],
+    batches: list[Batch],
     engine: EngineSettings,
     device: torch.device,
     workers: int,
     tell: Callable[[Numbers], None],
 ) -> float:
-    """Train on the batches; returns the seconds of the steps, those spent waiting for samples left out."""
+    """Train on the batches, there being no wait for them; returns the seconds that took."""
     replica = None
     if workers > 1:
         ids = [device] if device.type == "cuda" else None
         replica = DistributedDataParallel(
             state.model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
         )
-    reports: list[StepReport] = list(train(state, batches, engine, device, replica))
+    began = time.perf_counter()
+    reports: list[StepReport] = list(train(state, batches, engine, device, replica))  # which waits for the last step
+    seconds = time.perf_counter() - began
     for report in reports:
         tell(Numbers(float(report.losses.total), bool(report.skipped)))
-    return sum(report.step_seconds - report.data_seconds for report in reports)
+    return seconds
 
 
 def rank_batches(

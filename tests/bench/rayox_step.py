@@ -30,7 +30,7 @@ def settings_of(case: dict[str, np.ndarray], compiled: bool) -> EngineSettings:
         weight_decay=5e-4,
         momentum=0.9,
         ema_decay=0.9998,
-        ema_ramp_steps=2000,
+        ema_ramp_steps=2000.0,
         precision=str(case["precision"]),
         seed=0,
         assigner=SimOTA(),

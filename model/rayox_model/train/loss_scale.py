@@ -19,7 +19,7 @@ class LossScale:
 
     __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid", "allow_inf_nan": False}
 
-    initial: Annotated[float, Gt(0), Le(2.0**60)] = 2.0**16
+    initial: Annotated[float, Gt(0), Le(1e18)] = 2.0**16
     """The factor to begin with; from the published 65536 a run skips about nine steps until gradients fit."""
     growth_factor: Annotated[float, Gt(1)] = 2.0
     """What the factor is multiplied by after growth_interval steps of which none was skipped."""

@@ -61,7 +61,11 @@ class Record:
         self.sender.spool.add(entry)
 
     def mean(self, name: str) -> float:
-        return sum(metrics[name] for metrics in self._epochs.values()) / max(len(self._epochs), 1)
+        return self.total(name) / max(len(self._epochs), 1)
+
+    def total(self, name: str) -> float:
+        """Over all epochs; one of an earlier rayox may not have told it."""
+        return sum(metrics.get(name, 0.0) for metrics in self._epochs.values())
 
     def registered(self) -> str:
         """The model version that this run has become, once all is sent; empty when MLflow does not answer in time."""

@@ -37,6 +37,7 @@ class Finished:
     images_per_second: float
     data_wait_fraction: float
     steps: int
+    skipped_steps: int  # by fp16's GradScaler
     bad_images: tuple[str, ...]  # broken training images that were replaced: path and reason
     start_seconds: Mapping[str, float]  # from the call to the end of the first step, by part
     tracking_uri: str
@@ -76,6 +77,7 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
         images_per_second=record.mean("images_per_second"),
         data_wait_fraction=record.mean("data_wait_fraction"),
         steps=trained.step,
+        skipped_steps=round(record.total("skipped_steps")),
         bad_images=tuple(record.bad_images),
         start_seconds=_start_seconds(record, trained.began),
         tracking_uri=tracking.store.shown,

@@ -34,10 +34,12 @@ class Saver:
 
     def __exit__(self, kind: object, *failure: object) -> None:
         self._urgency.stop()
-        self._writer.__exit__(kind, *failure)
-        if kind is None:
-            self._try_again()
-        self._log.flush()
+        try:
+            self._writer.__exit__(kind, *failure)
+            if kind is None:
+                self._try_again()
+        finally:
+            self._log.flush()
 
     def _try_again(self) -> None:
         end = time.monotonic() + LAST_TRIES_SECONDS
