@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rayox.config import RECIPES
 from rayox_model.augment.block import block_samples
-from rayox_model.checkpoint.snapshot import Facts, restore, save_checkpoint
+from rayox_model.checkpoint.snapshot import Facts, restore, take_snapshot, write_checkpoint
 from rayox_model.core.collate import unpack
 from rayox_model.core.pack import pack
 from rayox_model.core.plan import StreamPlan
@@ -205,7 +205,7 @@ def resumed(
             config={},
             metrics={},
         )
-        save_checkpoint(folder / "checkpoints", state, facts)
+        write_checkpoint(folder / "checkpoints", take_snapshot(state, facts))
     if dist.is_initialized():
         dist.barrier()
     network, _ = new_model(config.model.size, classes, None, seed=99)

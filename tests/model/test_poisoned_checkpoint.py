@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from make_checkpoint import save_checkpoint
 from test_engine import CPU, facts, toy_batch, toy_settings, toy_state
 
 from rayox_model.checkpoint.checkpoint_folder import newest_checkpoint
-from rayox_model.checkpoint.snapshot import restore, save_checkpoint
+from rayox_model.checkpoint.snapshot import restore
 from rayox_model.core.errors import TrainingError
 from rayox_model.train.engine import train
 
