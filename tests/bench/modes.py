@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -78,20 +79,23 @@ def fine_tune(mode: Mode, folder: Path, seconds: float = 1800) -> Outcome:
     (folder / "mode.json").write_text(json.dumps(asdict(mode)))
     environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     command = [sys.executable, __file__, str(folder)]
-    said = [(folder / f"said-{rank}.txt").open("w+") for rank in range(mode.workers)]
-    running = [
-        subprocess.Popen([*command, str(rank)], env=environment, stdout=file, stderr=file)
-        for rank, file in enumerate(said)
-    ]
-    try:
-        codes = [process.wait(seconds) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
+    logs = [folder / f"said-{rank}.txt" for rank in range(mode.workers)]
+    with ExitStack() as files:
+        running = []
+        for rank, log in enumerate(logs):
+            said = files.enter_context(log.open("w"))
+            running.append(subprocess.Popen([*command, str(rank)], env=environment, stdout=said, stderr=said))
+        try:
+            codes: list[int | str] = [process.wait(seconds) for process in running]
+        except subprocess.TimeoutExpired:
+            codes = [f"no end after {seconds:.0f} s"]
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
     if any(codes):
-        texts = [(file.seek(0), file.read()[-3000:])[1] for file in said]
-        raise RuntimeError(f"{mode} ended with {codes}:\n" + "\n".join(texts))
+        texts = "\n".join(log.read_text(errors="replace")[-3000:] for log in logs)
+        raise RuntimeError(f"{mode} ended with {codes}:\n{texts}")
     outcomes = [Outcome(**json.loads((folder / f"{rank}-{RESULT}").read_text())) for rank in range(mode.workers)]
     if len({outcome.weights for outcome in outcomes}) > 1:
         raise RuntimeError(f"{mode}: the workers' weights differ: {[outcome.weights for outcome in outcomes]}")

@@ -194,8 +194,9 @@ PARTS: dict[str, Callable[[str, Path], Rows]] = {
 
 
 def main(name: str, device: str, out: Path) -> None:
-    for root in ROOTS:
+    for root in ROOTS:  # for this process and those it starts: nothing need be installed of rayox itself
         sys.path.insert(0, str(root))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*map(str, ROOTS), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="rayox-gpu-", ignore_cleanup_errors=True) as folder:
         rows = PARTS[name](device, Path(folder))
     out.write_text(json.dumps(rows))
