@@ -1,9 +1,10 @@
 """The detector as MLflow loads and serves it.
 
-This file and onnx_boxes.py travel with the model and need neither rayox nor torch.
+This file, onnx_boxes.py and served_images.py travel with the model and need neither rayox nor torch.
 
-Input is a table with a column `image` of encoded files (JPEG, PNG …; base64 in JSON). Output has a row an image:
-`boxes` are [x1, y1, x2, y2] in the image's own pixels, `scores` and `labels` (class names) stand beside them.
+Input is a table with a column `image` of encoded files (JPEG, PNG …), as bytes or as base64: in every form of MLflow's
+server, also as a data: URL or {"b64": …}. Output has a row an image: `boxes` are [x1, y1, x2, y2] in the image's own
+pixels, `scores` and `labels` (class names) stand beside them; `error` says why a row has none, and is null else.
 """
 
 import json
@@ -17,9 +18,11 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from onnx_boxes import detect_in_output  # type: ignore[import-not-found]  # it travels beside this file
+from served_images import NotAnImageError, decoded, images_in  # type: ignore[import-not-found]
 
 OWN = -1.0  # a score threshold that stands for the model's own
 SCORE_THRESHOLD, NMS_THRESHOLD = 0.25, 0.65  # where it has none
+COLUMNS = ("boxes", "scores", "labels", "error")
 FILL = 114  # grey of what the image does not cover
 
 
@@ -42,13 +45,20 @@ class OnnxDetector(PythonModel):  # type: ignore[misc]
     ) -> pd.DataFrame:
         """params are score_threshold, by default the model's own of each class, and nms_threshold.
 
-        Raises ValueError for bytes that are no image.
+        What is not an image is named in its row, and the rest answered.
         """
         given = {name: value for name, value in (params or {}).items() if value is not None}
         score = given.get("score_threshold", OWN)
         thresholds = self.thresholds if score == OWN else np.full(len(self.classes), score)
         nms = given.get("nms_threshold", NMS_THRESHOLD)
-        return pd.DataFrame([self._detect(content, thresholds, nms) for content in model_input["image"]])
+        rows = []
+        for number, image in enumerate(images_in(model_input)):
+            try:
+                rows.append(self._detect(decoded(image), thresholds, nms) | {"error": None})
+            except NotAnImageError as error:
+                rows.append({"boxes": [], "scores": [], "labels": [], "error": f"image {number}: {error}"})
+        # As objects: a column of texts would make NaN of None, which JSON does not have.
+        return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in COLUMNS})
 
     def _operating_thresholds(self) -> np.ndarray:
         """Of each class; chosen when the model was promoted."""
@@ -58,10 +68,7 @@ class OnnxDetector(PythonModel):  # type: ignore[misc]
         points = [operating["classes"].get(name, operating["overall"]) for name in self.classes]
         return np.array([point["threshold"] for point in points])
 
-    def _detect(self, content: bytes, thresholds: np.ndarray, nms_threshold: float) -> dict[str, Any]:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-        if image is None:
-            raise ValueError(f"not an image (it begins with {content[:12]!r})")
+    def _detect(self, image: np.ndarray, thresholds: np.ndarray, nms_threshold: float) -> dict[str, Any]:
         pixels, ratio = self._letterbox(image)
         output = self.session.run(None, {self.session.get_inputs()[0].name: pixels})[0][0]  # [K, 5 + C]
         boxes, scores, labels = detect_in_output(

@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,12 +16,14 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, M
 from mlflow.exceptions import MlflowException
 
 from rayox_model.detect import onnx_boxes
+from rayox_platform.track import served_images
 from rayox_platform.track.registry import MODEL_TAG, Version, versions
 from rayox_platform.track.tracking import Store, Tracking
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
+BESIDE = (onnx_boxes, served_images)  # modules that the code imports and that travel with it
 CODE = Path(__file__).with_name("pyfunc_detector.py")
 _SAVING = threading.Lock()
 PACKAGES = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas")  # what that file imports
@@ -65,15 +67,16 @@ def signature() -> "ModelSignature":
     """What a served detector takes and gives."""
     from mlflow.models import ModelSignature as Signature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array
+    from mlflow.types.schema import AnyType, Array
 
     return Signature(
-        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        inputs=Schema([ColSpec(AnyType(), "image")]),
         outputs=Schema(
             [
                 ColSpec(Array(Array(DataType.double)), "boxes"),
                 ColSpec(Array(DataType.double), "scores"),
                 ColSpec(Array(DataType.string), "labels"),
+                ColSpec(DataType.string, "error", required=False),
             ]
         ),
         params=ParamSchema(
@@ -108,7 +111,7 @@ def save_pyfunc(
         "layout": detector.layout,
         "operating": operating,
     }
-    with TemporaryDirectory(prefix="rayox-model-") as draft, _importable(onnx_boxes), warnings.catch_warnings():
+    with TemporaryDirectory(prefix="rayox-model-") as draft, _importable(BESIDE), warnings.catch_warnings():
         # It would be stored as text: 25 MB. MLflow colours what it says, so the text does not begin with it.
         warnings.filterwarnings("ignore", ".*An input example was not provided")
         beside = Path(draft) / "detector.json"
@@ -116,7 +119,7 @@ def save_pyfunc(
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(CODE),
-            code_paths=[onnx_boxes.__file__],
+            code_paths=[module.__file__ for module in BESIDE],
             artifacts={"onnx": str(onnx), "detector": str(beside)},
             signature=signature(),
             pip_requirements=[f"{package}=={version(package)}" for package in PACKAGES],
@@ -125,15 +128,16 @@ def save_pyfunc(
 
 
 @contextmanager
-def _importable(module: ModuleType) -> Iterator[None]:
+def _importable(modules: Sequence[ModuleType]) -> Iterator[None]:
     """MLflow runs the code that it saves, once, and does not look into its code_paths meanwhile; a thread at a time."""
-    name = module.__name__.rpartition(".")[2]
+    named = {module.__name__.rpartition(".")[2]: module for module in modules}
     with _SAVING:
-        sys.modules[name] = module
+        sys.modules.update(named)
         try:
             yield
         finally:
-            del sys.modules[name]
+            for name in named:
+                del sys.modules[name]
 
 
 def version_source(store: Store, logged: LoggedModel) -> str:
