@@ -49,14 +49,6 @@ def test_the_model_s_own_code_finds_what_the_detector_finds(toy_onnx, tmp_path):
         assert row["labels"] == [("dim", "bright")[label] for label in expected.labels]
 
 
-@pytest.mark.parametrize(("content", "beginning"), [(b"GIF but not really", "b'GIF but not '"), (b"", "b''")])
-def test_bytes_that_are_not_an_image_are_refused_with_their_beginning(toy_onnx, tmp_path, content, beginning):
-    save_pyfunc(tmp_path / "model", toy_onnx)
-    model = load_model(str(tmp_path / "model"))
-    with pytest.raises(ValueError, match=rf"^not an image \(it begins with {beginning}\)$"):
-        model.predict(pd.DataFrame({"image": [content]}))
-
-
 def test_versions_are_found_by_number_alias_and_run(toy_onnx, store, tmp_path):
     runs = [open_run(store, name, {}, {}) for name in ("first", "second")]
     first, second = (register(run, "shapes", toy_onnx, {"AP": 0.25}, 12, {"AP": "0.2500"}) for run in runs)

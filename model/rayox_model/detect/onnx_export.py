@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from rayox_model.core.anchors import check_image_size
 from rayox_model.core.errors import ExportError
+from rayox_model.detect.onnx_lowering import lowered
 from rayox_model.nets.layers import ConvBlock
 from rayox_model.nets.yolox import YOLOX
 
@@ -45,7 +47,8 @@ def _folded(model: YOLOX) -> YOLOX:
 def export_onnx(model: YOLOX, classes: Sequence[str], image_size: tuple[int, int], path: Path) -> None:
     """Write `images` [B, 3, H, W] → `output` [B, K, 5 + C] in fp32, any B, regression not decoded.
 
-    The file's metadata carry `classes` and `image_size` (height, width) as JSON. The given model is not changed.
+    It is in the oldest form that holds the network, for the runtimes of devices (onnx_lowering). Its metadata carry
+    `classes` and `image_size` (height, width) as JSON. The given model is not changed.
     Raises ExportError when the names are not as many as the classes or the file cannot be written.
     """
     check_image_size(*image_size)
@@ -67,6 +70,6 @@ def export_onnx(model: YOLOX, classes: Sequence[str], image_size: tuple[int, int
         node.metadata_props.clear()  # stack traces with the paths of this machine
     program.model.metadata_props.update(classes=json.dumps(list(classes)), image_size=json.dumps(list(image_size)))
     try:
-        program.save(path)
+        onnx.save(lowered(program.model_proto), path)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
