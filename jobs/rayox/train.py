@@ -132,6 +132,10 @@ def train(
     for warning in prepared.warnings:
         console.note(f"warning: {warning}")
     if dry_run:
+        from rayox_platform.storage.state import state_folder
+        from rayox_platform.track.tracking import check_store
+
+        check_store(config.tracking.uri, state_folder())
         return None
     _say_what_starts(prepared, console)
     parts = {"imports": imported - started, "checks": time.perf_counter() - imported}

@@ -22,7 +22,7 @@ from rayox_platform.data.fast_records import Columns, read_columns
 from rayox_platform.data.names import FileNames
 from rayox_platform.data.other_coco_files import OTHER_COCO_HINT, other_coco_file
 from rayox_platform.data.records import BBOX_HINT, Annotations, Defect, Images, Json, read_categories, records_of
-from rayox_platform.storage.folders import is_remote, open_folder, split_address
+from rayox_platform.storage.folders import is_remote, missing_bucket, open_folder, split_address
 from rayox_platform.storage.object_store import explained
 
 
@@ -73,9 +73,12 @@ def read_coco(address: Path | str) -> CocoDataset:
     """
     folder, name = split_address(address)
     source = address if is_remote(str(address)) else Path(folder, name)
+    opened = open_folder(folder)
     try:
-        content = open_folder(folder).read(name)
+        content = opened.read(name)
     except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            error = missing_bucket(opened) or error
         said, hint = explained(error, "Check the path of the annotations.")
         raise DataError(f"{source}: cannot be read ({error.strerror or said})", hint) from None
     return parse_coco(content, str(source))

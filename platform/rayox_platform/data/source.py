@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Protocol, runtime_checkable
 
 from rayox_model.core.errors import DataError
-from rayox_platform.storage.folders import Folder, open_folder
+from rayox_platform.storage.folders import Folder, missing_bucket, open_folder
 from rayox_platform.storage.object_store import explained
 
 
@@ -123,6 +123,9 @@ def folder_source(names: Sequence[str], where: Path | str, file: str) -> FolderS
     except OSError as error:
         raise unreadable(str(folder), error) from None
     if not exists:
+        absent = missing_bucket(folder)
+        if absent is not None:
+            raise unreadable(str(folder), absent)
         raise DataError(f"{folder}: no such folder of images", "Give the folder the file names start from.")
     refuse_outside(names, file)
     return FolderSource(folder, names)

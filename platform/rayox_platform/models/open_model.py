@@ -16,7 +16,8 @@ from rayox_model.detect.onnx_detector import load_onnx_detector
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Promotion
 from rayox_platform.storage.bucket import Bucket
-from rayox_platform.storage.folders import is_remote, open_folder, split_address
+from rayox_platform.storage.folders import is_remote, missing_bucket, open_folder, split_address
+from rayox_platform.storage.object_store import explained
 
 FORMS = (
     "a checkpoint folder here or in a bucket (s3://, gs://), an official .pth, an .onnx, models:/NAME@ALIAS, "
@@ -64,9 +65,13 @@ def _fetched_checkpoint(address: str) -> Path:
     if not (isinstance(checkpoints, Bucket) and CHECKPOINT_NAME.fullmatch(name)):
         raise ModelError(f"{address}: no checkpoint of a run", "give the address of one: s3://…/checkpoints/step-…")
     try:
+        absent = missing_bucket(checkpoints)
+        if absent is not None:
+            raise absent
         return BucketCheckpoints(checkpoints).fetch(name)
     except OSError as error:
-        raise ModelError(f"{address}: cannot be read ({error})", "look at the address and the credentials") from error
+        said, hint = explained(error, "look at the address and the credentials")
+        raise ModelError(f"{address}: cannot be read ({said})", hint) from error
 
 
 def open_detector(

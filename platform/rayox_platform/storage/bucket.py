@@ -2,15 +2,16 @@
 
 import hashlib
 import posixpath
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from rayox_platform.storage.object_store import bucket_filesystem
+from rayox_platform.storage.object_store import bucket_filesystem, has_credentials
 from rayox_platform.storage.retry import retried
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from pyarrow.lib import NativeFile
 
 COPY_BYTES = 1 << 23
+NO_WORD = "No response body"
+REFUSED = re.compile(r"ACCESS_DENIED|INTERNAL_FAILURE|HTTP status (403|500)")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,13 @@ class Bucket:
 
     def exists(self) -> bool:
         """Stores know no folders: whether anything is under the prefix."""
-        return bool(retried(lambda: self._files.get_file_info(self.prefix)).type.name == "Directory")
+        return bool(self._asked(lambda: self._files.get_file_info(self.prefix)).type.name == "Directory")
 
     def read(self, name: str) -> bytes:
-        return retried(lambda: self._read(name))
+        return self._asked(lambda: self._read(name))
 
     def read_range(self, name: str, start: int, num_bytes: int) -> bytes:
-        return bytes(retried(lambda: _opened(self, name).read_at(num_bytes, start)))
+        return bytes(self._asked(lambda: _opened(self, name).read_at(num_bytes, start)))
 
     def _read(self, name: str) -> bytes:
         with self._files.open_input_file(self._key(name)) as file:
@@ -62,7 +67,7 @@ class Bucket:
 
     def get(self, name: str, local: Path) -> None:
         """Copy a file of it to this machine."""
-        retried(lambda: self._get(name, local))
+        self._asked(lambda: self._get(name, local))
 
     def _get(self, name: str, local: Path) -> None:
         with self._files.open_input_file(self._key(name)) as source, local.open("wb") as target:
@@ -71,7 +76,7 @@ class Bucket:
                 raise OSError(f"{self.path(name)}: {target.tell()} of {source.size()} bytes came")
 
     def stamp(self, name: str) -> Stamp:
-        return retried(lambda: self._stamp(name))
+        return self._asked(lambda: self._stamp(name))
 
     def _stamp(self, name: str) -> Stamp:
         with self._files.open_input_file(self._key(name)) as file:
@@ -96,7 +101,7 @@ class Bucket:
         import pyarrow.fs
 
         under = pyarrow.fs.FileSelector(self.prefix, recursive=recursive, allow_not_found=True)
-        found = retried(lambda: self._files.get_file_info(under))
+        found = self._asked(lambda: self._files.get_file_info(under))
         return {file.path[len(self.prefix) + 1 :]: file for file in found}
 
     def absent(self, names: Sequence[str]) -> list[int]:
@@ -111,38 +116,61 @@ class Bucket:
         return 16
 
     def put(self, local: Path, name: str) -> None:
-        retried(lambda: self._put(local, name))
+        self._asked(lambda: self._put(local, name))
 
     def _put(self, local: Path, name: str) -> None:
         with local.open("rb") as source, self._files.open_output_stream(self._key(name)) as target:
             shutil.copyfileobj(source, target, COPY_BYTES)
 
     def write(self, name: str, content: bytes) -> None:
-        retried(lambda: self._write(name, content))
+        self._asked(lambda: self._write(name, content))
 
     def _write(self, name: str, content: bytes) -> None:
         with self._files.open_output_stream(self._key(name)) as target:
             target.write(content)
 
     def has(self, name: str) -> bool:
-        return bool(retried(lambda: self._files.get_file_info(self._key(name))).type.name == "File")
+        return bool(self._asked(lambda: self._files.get_file_info(self._key(name))).type.name == "File")
 
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            retried(lambda: self._files.delete_file(self._key(name)))
+            self._asked(lambda: self._files.delete_file(self._key(name)))
 
     def remove_all(self) -> None:
         """Everything under it."""
         if self.exists():  # of a prefix without files one store says it is not there, the other that something is wrong
             with suppress(FileNotFoundError):
-                retried(lambda: self._files.delete_dir(self.prefix))
+                self._asked(lambda: self._files.delete_dir(self.prefix))
 
     def under(self, name: str) -> "Bucket":
         return Bucket(self.scheme, self._key(name))
 
+    def _asked(self, work: Callable[[], T]) -> T:
+        """What the store answers; a refusal without a word is asked about again in a way that has a reason."""
+        try:
+            return retried(work)
+        except OSError as error:
+            if self.scheme != "s3" or not REFUSED.search(str(error)):
+                raise
+            raise self._reason(error) from error
+
+    def _reason(self, error: OSError) -> OSError:
+        """The answer to a question about one file has no text, that to a listing has."""
+        import pyarrow.fs
+
+        if not has_credentials():
+            return OSError(f"CREDENTIALS: this environment has none, and the store says: {error}")
+        if NO_WORD not in str(error):
+            return error
+        try:
+            self._files.get_file_info(pyarrow.fs.FileSelector(self.prefix, allow_not_found=True))
+        except OSError as reason:
+            return reason
+        return error
+
     @property
     def bucket_is_there(self) -> bool:
-        return bool(retried(lambda: self._files.get_file_info(self._name)).type.name != "NotFound")
+        return bool(self._asked(lambda: self._files.get_file_info(self._name)).type.name != "NotFound")
 
     @property
     def _name(self) -> str:

@@ -80,6 +80,13 @@ def open_folder(address: str | Path) -> Folder:
     return LocalFolder(Path(text).expanduser())
 
 
+def missing_bucket(folder: Folder) -> OSError | None:
+    """Why something is not in a folder: there is no such bucket at all. Raises OSError of a store that is away."""
+    if isinstance(folder, Bucket) and folder.prefix and not folder.bucket_is_there:
+        return OSError("NO_SUCH_BUCKET: there is no such bucket")
+    return None
+
+
 def is_remote(address: str) -> bool:
     return address.startswith(SCHEMES)
 

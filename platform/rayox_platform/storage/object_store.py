@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
 KINDS = (  # words of Arrow's messages: what to do
+    ("NETWORK_CONNECTION", "the store does not answer: look at the network and at AWS_ENDPOINT_URL"),
+    ("CREDENTIALS: ", "give it credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
     ("NO_SUCH_BUCKET", "make the bucket first, or name another one"),
     ("ACCESS_DENIED", "give the credentials of this environment the right to read, write, list and delete there"),
     ("INVALID_ACCESS_KEY_ID", "the access key of this environment (AWS_ACCESS_KEY_ID) is unknown to the store"),
@@ -65,6 +67,19 @@ def _google(emulator: str | None) -> "FileSystem":
     scheme, _, host = emulator.rpartition("://")
     return pyarrow.fs.GcsFileSystem(
         anonymous=True, scheme=scheme or "http", endpoint_override=host, retry_time_limit=patience
+    )
+
+
+def has_credentials() -> bool:
+    """Whether this environment names credentials for S3 in one of the ways that AWS's libraries look at.
+
+    A machine's own role is told by nothing but an answer of its metadata service.
+    """
+    named = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+    container = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    files = (os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), "~/.aws/config")
+    return any(os.environ.get(name) for name in (*named, *container)) or any(
+        os.path.exists(os.path.expanduser(path)) for path in files
     )
 
 

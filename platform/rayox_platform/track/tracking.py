@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +31,10 @@ KIND_TAG, KIND = (
 PARAM_LIMIT = 500  # characters of a value
 BATCH_LIMIT = 100  # parameters of one request
 TRIES = 3  # at opening a store or a run
-STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, OSError)
+# ImportError: SQLAlchemy imports a database's driver when it is asked for it.
+STORE_ERRORS = (MlflowException, SQLAlchemyError, CommandError, OSError, ImportError)
+DRIVERS = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient", "pyodbc": "pyodbc", "pymysql": "pymysql"}
+"""Packages by the module that a database's address asks for."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,13 @@ def find_run(store: Store, name: str) -> str | None:
 def refused(uri: str, error: Exception) -> TrackingError:
     """What to tell a user of a store that fails."""
     uri, text = masked_address(uri), without_secrets(" ".join(str(error).split()))
+    driver = _missing_driver(error)
+    if driver:
+        package = DRIVERS.get(driver, driver)
+        return TrackingError(
+            f"tracking.uri: {uri} needs the Python module {driver}, which is not installed",
+            f"pip install {package}, or give the address of an MLflow server that has the database",
+        )
     if "schema" in text or "revision" in text:
         return TrackingError(
             f"tracking.uri: the database {uri} was made by another MLflow: {text[:200]}",
@@ -152,8 +164,42 @@ def refused(uri: str, error: Exception) -> TrackingError:
         )
     return TrackingError(
         f"tracking.uri: cannot keep runs at {uri}: {text[:200]}",
-        "start the tracking server, or leave tracking.uri out to keep runs on this machine",
+        "start the tracking server, or leave tracking.uri and MLFLOW_TRACKING_URI out to keep runs on this machine",
     )
+
+
+def check_store(uri: str | None, state: Path) -> None:
+    """Ask the store that a run would be recorded in whether it answers; nothing is made there or here.
+
+    Raises TrackingError, or ConfigError for a state folder that cannot be written.
+    """
+    quiet_mlflow()
+    if uri is None:
+        there = next(path for path in (state, *state.parents) if path.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"RAYOX_STATE: the state folder {state} cannot be written", "set RAYOX_STATE to one that can"
+            )
+        return
+    if uri.startswith("sqlite:") and not os.path.exists(uri.removeprefix("sqlite:///")):
+        return  # it is made at the start
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        _tried(lambda: str(client.search_experiments(max_results=1)))
+    except STORE_ERRORS as error:
+        raise refused(uri, error) from error
+
+
+def _missing_driver(error: BaseException | None) -> str:
+    """The module that an error, or one that it came of, says is not installed; empty when none does."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return error.name
+        found = re.search(r"No module named '([\w.]+)'", str(error))
+        if found:
+            return found[1]
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _experiment(client: MlflowClient, name: str, local: Path | None) -> str:
