@@ -72,6 +72,7 @@ def test_mlflow_has_a_parent_and_one_child_for_each_trial(ended):
     parents = [one for one in runs if "mlflow.parentRunId" not in one.data.tags]
     assert [parent.info.run_name for parent in parents] == ["mine"]
     assert parents[0].info.status == "FINISHED"
+    assert [one.path for one in client.list_artifacts(parents[0].info.run_id)] == ["report"]
     children = {one.info.run_name: one for one in runs if one.data.tags.get("mlflow.parentRunId")}
     trials = run.state().trials
     assert sorted(children) == sorted(trial.run for trial in trials)

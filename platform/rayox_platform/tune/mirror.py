@@ -3,20 +3,25 @@
 What a dead driver or an absent server has left out is made up for the next time; done again, it changes nothing.
 """
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from rayox_model.core.errors import TrackingError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.runs.outbox_entries import Points
 from rayox_platform.track.tracking import STORE_ERRORS, Store, Tracking, open_run
 from rayox_platform.tune.home import CampaignHome
 from rayox_platform.tune.ledger import read_state
+from rayox_platform.tune.report import write_report
 from rayox_platform.tune.state import State, Trial
 
 EVERY_SECONDS = 10.0
+AWAY = (*STORE_ERRORS, TrackingError)
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "paused": "KILLED"}  # as Optuna has them
 PARENT = "mlflow.parentRunId"  # MLflow's own
 CAMPAIGN_STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
@@ -49,6 +54,12 @@ class Mirror:
             parent.set_tags({"rayox.verdict": str(state.confirmed["sentence"])[:5000]})
         status = CAMPAIGN_STATUS.get(state.ended.status, "FAILED") if state.ended else "RUNNING"
         self._status(parent, "", status, state.last)
+
+    def keep_report(self, state: State) -> None:
+        """The page and its pictures, among the parent's artifacts."""
+        with tempfile.TemporaryDirectory(prefix="rayox-") as folder:
+            write_report(state, Path(folder))
+            self._parent(state).log_folder(Path(folder), "report")
 
     def _parent(self, state: State) -> Tracking:
         if self.parent is None:
@@ -93,7 +104,7 @@ def mirrored(home: CampaignHome, store: Store, flush_seconds: float, say: Callab
                 if state.num_records != seen:
                     mirror.bring_up_to_date(state)
                 seen = state.num_records
-            except STORE_ERRORS:
+            except AWAY:
                 continue  # the next look makes up for it
 
     thread = threading.Thread(target=follow, name="rayox-mirror", daemon=True)
@@ -110,9 +121,11 @@ def send_rest(mirror: Mirror, home: CampaignHome, seconds: float, say: Callable[
     end = time.monotonic() + seconds
     while True:
         try:
-            mirror.bring_up_to_date(read_state(home.journal()))
+            state = read_state(home.journal())
+            mirror.bring_up_to_date(state)
+            mirror.keep_report(state)
             return
-        except STORE_ERRORS as error:
+        except AWAY as error:
             if time.monotonic() >= end:
                 said = " ".join(str(error).split())[:200]
                 say(f"MLflow has not got all of the campaign ({said}); the next `--resume` sends the rest")
