@@ -19,7 +19,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CASES = Path(__file__).resolve().parent / "data" / "cases"
 
 
-CLUSTERS_OF_THEIR_OWN = ("tests/ray/test_readme.py", "tests/ray/test_resume.py")  # started by the command line
+CLUSTERS_OF_THEIR_OWN = (
+    "tests/ray/test_campaign.py",
+    "tests/ray/test_readme.py",
+    "tests/ray/test_resume.py",
+)  # started by the command line
 
 
 class RayTogether(LoadScopeScheduling):
