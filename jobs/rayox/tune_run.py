@@ -45,8 +45,6 @@ def show_plan(console: Console, loaded: LoadedCampaign, address: str | None) -> 
 
 
 def describe(found: "Plan") -> str:
-    hours = f"{found.hours:.1f} hours" if found.hours >= 1 else f"{60 * found.hours:.0f} minutes"
-    rough = "" if found.hours_from == "measured" else " (a rough estimate)"
     cost = f", at a cost of {found.cost:g}" if found.cost is not None else ""
     device = "a GPU and " if found.gpu else ""
     workers = f"{found.workers_per_trial} worker{'s' if found.workers_per_trial > 1 else ''}"
@@ -54,7 +52,7 @@ def describe(found: "Plan") -> str:
     return (
         f"{found.trials} trials of about {found.epochs} epochs in all, {found.concurrency} at a time in {found.waves} "
         f"waves{again}\n{workers} a trial, each with {device}{found.cpus_per_worker:g} CPU; "
-        f"about {hours}{rough}{cost}; ends by {found.budget}"
+        f"about {found.duration}{cost}; ends by {found.budget}"
     )
 
 

@@ -78,6 +78,19 @@ def test_to_its_end_and_beyond(begin):
     assert driver.next_part().trial == 6
 
 
+def test_a_best_trial_that_was_paused_is_confirmed_too(begin):
+    driver = begin(campaign("promote", trials=3, confirm={"top": 1, "seeds": 1}))
+    for score in (0.9, 0.2, 0.5):
+        train(driver, driver.next_part(), score)
+    of = []
+    while (part := driver.next_part()) is not None:
+        if driver.state.trials[part.trial].phase == "confirm":
+            of.append(driver.state.trials[part.trial].of)
+        train(driver, part, 0.9)
+    assert [trial.state for trial in driver.state.search] == ["finished", "paused", "paused"]
+    assert of == [0, 2]
+
+
 def test_a_trial_that_fails_is_a_result(begin):
     driver = begin(campaign("none", trials=4, confirm={"top": 0}))
     part = driver.next_part()

@@ -8,9 +8,9 @@ FIRST_SEED = 1000  # beyond the campaign's own: the search has never seen it
 
 
 def candidates(state: State) -> list[Trial]:
-    """The base recipe's trial first, then the best others that were trained whole, none twice."""
-    whole = [trial for trial in state.ranked() if trial.state == "finished" and trial.number > 0]
-    return [*state.search[:1], *whole[: state.campaign.confirm.top]]
+    """The base recipe's trial first, then the best others: those that were trained longest, whole or not."""
+    others = [trial for trial in state.ranked() if trial.number > 0]
+    return [*state.search[:1], *others[: state.campaign.confirm.top]]
 
 
 def confirm_move(state: State) -> Planned | Resume | Wait | Done:

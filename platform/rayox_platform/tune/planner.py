@@ -38,6 +38,14 @@ class Plan:
     gpu: bool
     budget: str  # what ends it first
 
+    @property
+    def duration(self) -> str:
+        """In words."""
+        rough = "" if self.hours_from == "measured" else " (a rough estimate)"
+        if self.hours >= 1:
+            return f"{self.hours:.1f} hours{rough}"
+        return f"{max(1, round(60 * self.hours))} minutes{rough}"
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -42,5 +42,5 @@ def plan_line(state: State, found: Plan) -> str:
     return (
         f"campaign {state.campaign.name}: {found.trials} trials, {found.concurrency} at a time, "
         f"each {found.workers_per_trial} × {found.cpus_per_worker:g} CPU{' and a GPU' if found.gpu else ''}; "
-        f"about {found.hours:.1f} hours"
+        f"about {found.duration}"
     )
