@@ -105,6 +105,7 @@ def _show_events(home: "RunHome", run: str, watched: Watched, console: Console) 
 
     known = read_run(home)
     with TrainingPanel(run, known.num_steps or 0, known.epochs or 0, console) as panel:
+        panel.stage("starting on the cluster")
         for event in follow(home.events.tail(whole=True), _over(home, watched)):
             panel.show(event)
 

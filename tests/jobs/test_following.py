@@ -1,0 +1,94 @@
+"""A followed job whose head goes away and may come back: what is shown, and how it ends."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rayox import following
+from rayox.console import Console
+from rayox.following import Watched, follow_job
+from rayox_cluster.jobs_api import JobsApi
+
+JOB = {"submission_id": "rayox-train-1", "status": "RUNNING", "job_id": "01000000", "metadata": {}}
+
+
+class Head:
+    """A dashboard that knows one job and can be switched off, and on again at the same port."""
+
+    def __init__(self) -> None:
+        self.job = dict(JOB)
+        self._port = 0
+        self._server: ThreadingHTTPServer | None = None
+        self.on()
+        self.api = JobsApi(f"http://127.0.0.1:{self._port}", {})
+
+    def on(self) -> None:
+        head = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = json.dumps(head.job).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *words: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Answer)
+        self._port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def off(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+@pytest.fixture
+def head(monkeypatch):
+    monkeypatch.setattr(following, "STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    head = Head()
+    yield head
+    head.off()
+
+
+def test_a_head_that_comes_back_is_said_and_changes_nothing(head, capsys, monkeypatch):
+    monkeypatch.setattr(following, "AWAY_SECONDS", 0.0)
+    watched = Watched(head.api, "rayox-train-1", Console())
+    assert watched.look().status == "RUNNING"
+    head.off()
+    assert watched.look().status == "RUNNING"
+    assert not watched.is_over
+    assert capsys.readouterr().err.count("the run goes on without it") == 1
+    head.on()
+    assert not watched.is_over
+    assert capsys.readouterr().err == "the cluster answers again\n"
+    head.job["status"] = "SUCCEEDED"
+    assert watched.is_over
+
+
+@pytest.mark.parametrize(("result", "status"), [(True, "SUCCEEDED"), (False, "FAILED")])
+def test_a_job_whose_head_is_gone_ends_as_its_storage_says(head, tmp_path, capsys, monkeypatch, result, status):
+    """Nobody holds the run any more: with a result it has finished, without one it has not."""
+    monkeypatch.setattr(following, "AWAY_SECONDS", 1.0)
+    run = tmp_path / "mine"
+    run.mkdir()
+    events = [
+        {"kind": "start", "time": 1.0, "step": 0, "workers": 1, "num_steps": 4, "epochs": 2, "checkpoint_time": None},
+        {"kind": "notice", "time": 2.0, "text": "something worth a line"},
+    ]
+    (run / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    if result:
+        (run / "result.json").write_text(json.dumps({"metrics": {"AP": 0.5}}))
+    switch = threading.Timer(0.5, head.off)
+    switch.start()
+    job = follow_job(head.api, "mine", "rayox-train-1", str(tmp_path), Console())
+    switch.join()
+    assert job.status == status
+    assert "something worth a line" in capsys.readouterr().err
