@@ -22,7 +22,7 @@ from rayox_cluster.loopback_node import LOOPBACK
 from rayox_cluster.processes import end, start
 from rayox_model.core.errors import ClusterError
 
-START_SECONDS = 300.0  # a busy machine takes a minute for each process
+START_SECONDS = 600.0  # a busy machine takes a minute for each process
 STOP_SECONDS = 40.0  # Ray drains a node for up to 30
 STORE_BYTES = 200 << 20  # of each node's object store
 MLFLOW_PORT = "mlflow.port"

@@ -28,7 +28,7 @@ PACKAGES = (
     "rayox",
 )
 ANSWER = "rayox-probe-answer: "
-NODE_SECONDS = 60.0
+ALL_REDUCE_TASK_SECONDS = 60.0
 ALL_REDUCE_SECONDS = 30
 SHIPPED = "shipped"  # folder of the job's files that has rayox as it is on the client
 OWN_RAYOX = """
@@ -84,18 +84,18 @@ def ask_nodes(question: dict[str, Any]) -> list[dict[str, Any]]:
             ray.remote(num_cpus=0, max_retries=0)(facts).options(scheduling_strategy=here).remote(question),
             sent,
         )
-    return [_node(node) | _answer(*asked[node["NodeID"]]) for node in nodes]
+    return [_node(node) | _answer(*asked[node["NodeID"]], question["seconds"]) for node in nodes]
 
 
-def _answer(reference: Any, sent: float) -> dict[str, Any]:
+def _answer(reference: Any, sent: float, seconds: float) -> dict[str, Any]:
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
     try:
-        found: dict[str, Any] = ray.get(reference, timeout=NODE_SECONDS)
+        found: dict[str, Any] = ray.get(reference, timeout=seconds)
         return found | {"asked": sent, "answered": time.time()}
     except GetTimeoutError:
-        return {"error": f"no process has started on it for {NODE_SECONDS:.0f} s"}
+        return {"error": f"no process has started on it for {seconds:.0f} s"}
     except RayError as error:
         return {"error": str(error).strip().splitlines()[-1][:300]}
 
@@ -154,16 +154,16 @@ def try_all_reduce() -> float | str | None:
     host = nodes[0]["NodeManagerAddress"]
     try:
         port_of = ray.remote(num_cpus=0, max_retries=0)(free_port).options(scheduling_strategy=places[0])
-        port = ray.get(port_of.remote(), timeout=NODE_SECONDS)
+        port = ray.get(port_of.remote(), timeout=ALL_REDUCE_TASK_SECONDS)
         reduce = ray.remote(num_cpus=0, max_retries=0)(all_reduce)
         ranks = [
             reduce.options(scheduling_strategy=place).remote(rank, len(nodes), host, port)
             for rank, place in enumerate(places)
         ]
-        seconds: list[float] = ray.get(ranks, timeout=NODE_SECONDS)
+        seconds: list[float] = ray.get(ranks, timeout=ALL_REDUCE_TASK_SECONDS)
         return max(seconds)
     except GetTimeoutError:
-        return f"no sum within {NODE_SECONDS:.0f} s"
+        return f"no sum within {ALL_REDUCE_TASK_SECONDS:.0f} s"
     except RayError as error:
         return str(error).strip().splitlines()[-1][:300]
 

@@ -56,6 +56,7 @@ class Question:
     paths: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
     all_reduce: bool = False  # also whether workers of all nodes reach each other
+    patience_seconds: float = 60.0  # for a process of each node to start and answer
 
     def to_json(self, mark: str) -> dict[str, Any]:
         return {
@@ -66,6 +67,7 @@ class Question:
             "paths": self.paths,
             "variables": self.variables,
             "all_reduce": self.all_reduce,
+            "seconds": self.patience_seconds,
         }
 
 
@@ -91,14 +93,14 @@ def ask(api: JobsApi, question: Question) -> Answers:
             name, shlex.join(["python", PROBE, asked]), {"working_dir": api.upload(package)}, {"rayox_verb": "probe"}
         )
     )
-    told = _answers(api, name)
+    told = _answers(api, name, LONGEST_SECONDS + question.patience_seconds)
     api.delete(name)
     nodes = tuple(_facts(one) for one in told["nodes"])
     return Answers(nodes, mark, len(package), round(time.monotonic() - began, 1), told.get("all_reduce"))
 
 
-def _answers(api: JobsApi, name: str) -> dict[str, Any]:
-    deadline = time.monotonic() + LONGEST_SECONDS
+def _answers(api: JobsApi, name: str, longest_seconds: float) -> dict[str, Any]:
+    deadline = time.monotonic() + longest_seconds
     while True:
         job = api.find(name)
         if job is not None and job.is_over:
@@ -106,7 +108,7 @@ def _answers(api: JobsApi, name: str) -> dict[str, Any]:
         if time.monotonic() > deadline:
             api.stop(name)
             raise ClusterError(
-                f"the cluster at {api.url} has not run a job of a second within {LONGEST_SECONDS:.0f} s"
+                f"the cluster at {api.url} has not run a job of a second within {longest_seconds:.0f} s"
                 + (f": {job.message}" if job else ""),
                 "look at its dashboard: the head may have no room for a process, or no Python at `python`",
             )

@@ -13,7 +13,7 @@ from rayox_cluster.preflight import Question, ask
 from rayox_cluster.processes import marked
 from rayox_model.core.errors import ClusterError
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
 def test_everything_listens_on_loopback_alone(cluster):
@@ -50,7 +50,10 @@ def test_every_node_is_asked_about_the_storage_that_a_job_would_use(cluster):
     """One node after the other, over the Jobs API; what cannot be written is told with its node."""
     _, record = cluster
     api = JobsApi(record.dashboard, headers(record))
-    nodes = ask(api, Question("rayox.node_checks", record.storage, f"http://{LOOPBACK}:9", ("/no/such/file",))).nodes
+    question = Question(
+        "rayox.node_checks", record.storage, f"http://{LOOPBACK}:9", ("/no/such/file",), patience_seconds=300.0
+    )
+    nodes = ask(api, question).nodes
     assert [node.labels["role"] for node in sorted(nodes, key=lambda node: not node.is_head)] == ["head", "train"]
     for node in nodes:
         assert node.error == ""
