@@ -13,7 +13,7 @@ from rayox_cluster.preflight import Question, ask
 from rayox_cluster.processes import marked
 from rayox_model.core.errors import ClusterError
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 def test_everything_listens_on_loopback_alone(cluster):
