@@ -1,10 +1,16 @@
 """One local Ray cluster for all tests here: starting one takes longer than most of them."""
 
-import pytest
-from toy_runs import toy_config, train
+import os
 
-from rayox_cluster.local import ray_session
+import pytest
+
+from rayox_cluster.local import RAY_SETTINGS, ray_session
 from rayox_platform.resources.preloading import IMPORT_RAY
+
+for name, value in RAY_SETTINGS.items():  # Ray reads some when it is imported: raylets may start on a busy machine
+    os.environ.setdefault(name, value)
+
+from toy_runs import toy_config, train  # noqa: E402
 
 
 @pytest.fixture(scope="session")
