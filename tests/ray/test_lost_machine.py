@@ -19,6 +19,7 @@ from toy_runs import toy_config, train
 
 from rayox_cluster.local import RAY_SETTINGS
 from rayox_model.core.errors import ClusterError
+from rayox_platform.resources.data_room import share_for_data
 from rayox_platform.runs.events import read_events
 from rayox_platform.stream.stall import explain_stall, lost_nodes
 
@@ -58,7 +59,7 @@ def steps(run: Path) -> int:
     return max((event["step"] for event in read_events(run) if event["kind"] in ("progress", "epoch")), default=0)
 
 
-def wait_for(condition: Any, training: "Future[Any]", seconds: float = 300) -> None:
+def wait_for(condition: Any, training: "Future[Any]", seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert not training.done(), training.result()
@@ -69,7 +70,7 @@ def wait_for(condition: Any, training: "Future[Any]", seconds: float = 300) -> N
 def node_with_workers(cluster: Cluster) -> str:
     """That which has bundles of the placement group."""
     groups = [group for group in ray.util.placement_group_table().values() if group["state"] == "CREATED"]
-    return str(next(iter(groups[-1]["bundles_to_node_id"].values())))
+    return str(next(iter(groups[-1]["bundles_to_node_id"].values()))) if groups else ""
 
 
 @pytest.fixture
@@ -79,13 +80,16 @@ def run_on(toy_data, tmp_path, monkeypatch):
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
 
     def run(machines: int, **settings: Any) -> tuple[Any, list[dict[str, Any]]]:
-        config = toy_config(toy_data, tmp_path, "lost", every_steps=5, evaluate_every=1000, epochs=60, **settings)
+        config = toy_config(toy_data, tmp_path, "lost", every_steps=5, evaluate_every=1000, epochs=30, **settings)
         folder = tmp_path / "lost"
         with head_and(machines) as cluster, ThreadPoolExecutor(1) as pool:
             training = pool.submit(train, config, lambda event: None)
-            wait_for(lambda: steps(folder) >= 10, training)
-            lost = node_with_workers(cluster)
-            kill_raylet(cluster, lost)
+            try:
+                wait_for(lambda: steps(folder) >= 10, training)
+                kill_raylet(cluster, node_with_workers(cluster))
+            except BaseException:
+                ray.shutdown()  # else the pool waits for the training
+                raise
             try:
                 return training.result(timeout=500), read_events(folder)
             except ClusterError as error:
@@ -97,7 +101,7 @@ def run_on(toy_data, tmp_path, monkeypatch):
 def test_workers_that_move_together_leave_the_data_its_share(run_on):
     """Two machines of two CPUs; both workers end on the one that is left."""
     finished, events = run_on(2)
-    assert finished.steps == 180
+    assert finished.steps == 90
     assert len([event for event in events if event["kind"] == "start"]) == 2
     assert [event for event in events if event["kind"] == "stall"] == []
 
@@ -105,7 +109,7 @@ def test_workers_that_move_together_leave_the_data_its_share(run_on):
 def test_large_workers_that_leave_half_a_cpu_have_it_used(run_on):
     """Three machines of two CPUs, workers of 1.5: after the loss each machine has half a CPU, less than a data task."""
     finished, events = run_on(3, cpus_per_worker=1.5)
-    assert finished.steps == 180
+    assert finished.steps == 90
     assert [event for event in events if event["kind"] == "stall"] == []
 
 
@@ -124,6 +128,31 @@ def test_workers_that_fit_nowhere_any_more_end_the_run_with_what_is_missing(run_
     assert "2 workers with 1.2 CPU each, 1.6 CPU for data have found no room for 30 s" in error.message
     assert "have 2 CPUs" in error.message or "has 2 CPUs" in error.message
     assert "--resume lost" in error.hint
+
+
+def test_the_share_of_the_data_is_what_the_workers_leave_on_machines_that_live(monkeypatch):
+    """Two machines of two CPUs. Bundles of 0.75 move to the one that is left: half a CPU; of 1: nothing."""
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    with head_and(2) as cluster:
+        groups = [ray.util.placement_group([{"CPU": 0.75}] * 2, strategy="STRICT_PACK")]
+        ray.get(groups[0].ready(), timeout=100)
+        assert share_for_data(0.66) == 0.66, "the other machine is free"
+        lost = node_with_workers(cluster)
+        kill_raylet(cluster, lost)
+        end = time.monotonic() + 100
+        while node_with_workers(cluster) in ("", lost):  # until Ray has moved them
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        assert share_for_data(0.66) == 0.5
+        ray.util.remove_placement_group(groups[0])
+        assert share_for_data(0.66) == 0.66
+        groups.append(ray.util.placement_group([{"CPU": 1.0}] * 2, strategy="STRICT_PACK"))
+        ray.get(groups[1].ready(), timeout=100)
+        with pytest.raises(
+            ClusterError, match=r"no machine has a part of a CPU left for data .* has 2 CPUs \(0 free\)"
+        ):
+            share_for_data(0.66)
 
 
 def test_a_node_that_was_lost_before_is_no_cause_of_a_stall(monkeypatch):
