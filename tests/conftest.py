@@ -10,6 +10,7 @@ import jaxtyping
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
+from real_cells import write_cells
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -57,6 +58,14 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared/data (real images, official weights and oracles) beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def real_cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """210 photos of blood cells, in the layout of ../shared/data/rbc_wbc and in every clone."""
+    folder = tmp_path_factory.mktemp("cells") / "rbc_wbc"
+    write_cells(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from real_cells import SOURCE
 
 from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import CocoDataset, read_coco
@@ -232,10 +233,13 @@ def test_the_defective_files_load_or_are_data_errors(shared_data):
     }
 
 
-def test_real_files_have_every_category_used_or_not(shared_data):
-    dataset = read_coco(shared_data / "rbc_wbc" / "annotations" / "instances_train.json")
-    assert len(dataset) == 210
+def test_a_real_file_has_every_category_used_or_not():
+    dataset = read_coco(SOURCE / "annotations" / "instances_val.json")
+    assert len(dataset) == 12
     assert len(dataset.classes) == 3
     assert 0 in dataset.annotation_ids
     assert set(dataset.labels.tolist()) == {1, 2}
+
+
+def test_every_class_of_coco_is_a_class(shared_data):
     assert len(read_coco(shared_data / "coco_dev" / "annotations" / "instances_val2017.json").classes) == 80

@@ -115,9 +115,8 @@ def test_a_missing_image_is_a_data_error_with_its_path(taken, tmp_path):
         taken(COCO)
 
 
-def test_progress_is_told_of_every_image(shared_data: Path):
-    folder = shared_data / "rbc_wbc"
-    images = folder_images(read_coco(folder / "annotations/instances_train.json"), folder / "images")
+def test_progress_is_told_of_every_image(real_cells: Path):
+    images = folder_images(read_coco(real_cells / "annotations/instances_train.json"), real_cells / "images")
     told: list[tuple[int, int]] = []
     fingerprint(images, lambda done, total: told.append((done, total)))
     assert told[-1] == (210, 210)

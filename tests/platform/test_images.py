@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from real_cells import SOURCE
 
 from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import read_coco
@@ -168,12 +169,15 @@ def test_the_odd_files_decode_or_are_data_errors(shared_data):
 
 
 def test_real_images_are_found_beside_their_annotations(shared_data, tmp_path):
-    dataset, images = resolve_split(str(shared_data / "coco_dev/annotations/instances_val2017.json"), None, tmp_path)
+    _, images = resolve_split(str(shared_data / "coco_dev/annotations/instances_val2017.json"), None, tmp_path)
     assert images.where(0).split("/")[-2] == "val2017"
     assert images.load(0).image.shape[:2] == images.size(0)
-    dataset, images = resolve_split(str(shared_data / "rbc_wbc/annotations/instances_test.json"), None, tmp_path)
-    assert len(dataset) == len(images) == 10
-    assert all(images.load(index).image.shape[:2] == images.size(index) for index in range(10))
+
+
+def test_real_photos_in_a_folder_named_images_are_found(tmp_path):
+    dataset, images = resolve_split(str(SOURCE / "annotations/instances_val.json"), None, tmp_path)
+    assert len(dataset) == len(images) == 12
+    assert all(images.load(index).image.shape[:2] == images.size(index) == (416, 416) for index in range(12))
 
 
 def test_a_split_that_is_not_there_is_a_data_error_with_a_hint(tmp_path):

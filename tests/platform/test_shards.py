@@ -28,16 +28,15 @@ from rayox_platform.storage.folders import Folder, LocalFolder, open_folder
 SHARD_BYTES = 2_000_000  # small, for several of them
 
 
-def cells(shared_data: Path, state: Path) -> CocoImages:
+def cells(folder: Path, state: Path) -> CocoImages:
     """210 real photos."""
-    folder = shared_data / "rbc_wbc"
     return resolve_split(str(folder / "annotations/instances_train.json"), str(folder / "images"), state)[1]
 
 
 @pytest.fixture(scope="module")
-def made(shared_data, tmp_path_factory) -> tuple[CocoImages, LocalFolder]:
+def made(real_cells, tmp_path_factory) -> tuple[CocoImages, LocalFolder]:
     folder = tmp_path_factory.mktemp("cells")
-    images, out = cells(shared_data, folder), LocalFolder(folder / "shards")
+    images, out = cells(real_cells, folder), LocalFolder(folder / "shards")
     write_shards(images, out, SHARD_BYTES)
     return images, out
 
@@ -173,9 +172,9 @@ def test_images_of_any_kind_go_through_also_broken_and_empty_ones(shared_data, t
     assert verify_shards(LocalFolder(tmp_path / "out"))[1] == []
 
 
-def test_another_annotation_file_finds_its_images_by_name(made, shared_data, tmp_path):
+def test_another_annotation_file_finds_its_images_by_name(made, real_cells, tmp_path):
     images, out = made
-    coco = json.loads((shared_data / "rbc_wbc/annotations/instances_train.json").read_text())
+    coco = json.loads((real_cells / "annotations/instances_train.json").read_text())
     coco["images"] = coco["images"][::-1][:50]
     kept = {image["id"] for image in coco["images"]}
     coco["annotations"] = [one for one in coco["annotations"] if one["image_id"] in kept]
