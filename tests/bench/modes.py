@@ -95,7 +95,7 @@ def fine_tune(mode: Mode, folder: Path, seconds: float = 1800) -> Outcome:
                 process.wait()
     if any(codes):
         texts = "\n".join(log.read_text(errors="replace")[-3000:] for log in logs)
-        raise RuntimeError(f"{mode} ended with {codes}:\n{texts}")
+        raise RuntimeError(f"{mode.workers} workers ended with {codes} in {mode.settings}:\n{texts}")
     outcomes = [Outcome(**json.loads((folder / f"{rank}-{RESULT}").read_text())) for rank in range(mode.workers)]
     if len({outcome.weights for outcome in outcomes}) > 1:
         raise RuntimeError(f"{mode}: the workers' weights differ: {[outcome.weights for outcome in outcomes]}")

@@ -9,6 +9,7 @@ $RAYOX_SHARED/data; without them the embedded data set is trained on.
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,8 +83,10 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def last_line(log: Path) -> str:
+    """The last one that names an error, or the last one."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it said nothing"
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt|Expired)\b", line)]
+    return (errors or lines or ["it said nothing"])[-1][:300]
 
 
 def run_all(names: tuple[str, ...], device: str, seconds: float, folder: Path) -> list[Part]:

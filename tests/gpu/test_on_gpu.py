@@ -19,9 +19,11 @@ def test_a_part_that_succeeds_fails_or_hangs_is_a_row(tmp_path):
         "ok", "cpu", 60, tmp_path, python(f"open('{tmp_path}/ok.json', 'w').write('[[\"speed\", \"3 | 4\"]]')")
     )
     bad = run_part("bad", "cpu", 60, tmp_path, python("raise ImportError('no module named ray')"))
+    odd = run_part("odd", "cpu", 60, tmp_path, python("raise SystemExit('ValueError: three\\n  a line of its source')"))
     hung = run_part("hung", "cpu", 2, tmp_path, python("import time; print('at it', flush=True); time.sleep(600)"))
     assert (ok.rows, ok.failed) == ([("speed", "3 | 4")], False)
     assert (bad.rows, bad.failed) == ([("bad", "failed: ImportError: no module named ray")], True)
+    assert odd.rows == [("odd", "failed: ValueError: three")]
     assert hung.failed
     assert hung.rows[0][1].startswith("not done after 2 s: ")
     assert hung.seconds < 60
