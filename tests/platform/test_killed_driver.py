@@ -61,7 +61,7 @@ def killed_driver(folder: Path, state: Path) -> None:
 def test_what_a_killed_driver_left_is_sent_by_another_process_and_the_run_is_no_longer_running(tmp_path):
     folder = tmp_path / "runs" / "killed"
     killed_driver(folder, tmp_path / "state")
-    assert num_unsent(folder) == 39
+    assert num_unsent(folder) == 43
     done = sync_run(FolderHome(folder), 30.0)
     tracking = Tracking(connect(None, tmp_path / "state", "rayox"), done.run_id)
     assert_whole(tracking, 40, 4)

@@ -108,12 +108,12 @@ def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends
     (stage, *_) = [event["text"] for event in said if event["kind"] == "stage"]
     assert stage.startswith("sending the rest to MLflow")
     (line,) = [event["text"] for event in said if event["kind"] == "notice"]
-    assert line.startswith("11 entries of the run are not in MLflow yet: ")
+    assert line.startswith("13 entries of the run are not in MLflow yet: ")
     assert f"`rayox runs sync {folder.name}`" in line
-    with pytest.raises(TrackingError, match="11 of 11 entries"):
+    with pytest.raises(TrackingError, match="13 of 13 entries"):
         sync_run(FolderHome(folder), 1.0)
     server.start()
-    assert sync_run(FolderHome(folder), 30.0).sent == 11
+    assert sync_run(FolderHome(folder), 30.0).sent == 13
     assert_whole(tracking, 10, 1)
     assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
 

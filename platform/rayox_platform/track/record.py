@@ -111,7 +111,8 @@ class Record:
         if event["kind"] == "epoch" and event["epoch"] not in self._epochs:
             self._epochs[event["epoch"]] = event["metrics"]
             self._add_points(_scores_first(event["metrics"]), event["epoch"], event["time"])
-            self._describe(event["epoch"], event["metrics"])
+            if event["time"] not in self._spooled:
+                self._describe(event["epoch"], event["metrics"])
         elif event["kind"] == "progress" and self._is_due(event):
             self._step, self._step_time = event["step"], event["time"]
             self._add_points(_curves(event), event["step"], event["time"])
@@ -123,7 +124,7 @@ class Record:
     def _describe(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Let a run's page begin with its scores."""
         scores = [f"{name} {metrics[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR_100") if name in metrics]
-        if scores:
+        if "AP" in metrics:
             best = max((found["AP"], -at) for at, found in self._epochs.items() if "AP" in found)
             text = f"**{'  '.join(scores)}** after epoch {epoch}; best AP {best[0]:.3f} after epoch {-best[1]}"
             self.add(Tags({"mlflow.note.content": text}))
