@@ -12,6 +12,7 @@ from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.data.shards import is_sharded
+from rayox_platform.models.open_model import read_weights
 from rayox_platform.runs.journal import say_nothing
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.state import state_folder
@@ -40,7 +41,9 @@ class Data:
 
 
 def read_data(config: Config, drawing: Drawing | None = None) -> Data:
-    """Raises DataError."""
+    """Check the weights that trials start from, then the data. Raises ModelError and DataError."""
+    if config.model.init:
+        read_weights(config.model.init)
     read = [
         resolve_split(str(split.annotations), split.images, state_folder(), drawing)
         for split in (config.data.train, config.data.val)
@@ -53,6 +56,8 @@ def trial_config(campaign: Campaign, base: Config, storage: str) -> Config:
     values: dict[str, Any] = {"storage": storage, "train.evaluate_every": _evaluations(campaign, base)}
     values["train.spares"] = False  # a process more for each trial, to save seconds after a fault
     values["train.workers"] = [base.train.workers[1]] * 2  # a trial's loss must not depend on who else is there
+    if base.model.init and Path(base.model.init).exists():
+        values["model.init"] = str(Path(base.model.init).absolute())
     for split in ("train", "val"):
         for name in ("annotations", "images"):
             value = getattr(getattr(base.data, split), name)
