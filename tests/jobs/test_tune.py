@@ -1,0 +1,72 @@
+"""`rayox tune` short of training: the plan, what is refused with which code, and what is said of no campaign."""
+
+import pytest
+
+from rayox_platform.runs.run_lock import claimed
+
+
+@pytest.fixture
+def tune(rayox, toy_data):
+    """Campaign simota on the toy data; it must not come as far as starting Ray."""
+    images = toy_data / "images"
+    data = [f"data.{split}.{key}" for split in ("train", "val") for key in ("annotations", "images")]
+    values = (toy_data / "train.json", images, toy_data / "val.json", images)
+    given = [f"{key}={value}" for key, value in zip(data, values, strict=True)]
+
+    def run(*more: object):
+        return rayox("tune", "simota", *given, "image_size=64", *more, "--json")
+
+    return run
+
+
+def test_the_plan_is_one_json_object(tune):
+    said = tune("--plan", "budget.trials=1000")
+    assert said.exit_code == 0
+    assert {"concurrency", "trials", "waves", "hours", "fits", "cost", "epochs"} <= set(said.result)
+    assert (said.result["trials"], said.result["fits"]) == (1000, True)
+    assert said.result["waves"] * said.result["concurrency"] >= 1000
+    assert "1000 trials of about" in said.err
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "part"),
+    [
+        (("search=tpee",), 2, 'search.kind: "tpee" is not one of'),
+        (("budget.trial=4",), 2, "did you mean budget.trials?"),
+        (("train.epocs=4",), 2, "did you mean train.epochs?"),
+        (("space.assigner.top_k={int: [0, 5]}",), 2, "space.assigner.top_k: 0 is not a whole number"),
+        (("--resume",), 2, "there is no campaign simota"),
+        (("--warm-from", "other"), 2, "other: no such campaign"),
+        (("--name", "a/b"), 2, "cannot be a campaign's name"),
+        (("data.val.annotations=none.json", "--plan"), 3, "none.json"),
+        (("model.init=none.pth", "--plan"), 4, "none.pth: no such model"),
+        (("train.cpus_per_worker=999", "--plan"), 6, "no machine has 999 CPUs"),
+    ],
+)
+def test_what_cannot_be_is_one_message_with_its_code(tune, more, code, part):
+    said = tune(*more)
+    assert said.exit_code == code
+    assert part in said.result["error"]["message"]
+    assert said.err.count("error:") == 1
+    assert "Traceback" not in said.err
+
+
+def test_an_unknown_campaign_is_named_with_the_nearest(rayox):
+    said = rayox("tune", "simoto", "--json")
+    assert said.exit_code == 2
+    assert "did you mean simota?" in said.result["error"]["message"]
+
+
+def test_a_second_driver_is_refused(tune, tmp_path):
+    with claimed(tmp_path / "work" / ".rayox" / "campaigns" / "simota"):
+        said = tune()
+    assert said.exit_code == 2
+    assert "campaign simota is being driven by process" in said.result["error"]["message"]
+
+
+def test_without_a_campaign_there_is_nothing_to_list_or_show(rayox):
+    assert rayox("tune", "list", "--json").result == {"campaigns": []}
+    for verb in (("status", "mine"), ("stop", "mine"), ("report", "mine"), ("apply", "mine", "-o", "x.yaml")):
+        said = rayox("tune", *verb, "--json")
+        assert said.exit_code == 2
+        assert "mine: no such campaign" in said.result["error"]["message"]
