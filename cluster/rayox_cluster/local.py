@@ -4,14 +4,18 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from rayox_cluster.address import cluster_address
 from rayox_cluster.connection import not_connected, reach, require_version
 from rayox_cluster.lookout import head_watched
+from rayox_cluster.ray_start import loopback_allowed, signals_kept
 
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
 MAX_TEMP_FOLDER_BYTES = 40
@@ -36,7 +40,8 @@ RAY_SETTINGS = {  # for whoever has not set them
     # Processes that have run data tasks are kept for the next ones: after a restart, or of the next run.
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
 }
-FOR_EVERY_PROCESS = ("RAY_TRAIN_", "RAY_WARN_")  # settings that processes on other machines would not inherit
+# Settings that processes on other machines would not inherit.
+FOR_EVERY_PROCESS = ("RAY_TRAIN_", "RAY_WARN_", "RAYOX_PLAIN_RAY")
 
 
 @contextmanager
@@ -44,18 +49,18 @@ def ray_session(
     address: str | None,
     num_cpus: int | None = None,
     worker_environment: dict[str, str] | None = None,
-    first_call: str | None = None,
+    local_environment: dict[str, str] | None = None,
 ) -> Iterator[None]:
     """A connection to Ray at an address; without one at that of RAY_ADDRESS, or a cluster of its own on this machine.
 
     "local" is such a cluster whatever RAY_ADDRESS says. num_cpus counts its logical CPUs (default: all of this
-    machine); first_call names a function (module.function) that each of its processes calls before any work. Raises
-    ClusterError when nothing answers at the address, or what answers cannot run this version of rayox.
+    machine); worker_environment are variables of this driver's processes, local_environment further ones where they
+    are on this machine. Raises ClusterError when nothing answers at the address, or what answers cannot run this
+    version of rayox.
     """
     for name, value in RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
-    from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
     chosen = cluster_address(address)
     local = chosen.text is None
@@ -65,8 +70,7 @@ def ray_session(
     if local:
         environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # nobody will give notice: a process less
         environment |= {name: os.environ.get(name, LOOPBACK_INTERFACE) for name in INTERFACE_VARIABLES}
-    if local and first_call:
-        environment[WORKER_PROCESS_SETUP_HOOK_ENV_VAR] = first_call
+        environment |= local_environment or {}
     options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False}
     if not local:
         environment |= {name: value for name, value in os.environ.items() if name.startswith(FOR_EVERY_PROCESS)}
@@ -80,22 +84,19 @@ def ray_session(
             try:
                 with (
                     _sigterm_blocked() if local else nullcontext(),
-                    _signals_kept(),
-                    _fewer_processes() if local else nullcontext(),
-                    _loopback_allowed() if local else nullcontext(),
+                    signals_kept(),
+                    loopback_allowed() if local else nullcontext(),
                     _path_without_spaces(folder),
                 ):
                     ray.init(address=chosen.text or "local", **options)
             except Exception as error:
                 raise not_connected(chosen, error) from error
-            if local:
-                _kill_at_shutdown()
-            else:
+            if not local:
                 require_version(str(chosen), "rayox", version("rayox"))
             with head_watched(str(chosen), str(ray.get_runtime_context().gcs_address)):
                 yield
         finally:
-            ray.shutdown()
+            _shut_down(folder)
 
 
 @contextmanager
@@ -122,74 +123,34 @@ def _sigterm_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray puts handlers of its own in place, which leave with another exit code and without a last word."""
-    from ray._private import utils
+def _shut_down(folder: Path) -> None:
+    """ray.shutdown, which alone would wait a second for each local process to obey a SIGTERM that it cannot see."""
+    import ray
 
-    set_handler = utils.set_sigterm_handler
-    utils.set_sigterm_handler = lambda handler: None
+    over = threading.Event()
+    killer = threading.Thread(target=_kill_when_disconnected, args=(folder, over), daemon=True)
+    killer.start()
     try:
-        yield
+        ray.shutdown()
     finally:
-        utils.set_sigterm_handler = set_handler
+        over.set()
+    killer.join()
 
 
-@contextmanager
-def _loopback_allowed() -> Iterator[None]:
-    """Ray takes this machine's address in its network for 127.0.0.1, and then listens on all of its interfaces.
+def _kill_when_disconnected(folder: Path, over: threading.Event) -> None:
+    """Kill the processes that name this session's folder in their command line, and all that they have started."""
+    import ray
 
-    With the loopback address as it was given, all of Ray's processes listen on that alone.
-    """
-    from ray._private import services
-
-    resolve = services.resolve_ip_for_localhost
-    services.resolve_ip_for_localhost = lambda host: host
-    try:
-        yield
-    finally:
-        services.resolve_ip_for_localhost = resolve
-
-
-@contextmanager
-def _fewer_processes() -> Iterator[None]:
-    """Ray without what nobody asks on one machine: half of its start, and as much again of the CPUs' time.
-
-    Left out are the monitors of logs (for drivers that print them) and of the autoscaler, and the server that without
-    a dashboard only counts usage. Ray's own switches for them are not reached through ray.init.
-    """
-    from ray._private.node import Node
-
-    needless = ["start_log_monitor", "start_monitor", "start_api_server"]
-    before = {name: getattr(Node, name) for name in needless}
-    for name in needless:
-        setattr(Node, name, lambda node, **options: None)
-    try:
-        yield
-    finally:
-        for name, start in before.items():
-            setattr(Node, name, start)
-
-
-def _kill_at_shutdown() -> None:
-    """Ray's own shutdown would wait a second for each process to obey a SIGTERM that it cannot see."""
-    import psutil  # type: ignore[import-untyped]  # comes with Ray
-    from ray._private import worker
-
-    node = worker._global_node
-    end = node.kill_all_processes
-
-    def kill(**options: bool) -> None:
-        started = []
-        for pid in [process.pid for kind, process in node.live_processes() if kind == "raylet"]:
-            with suppress(psutil.NoSuchProcess):  # it may end just now
-                started += psutil.Process(pid).children(recursive=True)
-        end(**options | {"allow_graceful": False})
-        for process in started:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-    node.kill_all_processes = kill
+    while ray.is_initialized() and not over.wait(0.01):
+        pass
+    started = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it may end just now
+            if any(str(folder) in word for word in child.cmdline()):
+                started += [child, *child.children(recursive=True)]
+    for process in started:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rayox_platform.config import LoadedConfig
 from rayox_platform.config.origin import Rank
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
-from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.ray_internals.first_call import ray_imported
 
 if TYPE_CHECKING:
     from rayox_platform.train.finishing import Finished
@@ -192,7 +192,7 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
         at, parts["tracking"] = time.perf_counter(), time.perf_counter() - at
         chosen = cluster_address(address)
         panel.stage("starting Ray" if chosen.text is None else f"connecting to Ray at {chosen}")
-        with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
+        with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, local_environment=ray_imported()):
             from rayox_platform.track.record import recorded
             from rayox_platform.train.finishing import finish
             from rayox_platform.train.probe import check_machines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rayox.console import Console
 from rayox.progress import progress_of_data
 from rayox_model.core.errors import RayoxError
-from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.ray_internals.first_call import ray_imported
 from rayox_platform.tune.campaign_file import LoadedCampaign
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _drive(driver: "Driver", data: "Data", console: Console, address: str | None
 
     status, why = "failed", "internal error"
     try:
-        with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
+        with ray_session(address, worker_environment={"OMP_NUM_THREADS": "1"}, local_environment=ray_imported()):
             from rayox_platform.tune.running import run_campaign
 
             run_campaign(driver, data, console.note)

@@ -28,7 +28,7 @@ def emulate_missing() -> None:
 
 def install() -> None:
     """The first call of a training worker's process."""
-    from rayox_platform.resources.preloading import import_all
+    from rayox_platform.ray_internals.preloading import import_all
 
     import_all()
     emulate_missing()

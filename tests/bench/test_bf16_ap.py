@@ -7,11 +7,10 @@ import pytest
 import torch
 from half_units import INSTALL, half_convolution, has_units
 from paired import mean_difference, shapes_metrics
-from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR
 
 from rayox_cluster.local import ray_session
-from rayox_platform.ray_internals.prestart import ENVIRONMENT
-from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.ray_internals import prestart
+from rayox_platform.ray_internals.first_call import ray_imported
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 LARGEST_LOSS = 0.02
@@ -36,12 +35,12 @@ def test_a_rounded_convolution_is_torchs_own_in_half_precision(groups, dtype):
 
 def test_bfloat16_costs_little_ap(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
-    monkeypatch.setitem(ENVIRONMENT, WORKER_PROCESS_SETUP_HOOK_ENV_VAR, INSTALL)
+    monkeypatch.setattr(prestart, "IMPORT_ALL", INSTALL)
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
 
     def metrics(precision, seed):
         return shapes_metrics(tmp_path, seed, f"train.precision={precision}")
 
     print("\nbfloat16 in hardware" if has_units(torch.bfloat16) else "\nbfloat16's arithmetic in fp32 units")
-    with ray_session(None, num_cpus=os.cpu_count(), worker_environment=environment, first_call=IMPORT_RAY):
+    with ray_session(None, num_cpus=os.cpu_count(), worker_environment=environment, local_environment=ray_imported()):
         assert mean_difference(metrics, "bf16", "fp32") >= -LARGEST_LOSS

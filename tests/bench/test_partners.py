@@ -6,7 +6,7 @@ import pytest
 from paired import mean_difference, shapes_metrics
 
 from rayox_cluster.local import ray_session
-from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.ray_internals.first_call import ray_imported
 
 LARGEST_LOSS = 0.02  # AP that a third of the decoding may cost
 
@@ -19,5 +19,10 @@ def test_partners_from_the_window_cost_little_ap(tmp_path, monkeypatch):
     def metrics(partners, seed):
         return shapes_metrics(tmp_path, seed, f"augment.partners={partners}")
 
-    with ray_session(None, num_cpus=os.cpu_count(), worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
+    with ray_session(
+        None,
+        num_cpus=os.cpu_count(),
+        worker_environment={"OMP_NUM_THREADS": "1"},
+        local_environment=ray_imported(),
+    ):
         assert mean_difference(metrics, "window", "dataset") >= -LARGEST_LOSS

@@ -16,7 +16,7 @@ from small_cluster import three_nodes
 from toy_runs import toy_config, train
 
 from rayox_cluster.local import RAY_SETTINGS, ray_session
-from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.ray_internals.first_call import ray_imported
 from rayox_platform.runs.events import read_events
 
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
@@ -125,7 +125,7 @@ def kill(pid: int) -> None:
 def test_a_killed_worker(settings, toy_data, tmp_path):
     with three_nodes(**NODE):
         naive = naive_seconds(tmp_path / "naive", kill, 2, 1)
-    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
+    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, local_environment=ray_imported()):
         parts = our_seconds(tmp_path / "ours", toy_data, kill, 2)
     assert told("worker killed", naive, parts) <= 0.6
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rayox_model.nets.yolox import YOLOX
-from rayox_platform.ray_internals.prestart import ENVIRONMENT
+from rayox_platform.ray_internals.prestart import worker_environment
 
 HERE = Path(__file__).resolve().parent
 WARM_UP, ROUNDS = 3, 15
@@ -36,7 +36,9 @@ def test_a_step_is_faster_than_the_official_code(
     for name, of in (("official", "fp32"), ("ours", precision)):
         np.savez(tmp_path / f"{name}.npz", **case, precision=np.array(of))
     official = start(oracle_python, HERE / "oracle_step.py", tmp_path / "official.npz")
-    memory = [f"{name}={value}" for name, value in ENVIRONMENT.items() if name.startswith("MALLOC_")]  # as a worker has
+    memory = [
+        f"{name}={value}" for name, value in worker_environment().items() if name.startswith("MALLOC_")
+    ]  # as a worker has
     ours = start("env", *memory, sys.executable, HERE / "rayox_step.py", tmp_path / "ours.npz")
     for _ in range(WARM_UP + ROUNDS):
         official.run()

@@ -20,8 +20,8 @@ from rayox_model.augment.settings import Augment
 from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
-from rayox_platform.ray_internals.prestart import ENVIRONMENT, keep_spare_helpers
-from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.ray_internals.first_call import ray_imported
+from rayox_platform.ray_internals.prestart import keep_spare_helpers, worker_environment
 from rayox_platform.stream.batches import rank_batches
 from rayox_platform.stream.blocks import SampleBlocks
 from rayox_platform.stream.dataset import stream_dataset
@@ -31,7 +31,9 @@ ray.cloudpickle.register_pickle_by_value(empty_stream)  # workers do not look fo
 CPUS = 2
 NUM_IMAGES, NUM_SAMPLES, SIZE = 300, 1280, (640, 640)
 ROUNDS = 8
-MEMORY = {name: value for name, value in ENVIRONMENT.items() if name.startswith("MALLOC")}  # as a training worker has
+MEMORY = {
+    name: value for name, value in worker_environment().items() if name.startswith("MALLOC")
+}  # as a training worker has
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,7 @@ def test_the_stream_is_nearly_as_fast_as_plain_processes(photos: CocoImages, row
     plain, streamed, firsts = [], [], []
     pool = ProcessPoolExecutor(CPUS, get_context("spawn"), _load, (photos, plan))
     list(pool.map(_plain_block, [(0, 0), (0, 1)]))
-    session = ray_session(None, CPUS, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY)
+    session = ray_session(None, CPUS, worker_environment={"OMP_NUM_THREADS": "1"}, local_environment=ray_imported())
     with pool, session:  # started, and its helpers kept ready, as for a training
         keep_spare_helpers()
         reference, consumer = ray.put(photos), Consumer.options(runtime_env={"env_vars": MEMORY}).remote()
@@ -163,7 +165,7 @@ def test_two_million_blocks_start_at_once(photos: CocoImages) -> None:
     """300 epochs of 118 287 images in blocks of 18 rows; the work itself is left out."""
     plan = StreamPlan(num_images=118_287, batch_size=16, lanes=8, epochs=300, seed=1, closing_epochs=0, window_steps=9)
     num_blocks = plan.num_windows * plan.lanes
-    with ray_session(None, num_cpus=CPUS, first_call=IMPORT_RAY):
+    with ray_session(None, num_cpus=CPUS, local_environment=ray_imported()):
         ray.get(Idle.remote().ready.remote())
         start = time.perf_counter()
         dataset = stream_dataset(NoSamples(None, plan, Augment(), SIZE))  # type: ignore[arg-type]

@@ -20,8 +20,8 @@ ROOMS = {
     "platform/rayox_platform": {
         "config": set(),
         "storage": set(),
-        "resources": set(),
-        "ray_internals": {"resources"},
+        "resources": {"ray_internals"},
+        "ray_internals": set(),
         "data": {"storage"},
         "runs": {"storage"},
         "stream": {"resources", "data", "ray_internals"},

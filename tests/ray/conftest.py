@@ -5,7 +5,7 @@ import os
 import pytest
 
 from rayox_cluster.local import RAY_SETTINGS, ray_session
-from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.ray_internals.first_call import ray_imported
 
 for name, value in RAY_SETTINGS.items():  # Ray reads some when it is imported: raylets may start on a busy machine
     os.environ.setdefault(name, value)
@@ -15,7 +15,7 @@ from toy_runs import toy_config, train  # noqa: E402
 
 @pytest.fixture(scope="session")
 def cluster():
-    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
+    with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, local_environment=ray_imported()):
         yield
 
 

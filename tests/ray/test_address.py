@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 from rayox_cluster.connection import require_version
 from rayox_model.core.errors import ClusterError
@@ -101,7 +102,7 @@ def test_a_cluster_that_starts_no_process_is_left(spaced_cluster, toy_data, tmp_
     data = [f"{name}={place}" for name, place in zip(settings, places, strict=True)]
     command = [sys.executable, "-c", PATIENT, "train", "scratch", *data, "--address", spaced_cluster, "--json"]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ), timeout=150, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, env=dict(os.environ), timeout=patient(150), check=False
     )
     assert done.returncode == 6, done.stderr
     error = json.loads(done.stdout.splitlines()[-1])["error"]

@@ -10,7 +10,7 @@ from toy_runs import toy_config, train
 
 from rayox_cluster.local import ray_session
 from rayox_model.checkpoint.snapshot import averaged_weights
-from rayox_platform.resources.preloading import IMPORT_RAY
+from rayox_platform.ray_internals.first_call import ray_imported
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.fault_injection import Kill
 
@@ -26,7 +26,9 @@ def bucket(tmp_path, monkeypatch):
     with moto_store() as address:
         point_to(monkeypatch, address)
         make_bucket(address)
-        with ray_session(None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, first_call=IMPORT_RAY):
+        with ray_session(
+            None, num_cpus=2, worker_environment={"OMP_NUM_THREADS": "1"}, local_environment=ray_imported()
+        ):
             yield
 
 

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from patience import wait_until
 from ray.cluster_utils import Cluster
 from small_cluster import three_nodes
 from toy_runs import starts, toy_config, train
@@ -18,13 +19,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.faults]
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
 SETTINGS = RAY_SETTINGS | {"RAY_health_check_period_ms": "1000", "OMP_NUM_THREADS": "1"}
 EVERY_STEPS = 5
-
-
-def wait_for(condition, seconds):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.2)
 
 
 @pytest.mark.timeout(900)
@@ -51,14 +45,14 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
 
     def disturb(cluster: Cluster) -> None:
         nonlocal killed_at
-        wait_for(lambda: steps() >= 20, 200)
+        wait_until(lambda: steps() >= 20, 200)
         killed_at = time.time()
         cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
-        wait_for(lambda: len(starts(run)) > 1, 200)
+        wait_until(lambda: len(starts(run)) > 1, 200)
         before = steps()
-        wait_for(lambda: steps() >= before + 20, 200)
+        wait_until(lambda: steps() >= before + 20, 200)
         cluster.add_node(**NODE)
-        wait_for(lambda: starts(run)[-1]["workers"] == 3, 300)
+        wait_until(lambda: starts(run)[-1]["workers"] == 3, 300)
 
     with three_nodes(**NODE) as cluster, ThreadPoolExecutor(1) as pool:
         training = pool.submit(train, config, lambda event: None)
@@ -91,13 +85,13 @@ def test_a_machine_that_will_be_taken_away_is_saved_from_first(toy_data, tmp_pat
 
     with three_nodes(**NODE) as cluster, ThreadPoolExecutor(1) as pool:
         training = pool.submit(train, config, lambda event: None)
-        wait_for(lambda: any(event["step"] > 5 for event in events("progress")), 200)
+        wait_until(lambda: any(event["step"] > 5 for event in events("progress")), 200)
         node = sorted(cluster.worker_nodes, key=lambda one: one.node_id)[0].node_id
         drain = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.address]
         drain += ["--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
         noticed_from = time.time()
         subprocess.run([*drain, "--deadline-remaining-seconds", "25"], check=True, capture_output=True, timeout=60)
-        wait_for(lambda: events("urgent"), 20)
+        wait_until(lambda: events("urgent"), 20)
         (urgent,) = events("urgent")
         finished = training.result()
     saved = next(event for event in events("checkpoint") if event["step"] == urgent["step"])

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import patient
 from toy_runs import assert_same_weights, starts, toy_config, train
 
 from rayox_platform.train.fault_injection import Hang, Kill
@@ -80,7 +81,7 @@ def test_killed_hung_and_killed_in_the_middle_of_a_checkpoint_it_ends_the_same(w
     killer = KilledWhileWriting(folder / "three", draw.randrange(2, 4))
     kill, hang = Kill(draw.randrange(2), draw.randrange(5, 7)), Hang(draw.randrange(2), draw.randrange(7, STEPS), 900)
     killer.start()
-    run = faulty(whole, toy_data, "three", (kill, hang), timeout_seconds=20)
+    run = faulty(whole, toy_data, "three", (kill, hang), timeout_seconds=patient(20))
     assert killer.struck, "no checkpoint was ever half written"
     assert len(starts(run)) == 4
     assert not list(run.glob("checkpoints/.draft-*"))
@@ -88,7 +89,7 @@ def test_killed_hung_and_killed_in_the_middle_of_a_checkpoint_it_ends_the_same(w
     assert [path.name for path in stacks] == ["rank-0.txt", "rank-1.txt"]
     assert f"rank {hang.rank}" in stacks[hang.rank].read_text()
     assert "in strike" in stacks[hang.rank].read_text(), "where it hung"
-    assert "in all_reduce" in stacks[1 - hang.rank].read_text(), "where the other one waited"
+    assert "in broadcast" in stacks[1 - hang.rank].read_text() or "in all_reduce" in stacks[1 - hang.rank].read_text()
 
 
 @pytest.mark.faults  # a refused write itself is part of every run, in a process without Ray

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import ray
+from patience import patient
 
 pytestmark = pytest.mark.ray
 
@@ -43,7 +44,7 @@ def test_no_cpu_left_is_refused_with_the_numbers_and_nothing_is_made(full_cluste
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=200,
+        timeout=patient(200),
         check=False,
     )
     assert done.returncode == 6, done.stderr

@@ -1,10 +1,10 @@
 """A run's gauges as Prometheus reads them: from the metrics agent of the node that trains."""
 
-import time
 import urllib.request
 
 import pytest
 import ray
+from patience import wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -76,7 +76,4 @@ def test_prometheus_finds_a_run_s_gauges_at_its_node(cluster, tmp_path):
     rank0 = Rank0.remote(folder)
     for event in EVENTS:
         ray.get(rank0.take.remote(event))
-    end = time.monotonic() + 60
-    while not EXPECTED.items() <= scraped().items():
-        assert time.monotonic() < end, scraped()
-        time.sleep(1)
+    wait_until(lambda: EXPECTED.items() <= scraped().items())

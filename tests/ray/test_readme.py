@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import patient
 
 from rayox_model.nets.yolox import YOLOX
 
@@ -55,7 +56,12 @@ def run(command: str, folder: Path) -> None:
     words = shlex.split(command)
     assert words[0] == "rayox", command
     done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=folder, env=os.environ | QUICK, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", *words],
+        cwd=folder,
+        env=os.environ | QUICK,
+        capture_output=True,
+        text=True,
+        timeout=patient(300),
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 

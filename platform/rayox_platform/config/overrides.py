@@ -11,7 +11,7 @@ from rayox_platform.config.settings import Setting, Settings, closest, nearest
 from rayox_platform.config.yaml_values import compose, describe_error
 
 PREFIX = "RAYOX_"
-RESERVED = ("RAYOX_STATE", "RAYOX_ADDRESS", "RAYOX_DEBUG", "RAYOX_CLUSTER_ID", "RAYOX_SUBMISSION")
+RESERVED = ("RAYOX_STATE", "RAYOX_ADDRESS", "RAYOX_DEBUG", "RAYOX_PLAIN_RAY", "RAYOX_CLUSTER_ID", "RAYOX_SUBMISSION")
 """Variables that are no settings: the state folder, the cluster's address, tracebacks on the terminal."""
 
 

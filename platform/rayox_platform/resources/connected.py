@@ -7,13 +7,14 @@ from typing import Any
 
 import ray
 
+from rayox_platform.ray_internals.cluster_state import free_resources
 from rayox_platform.resources.machines import Cluster, Machine, Room
 
 
 def connected_cluster() -> Cluster:
     """Its machines that live: what they have and what of it nobody has reserved."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    free = ray._private.state.available_resources_per_node()
+    free = free_resources()
     names = Counter(node["NodeManagerHostname"] for node in nodes)
     machines = tuple(
         Machine(

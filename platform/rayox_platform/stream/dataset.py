@@ -13,8 +13,8 @@ import ray.data
 import ray.train
 from ray.data import DataContext
 
+from rayox_platform.ray_internals.backpressure import hold_back
 from rayox_platform.resources.capacity import DATA_TASK_CPUS
-from rayox_platform.stream.backpressure import put_on
 from rayox_platform.stream.block_ids import block_numbers
 from rayox_platform.stream.blocks import SampleBlocks
 
@@ -34,8 +34,7 @@ def stream_dataset(
     context.execution_options.label_selector = dict(labels) if labels else None
     context.target_max_block_size = None  # a task gives one block, however large its images are
     context.memory_usage_poll_interval_s = None
-    context._max_num_blocks_in_streaming_gen_buffer = None  # a chapter's numbers are given at once
-    put_on(context, waiting_blocks=WINDOWS_AHEAD * blocks.plan.lanes)
+    hold_back(context, waiting_blocks=WINDOWS_AHEAD * blocks.plan.lanes)
     with DataContext.current(context):
         numbers = block_numbers(blocks.plan.num_windows * blocks.plan.lanes)
         return numbers.map_batches(blocks, batch_size=None, batch_format="numpy", num_cpus=cpus_per_task)

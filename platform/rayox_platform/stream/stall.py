@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import ray
 import ray.util
 import requests
-from ray._private.internal_api import get_memory_info_reply
 from ray.exceptions import RpcError
 from ray.util.state import list_actors, list_tasks
 from ray.util.state.exception import RayStateApiException
 
 from rayox_model.core.errors import ClusterError
+from rayox_platform.ray_internals.cluster_state import free_resources, object_stores
 from rayox_platform.resources.capacity import DATA_TASK_CPUS
 
 T = TypeVar("T")
@@ -120,8 +120,7 @@ def _lost_since(before: frozenset[str]) -> list[str]:
 
 def _no_cpu() -> list[str]:
     """A data task wants its share of a CPU on one node."""
-    free = ray._private.state.available_resources_per_node().values()
-    if any(node.get("CPU", 0) >= DATA_TASK_CPUS for node in free):
+    if any(free.get("CPU", 0.0) >= DATA_TASK_CPUS for free in free_resources().values()):
         return []
     holders = [*_placement_groups(), *_actors()]
     held = f"; held by {', '.join(holders)}" if holders else ""
@@ -162,8 +161,8 @@ def _listed(query: Callable[..., list[Any]], filters: list[tuple[str, str, str]]
 
 
 def _full_stores() -> list[str]:
-    stats = get_memory_info_reply(ray._private.state.state).store_stats
-    used = stats.object_store_bytes_used / max(stats.object_store_bytes_avail, 1)
-    if used < FULL:
+    stores = object_stores()
+    used = stores.used / max(stores.available, 1) if stores else 0.0
+    if stores is None or used < FULL:
         return []
-    return [f"the object stores are {used:.0%} full ({stats.object_store_bytes_avail / 2**30:.1f} GiB in all)"]
+    return [f"the object stores are {used:.0%} full ({stores.available / 2**30:.1f} GiB in all)"]

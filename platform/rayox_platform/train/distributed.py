@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar, cast
+from datetime import timedelta
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -18,6 +19,25 @@ from rayox_platform.evaluate.evaluation import EvaluationSettings, detect_images
 from rayox_platform.evaluate.metrics import CocoScores, coco_metrics
 
 T = TypeVar("T")
+
+
+class Agreement:
+    """What rank 0 says after a step, known to every rank before the next one."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        """Every rank has to make one. On GPUs it has a group of its own, so that no rank waits for its device."""
+        self._alone = not dist.is_initialized() or dist.get_world_size() == 1
+        self._group: Any = None  # the default one
+        if not self._alone and dist.get_backend() != "gloo":
+            self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+
+    def __call__(self, mine: bool) -> bool:
+        """Rank 0's answer, on every rank; each has to ask once a step."""
+        if self._alone:
+            return mine
+        answer = torch.tensor([int(mine)])
+        dist.broadcast(answer, 0, group=self._group)
+        return bool(answer)
 
 
 class Evaluated(NamedTuple):

@@ -65,7 +65,8 @@ def find_user_error(failure: BaseException | None) -> RayoxError | None:
 
 def causes(failure: BaseException) -> list[BaseException]:
     """The failure and all that it wraps, from the outside in."""
-    inner = [getattr(failure, name, None) for name in ("_base_exc", "cause", "controller_failure", "__cause__")]
+    inner = [getattr(failure, name, None) for name in ("cause", "controller_failure", "__cause__")]
+    inner += failure.args  # Ray Train's wrapper of a worker's error is made with it
     inner += getattr(failure, "worker_failures", {}).values()
     found = [failure]
     for cause in inner:

@@ -10,11 +10,11 @@ import ray
 import ray.train
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_model.core.errors import ClusterError, TrainingError
-from rayox_platform.ray_internals.prestart import ENVIRONMENT, keep_spare_helpers
+from rayox_platform.ray_internals.prestart import keep_spare_helpers, worker_environment
 from rayox_platform.ray_internals.reservations import refresh_for_a_while
 from rayox_platform.resources.capacity import Capacity
 from rayox_platform.resources.data_room import share_for_data
@@ -25,7 +25,7 @@ from rayox_platform.stream.blocks import SampleBlocks
 from rayox_platform.stream.dataset import LaneSplit, stream_dataset
 from rayox_platform.stream.stall import lost_nodes
 from rayox_platform.train.failures import as_user_error, find_user_error, how_to_go_on, last_line
-from rayox_platform.train.interruption import InterruptibleTrainer
+from rayox_platform.train.interruption import fit_interruptibly
 from rayox_platform.train.job import TrainJob, newest
 from rayox_platform.train.worker import run_worker
 
@@ -53,11 +53,8 @@ def fit(
 
     fewest = given.fewest_workers
     ray_path, ray_filesystem = job.home.ray_storage
-    trainer = InterruptibleTrainer(
+    trainer = TorchTrainer(
         run_worker,
-        home=job.home,
-        say=say,
-        is_started=is_started,
         train_loop_config={"job": job, "threads": given.threads_per_worker, "lost_before": lost_nodes()},
         torch_config=TorchConfig(timeout_s=math.ceil(job.config.train.timeout_seconds)),
         scaling_config=ScalingConfig(
@@ -76,14 +73,14 @@ def fit(
                 controller_failure_limit=_tries_for_room(job.config.train.timeout_seconds),
             ),
             callbacks=[_Failures(job.home.events)],
-            worker_runtime_env={"env_vars": ENVIRONMENT},
+            worker_runtime_env={"env_vars": worker_environment()},
         ),
         datasets={"train": stream},
         dataset_config=LaneSplit(),
     )
     starts = _num_starts(job)
     try:
-        trainer.fit_interruptibly()
+        fit_interruptibly(trainer.fit, job.home, say, is_started)
     except (RayError, ray.train.TrainingFailedError) as error:
         raise as_user_error(error, job, given, starts) from error
     except ClusterError as error:  # the head is gone, which nobody else can tell

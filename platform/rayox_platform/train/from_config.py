@@ -2,13 +2,12 @@
 
 from dataclasses import replace
 
-import torch
-
 from rayox_model.core.plan import StreamPlan
 from rayox_model.train.engine import EngineSettings, Precision
 from rayox_model.train.schedule import Schedule
 from rayox_platform.config.tree import Config
 from rayox_platform.evaluate.evaluation import EvaluationSettings
+from rayox_platform.ray_internals.bfloat16 import cpu_has_bfloat16
 
 # Of a block of the stream: so many rows that a task's fixed cost is small beside them, but at most so many bytes, as
 # two or three blocks of every lane are in the object store; where that has room, up to MOST_ROWS after all.
@@ -120,6 +119,6 @@ def _precision(name: str, device_type: str) -> Precision:
     if name == "auto":
         if device_type == "cuda":
             return "fp16"
-        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+        return "bf16" if cpu_has_bfloat16() else "fp32"
     assert name in ("fp32", "bf16", "fp16")
     return name  # type: ignore[return-value]  # pydantic has checked it

@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM while Ray Train works: rank 0 saves first, then the workers end, then it is a KeyboardInterrupt.
+"""Ctrl-C and SIGTERM while Ray Train works: all workers save and return at one step, then it is a KeyboardInterrupt.
 
-Where no worker trains (they are started, or wait for room or for their first batch) nothing is waited for: Ray Train's
-controller, which may be busy waiting itself, is ended with all it has started. A second signal does not wait either.
-Ray's own handler ends the workers wherever they are and leaves with exit code 0.
+Where no worker trains (they are started, or wait for room or for their first batch) nothing is waited for; a second
+signal does not wait either. What still runs then ends with the connection to Ray. Ray's own handler, set where fit runs
+in the main thread, ends the workers wherever they are and leaves with exit code 0: so fit gets a thread of its own, and
+the main thread waits for its end or for a signal.
 """
 
 import signal
@@ -11,20 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
-
-import ray
-import ray.train.torch
-from ray.exceptions import GetTimeoutError, RayError
-from ray.train.v2._internal.execution.controller import TrainController
 
 from rayox_platform.runs.ending import tell_interrupted
 from rayox_platform.runs.events import RunEvent
 from rayox_platform.runs.home import RunHome
+from rayox_platform.storage.folders import Folder
 from rayox_platform.train.preemption import STOP
 
 SAVE_SECONDS = 20.0  # longest wait for the checkpoint
 END_SECONDS = 5.0  # longest wait for an orderly end of the workers
+LOOK_SECONDS = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -47,94 +44,100 @@ class Standing:
         return self._started
 
 
-class InterruptibleTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
-    """A TorchTrainer whose fit ends by the signals as said above.
+def fit_interruptibly(
+    fit: Callable[[], object], home: RunHome, say: Callable[[str], None], is_started: Callable[[], bool]
+) -> None:
+    """Call fit. Raises what it raises, or KeyboardInterrupt after a signal.
 
-    Rank 0 of the run at home looks for the mark of a stop; is_started tells whether there is a rank 0 that would.
+    Rank 0 of the run at home looks for the mark of a stop; is_started tells whether there is a rank 0 that would. In
+    another than the main thread no signal arrives, and fit is all that happens.
     """
-
-    def __init__(
-        self, *args: Any, home: RunHome, say: Callable[[str], None], is_started: Callable[[], bool], **options: Any
-    ) -> None:
-        super().__init__(*args, **options)
-        self._home, self._marks, self._say, self._is_started = home, home.shared, say, is_started
-        self._asked = False
-
-    def fit_interruptibly(self) -> None:
-        """As fit, which Ray calls _register_sigint_handler in. Raises KeyboardInterrupt after a signal."""
-        self._take_back()
-        with _handlers_put_back():
-            try:
-                self.fit()
-            except (RayError, ray.train.TrainingFailedError, SystemExit) as end:
-                if not self._asked:
-                    raise
-                raise KeyboardInterrupt from end
-            finally:
-                self._take_back()
-        if self._asked:  # it was over before it could be ended
-            raise KeyboardInterrupt
-
-    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-        """As Ray's, but for its runtime_env: with the job's own the controller is a process that waits already.
-
-        An environment of the controller's own is also that of all that it starts: Ray Data's tasks too.
-        """
-        here = {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
-        controller = ray.remote(num_cpus=0, label_selector=here)(TrainController).remote(**arguments)
-        if threading.current_thread() is threading.main_thread():
-            self._register_sigint_handler(controller)
-        ray.get(controller.run.remote())
-        return ray.get(controller.get_result.remote())
-
-    def _register_sigint_handler(self, controller: Any) -> None:
-        def handle(number: int, frame: FrameType | None) -> None:
-            if not self._asked:
-                self._asked = True
-                # A handler runs in the middle of anything: whoever says or writes something may hold a lock just now.
-                threading.Thread(target=self._end_when_saved, args=(controller,), daemon=True).start()
-            else:
-                ray.kill(controller)
-
-        for number in SIGNALS:
-            signal.signal(number, handle)
-
-    def _take_back(self) -> None:
-        with suppress(OSError):  # one that stays costs the next start a checkpoint
-            self._marks.remove(STOP)
-
-    def _end_when_saved(self, controller: Any) -> None:
-        tell_interrupted(self._home)
-        if not self._is_started():
-            self._say("stopping: no worker trains yet")
-            ray.kill(controller)
+    _take_back(home.shared)
+    if threading.current_thread() is not threading.main_thread():
+        fit()
+        return
+    running = _Running(fit)
+    with _heard() as signals:
+        running.start()
+        while running.is_alive() and not signals:
+            running.join(LOOK_SECONDS)
+        if not signals:
+            running.raise_failure()
             return
-        self._say("stopping: saving a checkpoint first; once more to stop at once")
-        self._wait_until_saved()
-        try:
-            ray.get(controller.abort.remote(), timeout=END_SECONDS)
-        except GetTimeoutError:
-            ray.kill(controller)
-        except RayError:
-            return  # abort ends the controller itself
+        _stop(running, signals, home, say, is_started)
+    raise KeyboardInterrupt from running.failure
 
-    def _wait_until_saved(self) -> None:
-        end = time.monotonic() + SAVE_SECONDS
+
+class _Running(threading.Thread):
+    """A call in the background, and how it failed."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__(name="rayox-fit", daemon=True)
+        self._call = call
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
         try:
-            self._marks.write(STOP, b"")
-            while time.monotonic() < end and self._marks.has(STOP):
-                time.sleep(0.2)
-        except OSError:
-            self._say("stopping without a checkpoint: the run's storage cannot be reached")
+            self._call()
+        except BaseException as failure:  # noqa: BLE001  # raised again where it is waited for
+            self.failure = failure
+
+    def raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+def _stop(
+    running: _Running, signals: list[int], home: RunHome, say: Callable[[str], None], is_started: Callable[[], bool]
+) -> None:
+    """Returns when the workers have ended, or have been waited for as long as may be."""
+
+    def wait(seconds: float, answered: Callable[[], bool]) -> None:
+        end = time.monotonic() + seconds
+        while running.is_alive() and len(signals) == 1 and not answered() and time.monotonic() < end:
+            running.join(LOOK_SECONDS)
+
+    if not is_started():
+        tell_interrupted(home)
+        say("stopping: no worker trains yet")
+        return
+    say("stopping: saving a checkpoint first; once more to stop at once")
+    answer = threading.Event()
+    threading.Thread(target=_ask, args=(home, say, answer), name="rayox-stop", daemon=True).start()
+    wait(SAVE_SECONDS, answer.is_set)
+    wait(END_SECONDS, lambda: False)
+    if not running.is_alive():  # else the mark stays, for workers that come to it later
+        _take_back(home.shared)
+
+
+def _ask(home: RunHome, say: Callable[[str], None], answer: threading.Event) -> None:
+    """A store may take long, and a second signal does not wait for it: this is a thread's."""
+    tell_interrupted(home)
+    try:
+        home.shared.write(STOP, b"")
+        while home.shared.has(STOP):
+            time.sleep(LOOK_SECONDS)
+    except OSError:
+        say("stopping without a checkpoint: the run's storage cannot be reached")
+    answer.set()
 
 
 @contextmanager
-def _handlers_put_back() -> Iterator[None]:
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+def _heard() -> Iterator[list[int]]:
+    """The signals that have come so far, as a list that grows; Python's handlers are put back afterwards."""
+    heard: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)  # no more: it runs in the middle of anything
+
+    before = {number: signal.signal(number, hear) for number in SIGNALS}
     try:
-        yield
+        yield heard
     finally:
-        if main:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _take_back(marks: Folder) -> None:
+    with suppress(OSError):  # one that stays ends the next start at once
+        marks.remove(STOP)

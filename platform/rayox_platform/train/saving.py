@@ -24,7 +24,7 @@ class Saver:
         self._urgency = Urgency(job.home.shared, lambda: not self.has_trained)
         self.has_trained = False  # since this start
         self._writer = CheckpointWriter(self._write, self._tell)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), -1
         self._unwritten: Snapshot | None = None
 
     def __enter__(self) -> "Saver":
@@ -49,7 +49,7 @@ class Saver:
             self._writer.wait()
 
     def after_step(self, state: TrainState, epoch: int) -> None:
-        """Within an epoch: save if it is time, or if this machine or the whole run is about to go."""
+        """Within an epoch: save if it is time, or if a machine is about to go."""
         reason = self._urgency.taken()
         if reason or self._due(state.step):
             try:
@@ -58,14 +58,28 @@ class Saver:
                 return  # the workers find it together before their next step; alone, rank 0 would leave them waiting
         if reason:
             self._writer.wait()  # the machine may be gone after the next step
-            self._log.write("urgent", {"text": reason, "step": state.step})
-            self._log.flush()
-            self._urgency.answer()
+            self._tell_urgent(reason, state.step)
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return self._urgency.asked_to_stop
+
+    def save_last(self, state: TrainState, epoch: int) -> None:
+        """Called when all ranks have agreed to stop after this step; returns when its checkpoint is written."""
+        if self._saved_step != state.step:
+            self.save(state, epoch, {})
+        self._writer.wait()
+        self._tell_urgent("the run is asked to stop", state.step)
+        self._urgency.answer()
+
+    def _tell_urgent(self, reason: str, step: int) -> None:
+        self._log.write("urgent", {"text": reason, "step": step})
+        self._log.flush()
 
     def save(self, state: TrainState, epoch: int, metrics: dict[str, float]) -> None:
         """Copy the state now, write it meanwhile; epoch is the number of finished ones."""
         self._writer.submit(take_snapshot(state, facts_of(self._job, state, epoch, metrics)))
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), state.step
 
     def _due(self, step: int) -> bool:
         checkpoint = self._job.config.checkpoint

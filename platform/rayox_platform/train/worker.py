@@ -26,10 +26,18 @@ from rayox_platform.runs.events import EventLog
 from rayox_platform.stream.batches import rank_batches
 from rayox_platform.stream.stall import Patience
 from rayox_platform.train.diagnosis import Progress, diagnose
-from rayox_platform.train.distributed import Evaluated, broadcast, check_equal_weights, evaluate_together, gathered
+from rayox_platform.train.distributed import (
+    Agreement,
+    Evaluated,
+    broadcast,
+    check_equal_weights,
+    evaluate_together,
+    gathered,
+)
 from rayox_platform.train.from_config import for_workers
 from rayox_platform.train.job import TrainJob, newest
 from rayox_platform.train.non_finite import explained, step_images
+from rayox_platform.train.preemption import stop_is_asked
 from rayox_platform.train.prometheus import RunGauges
 from rayox_platform.train.saving import Saver
 from rayox_platform.train.scale_search import ScaleSearch
@@ -83,6 +91,8 @@ def train_rank(
     torch.set_num_threads(me.threads)
     torch.manual_seed(job.engine.seed)
     log = _event_log(job, watch) if me.rank == 0 else None
+    if broadcast(stop_is_asked(job.home.shared) if log else False):
+        return
     checkpoint = _agreed_checkpoint(job, log)
     start = step_of(checkpoint)
     if start >= job.stop_step:  # a rank died after the last checkpoint was there
@@ -135,11 +145,12 @@ def _train(
     report: Callable[[dict[str, float]], None],
     after_first_step: Callable[[], None],
 ) -> None:
-    """Follow the steps: measure, tell, evaluate and save."""
+    """Follow the steps: measure, tell, evaluate and save; all ranks stop at one step when the run is asked to."""
     with (
         Saver(job, log) if log else nullcontext() as saver,
         Watchdog(job.home.shared, me.rank, job.config.train.timeout_seconds) as dog,
     ):
+        agreed = Agreement(job.config.train.timeout_seconds)
         meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
         first, search = True, ScaleSearch()
         for step in steps:
@@ -172,6 +183,11 @@ def _train(
                     return
             elif saver:
                 saver.after_step(state, step.epoch)
+            if agreed(saver is not None and saver.asked_to_stop):
+                settle(state)
+                if saver:
+                    saver.save_last(state, step.epoch)
+                return
 
 
 def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> str:

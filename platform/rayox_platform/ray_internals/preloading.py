@@ -3,8 +3,8 @@
 import importlib
 from contextlib import suppress
 
-IMPORT_RAY = "rayox_platform.resources.preloading.import_ray"
-IMPORT_ALL = "rayox_platform.resources.preloading.import_all"
+IMPORT_RAY = "rayox_platform.ray_internals.preloading.import_ray"
+IMPORT_ALL = "rayox_platform.ray_internals.preloading.import_all"
 
 
 def import_ray() -> None:

@@ -1,0 +1,56 @@
+"""What ray.init does in private, as a verb needs it; RAYOX_PLAIN_RAY=1 or a Ray that has moved it leaves it as it is.
+
+They buy the documented exit codes for a signal in the middle of Ray's start, and a local Ray that other machines cannot
+reach.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PLAIN = "RAYOX_PLAIN_RAY"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Ray puts handlers of its own in place, which leave with another exit code and without a last word."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with _replaced("utils", "set_sigterm_handler", lambda handler: None):
+            yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler:  # never in another than the main thread
+                signal.signal(number, handler)
+
+
+@contextmanager
+def loopback_allowed() -> Iterator[None]:
+    """Ray takes this machine's address in its network for 127.0.0.1, and then listens on all of its interfaces.
+
+    With the loopback address as it was given, all of Ray's processes listen on that alone.
+    """
+    with _replaced("services", "resolve_ip_for_localhost", lambda host: host):
+        yield
+
+
+@contextmanager
+def _replaced(module: str, name: str, function: Callable[[Any], Any]) -> Iterator[None]:
+    from ray._private import services, utils
+
+    place = {"services": services, "utils": utils}[module]
+    before = getattr(place, name, None)
+    if before is None or os.environ.get(PLAIN, "0") not in ("", "0"):
+        if before is None:
+            logging.getLogger("rayox").warning("this version of Ray does without rayox's %s", name)
+        yield
+        return
+    setattr(place, name, function)
+    try:
+        yield
+    finally:
+        setattr(place, name, before)
