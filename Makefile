@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OLD := .venv-compat
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup demo test faults gpu check fmt bench lock clean
+.PHONY: setup demo quick test faults gpu compat check fmt bench lock clean
 
 setup: $(STAMP)
 
@@ -25,13 +26,30 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	@"$(BIN)/rayox" demo
 
+# For every change: no Ray, and nothing that takes seconds.
+quick: setup
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(nproc) -m "not ray and not slow and not gpu and not bench and not faults"
+
 # One process more than there are cores: that with the tests on Ray waits half of the time.
 test: setup
-	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(($$(nproc) + 1)) \
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(($$(nproc) + 1)) --durations=25 \
 	  -m "not gpu and not bench and not faults"
 
+# Then once more what a fault has to leave exact, on Ray's public interface alone.
 faults: setup
 	@"$(BIN)/python" -m pytest -m faults
+	@RAYOX_PLAIN_RAY=1 "$(BIN)/python" -m pytest -m "ray and not bench" tests/ray/test_stream.py tests/ray/test_stall.py \
+	  tests/ray/test_training.py tests/ray/test_faults.py tests/ray/test_resume.py
+
+# The tests on Ray and MLflow with the oldest of both that pyproject.toml allows, in an environment beside the pinned one.
+compat: setup
+	@test -x "$(OLD)/bin/python" || "$(BIN)/uv" venv --quiet --python "$(BIN)/python" "$(OLD)"
+	@grep -E '^(torch|torchvision)==' requirements.lock >"$(OLD)/torch.txt"
+	@sed -nE 's/^    "((ray|mlflow)[^>]*)>=([0-9.]+),.*/\1==\3/p' pyproject.toml >"$(OLD)/oldest.txt"
+	@"$(BIN)/uv" pip install --quiet --python "$(OLD)/bin/python" --constraint "$(OLD)/torch.txt" \
+	  --requirement "$(OLD)/oldest.txt" --group dev --editable .
+	@OMP_NUM_THREADS=1 "$(OLD)/bin/python" -m pytest -n $$(nproc) -m "not gpu and not bench and not faults" \
+	  tests/ray tests/platform/test_tracking.py tests/platform/test_registry.py tests/platform/test_sender.py
 
 # At most eight minutes on a machine with a CUDA device, with a table at the end. GPU_PYTHON names another Python that has
 # the packages, where there is no registry to set up from: make gpu GPU_PYTHON=python3.
@@ -47,6 +65,7 @@ check: setup
 	@"$(BIN)/ruff" format --check .
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/mypy"
+	@"$(BIN)/deptry" jobs platform model cluster
 
 fmt: setup
 	@"$(BIN)/ruff" format .
@@ -61,4 +80,4 @@ lock: setup
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(VENV)" "$(OLD)" .mypy_cache .ruff_cache .pytest_cache

@@ -10,6 +10,9 @@ import jaxtyping
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
+from patience import patient
+from pytest_timeout import Settings
+from pytest_timeout import pytest_timeout_set_timer as plain_timer
 from real_cells import write_cells
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -38,6 +41,12 @@ class RayTogether(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> RayTogether:
     config.option.loadscopereorder = False  # it would begin with the files of most tests
     return RayTogether(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Settings) -> bool | None:
+    """Time-outs are those of an idle machine, and this one may be busy."""
+    return plain_timer(item, settings._replace(timeout=patient(settings.timeout)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

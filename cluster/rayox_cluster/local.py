@@ -10,8 +10,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
-
 from rayox_cluster.address import cluster_address
 from rayox_cluster.connection import not_connected, reach, require_version
 from rayox_cluster.lookout import head_watched
@@ -139,6 +137,7 @@ def _shut_down(folder: Path) -> None:
 
 def _kill_when_disconnected(folder: Path, over: threading.Event) -> None:
     """Kill the processes that name this session's folder in their command line, and all that they have started."""
+    import psutil  # type: ignore[import-untyped]
     import ray
 
     while ray.is_initialized() and not over.wait(0.01):

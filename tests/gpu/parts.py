@@ -112,7 +112,7 @@ def on_ray(device: str, folder: Path, cpus: int) -> Rows:
     from rayox.config import RECIPES
     from rayox_cluster.local import ray_session
     from rayox_platform.config import load_config
-    from rayox_platform.resources.preloading import IMPORT_RAY
+    from rayox_platform.ray_internals.first_call import ray_imported
 
     data, text = data_settings()
     shorter = ("image_size=96", "train.epochs=4") if on_cpu(device) else ("train.epochs=6",)
@@ -121,7 +121,7 @@ def on_ray(device: str, folder: Path, cpus: int) -> Rows:
     config = load_config(recipe(), wanted, packaged=RECIPES, environ={}).config
     environment = {"OMP_NUM_THREADS": "1"}
     with (
-        ray_session(None, num_cpus=cpus, worker_environment=environment, first_call=IMPORT_RAY),
+        ray_session(None, num_cpus=cpus, worker_environment=environment, local_environment=ray_imported()),
         device_memory(device) as used,
     ):
         found = train(config, lambda event: None)

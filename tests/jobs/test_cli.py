@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from patience import patient
 
 from rayox import cli
 from rayox_model.core.errors import ConfigError, DataError, ModelError, TrainingError
@@ -69,7 +70,7 @@ def test_help_lists_the_verbs():
 
 
 def test_help_is_quick():
-    assert cpu_seconds("--help") < HELP_SECONDS
+    assert cpu_seconds("--help") < patient(HELP_SECONDS)  # a core that others share does less in a second
 
 
 def test_help_imports_nothing_heavy():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import patient
 
 SCRIPT = Path(__file__).with_name("workers.py")
 SIZES = ((0, 1), (0, 2), (1, 2))
@@ -20,7 +21,7 @@ def results(tmp_path_factory):
         for size in SIZES
     }
     for size, process in started.items():
-        _, said = process.communicate(timeout=240)
+        _, said = process.communicate(timeout=patient(240))
         assert process.returncode == 0, f"{size}: {said.decode()}"
     return {(rank, of): torch.load(folder / f"{rank}-of-{of}.pt") for rank, of in SIZES}
 

@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from patience import wait_until
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.runs import bucket_lock as bucket_claim
@@ -81,10 +81,3 @@ def test_a_claim_is_renewed_also_after_the_store_has_refused(claims, monkeypatch
         bucket_door.refused = lambda method, path: False
         begun = written()
         wait_until(lambda: written() > begun)
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.01)

@@ -2,15 +2,10 @@
 
 import time
 
+from patience import wait_until
+
 from rayox_platform.runs.bucket_events import PROGRESS_SECONDS, SEGMENT_SECONDS, BucketEvents
 from rayox_platform.runs.events import Follower
-
-
-def wait_for(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
 
 
 def numbers(events):
@@ -33,7 +28,7 @@ def test_a_second_has_one_segment_and_progress_alone_waits(bucket):
     events, began = BucketEvents(bucket), time.monotonic()
     log = events.log()
     log.write("start", {"number": 0})
-    wait_for(lambda: bucket.files())
+    wait_until(lambda: bucket.files())
     log.write("progress", {"number": 1})
     time.sleep(2.0)
     assert len(bucket.files()) == 1
@@ -41,10 +36,10 @@ def test_a_second_has_one_segment_and_progress_alone_waits(bucket):
     for number in range(2, 60):
         log.write("stage", {"number": number})
         time.sleep(0.02)
-    wait_for(lambda: numbers(events.read()) == list(range(60)))
+    wait_until(lambda: numbers(events.read()) == list(range(60)))
     assert len(bucket.files()) <= 1 + (time.monotonic() - began) / SEGMENT_SECONDS
     log.write("progress", {"number": 60})
-    wait_for(lambda: numbers(events.read()) == list(range(61)), 2 * PROGRESS_SECONDS)
+    wait_until(lambda: numbers(events.read()) == list(range(61)), 2 * PROGRESS_SECONDS)
 
 
 def test_what_is_told_while_the_store_is_away_comes_later_and_once(bucket, bucket_door):
@@ -54,7 +49,7 @@ def test_what_is_told_while_the_store_is_away_comes_later_and_once(bucket, bucke
         log = events.log()
         log.write("start", {"number": 0})
         log.flush()
-        wait_for(lambda: numbers(seen) == [0])
+        wait_until(lambda: numbers(seen) == [0])
         bucket_door.lost = lambda method, path: method == "PUT"
         log.write("epoch", {"number": 1})
         log.flush()
@@ -68,7 +63,7 @@ def test_what_is_told_while_the_store_is_away_comes_later_and_once(bucket, bucke
         assert numbers(seen) in ([0], [0, 1])
         bucket_door.refused = lambda method, path: False
         log.write("epoch", {"number": 4})
-        wait_for(lambda: numbers(seen) == [0, 1, 2, 3, 4])
+        wait_until(lambda: numbers(seen) == [0, 1, 2, 3, 4])
         log.write("epoch", {"number": 5})
         log.flush()
     assert numbers(seen) == [0, 1, 2, 3, 4, 5], "what is left at the end is told too"

@@ -4,6 +4,7 @@ import ast
 import logging
 import re
 import threading
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
+@cache
 def defined_in(folder: Path) -> set[str]:
     """Private functions and attributes of a room's own classes: they may use each other's."""
     nodes = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text()))]

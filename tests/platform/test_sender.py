@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 from rayox_model.core.errors import TrackingError
 from rayox_platform.runs.home import FolderHome
@@ -76,8 +77,8 @@ def assert_never_held_up(seconds: list[float]) -> None:
     seconds = sorted(seconds)
     worst = ", ".join(f"{1000 * one:.1f}" for one in seconds[-5:])
     print(f"{len(seconds)} events, the slowest took {worst} ms")
-    assert seconds[-1 - len(seconds) // 200] < 0.05, worst
-    assert seconds[-1] < 0.5, worst
+    assert seconds[-1 - len(seconds) // 200] < patient(0.05), worst
+    assert seconds[-1] < patient(0.5), worst
 
 
 def test_a_server_that_is_killed_and_comes_back_misses_nothing(server, run):
@@ -104,7 +105,7 @@ def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends
         began = time.monotonic()
         assert record.registered() == ""
         record.close("FINISHED")
-        assert time.monotonic() - began < 8.0
+        assert time.monotonic() - began < patient(8.0)
     (stage, *_) = [event["text"] for event in said if event["kind"] == "stage"]
     assert stage.startswith("sending the rest to MLflow")
     (line,) = [event["text"] for event in said if event["kind"] == "notice"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import patient
 
 from rayox_model.core.errors import TrackingError
 from rayox_platform.runs.outbox_entries import Points
@@ -54,7 +55,7 @@ def state(tmp_path_factory):
 def test_two_processes_on_a_fresh_database_both_get_their_run(tmp_path):
     """A fresh database that two processes set up at once breaks MLflow; a lock lets one do it."""
     ran = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path), name]) for name in ("one", "two")]
-    assert [process.wait(timeout=200) for process in ran] == [0, 0]
+    assert [process.wait(timeout=patient(200)) for process in ran] == [0, 0]
     store = connect(None, tmp_path, "many")
     assert find_run(store, "one") != find_run(store, "two") is not None
 
