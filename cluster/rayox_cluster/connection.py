@@ -30,10 +30,13 @@ def reach(address: Address) -> None:
 def _show_token(address: Address) -> None:
     """Ask for the cluster's id, as Ray does first; whatever else goes wrong with that, Ray says better."""
     import grpc
-    from ray._private.grpc_utils import init_grpc_channel
-    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
     from ray.exceptions import AuthenticationError
 
+    try:
+        from ray._private.grpc_utils import init_grpc_channel
+        from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+    except ImportError:  # of another Ray: what that says itself is what a user gets
+        return
     try:
         with init_grpc_channel(str(address.text)) as channel:
             asked = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)

@@ -22,6 +22,7 @@ PACKAGES = ("jobs/rayox", "platform/rayox_platform", "model/rayox_model", "clust
 # Those of rayox_cluster are needed before a connection, in a package that may not import rayox_platform.
 ROOMS = (
     "platform/rayox_platform/ray_internals/",
+    "cluster/rayox_cluster/connection.py",
     "cluster/rayox_cluster/ray_start.py",
     "cluster/rayox_cluster/loopback_node.py",
 )

@@ -3,8 +3,6 @@
 Ray has few errors of its own; a user wants to know whether the cluster is gone, has no room, or the training failed.
 """
 
-from ray.train.v2._internal.exceptions import InsufficientClusterResourcesError, WorkerGroupStartupTimeoutError
-
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_model.core.errors import ClusterError, ConfigError, ModelError, RayoxError, TrainingError
 from rayox_platform.resources.capacity import Capacity
@@ -14,7 +12,7 @@ from rayox_platform.storage.errors import OTHERWISE
 from rayox_platform.storage.object_store import explained
 from rayox_platform.train.job import TrainJob, newest
 
-NO_ROOM = (WorkerGroupStartupTimeoutError, InsufficientClusterResourcesError)
+NO_ROOM = {"WorkerGroupStartupTimeoutError", "InsufficientClusterResourcesError"}  # Ray Train's, by their names
 
 
 def as_user_error(error: Exception, job: TrainJob, given: Capacity, starts_before: int) -> RayoxError:
@@ -26,7 +24,7 @@ def as_user_error(error: Exception, job: TrainJob, given: Capacity, starts_befor
     if own is not None:
         return own
     going_on = how_to_go_on(job)
-    if any(isinstance(cause, NO_ROOM) for cause in causes(error)):
+    if any(kind.__name__ in NO_ROOM for cause in causes(error) for kind in type(cause).__mro__):
         waited = f"{job.config.train.timeout_seconds:.0f} s"
         return ClusterError(
             f"run {job.home.name}: {given} have found no room for {waited}, as machines were lost "
