@@ -14,6 +14,7 @@ from rayox_model.augment.letterbox import letterbox
 from rayox_model.core.errors import ModelError
 from rayox_model.detect.onnx_detector import load_onnx_detector
 from rayox_platform.evaluate.evaluation import to_image_frame
+from rayox_platform.evaluate.operating import read_operating
 from rayox_platform.track.registration import register, save_pyfunc
 from rayox_platform.track.registry import fetch_registered, find_version, set_alias, versions_of
 from rayox_platform.track.tracking import connect, open_run
@@ -47,6 +48,24 @@ def test_the_model_s_own_code_finds_what_the_detector_finds(toy_onnx, tmp_path):
         np.testing.assert_allclose(row["scores"], expected.scores, rtol=1e-5)
         np.testing.assert_allclose(row["boxes"], expected.boxes, rtol=1e-3, atol=1e-2)
         assert row["labels"] == [("dim", "bright")[label] for label in expected.labels]
+
+
+def test_a_served_model_shows_from_its_own_thresholds_on_unless_it_is_given_one(toy_onnx, tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    table = pd.DataFrame({"image": [cv2.imencode(".png", image)[1].tobytes()]})
+    (everything,) = load_onnx_detector(toy_onnx).detect(image[None], 5e-5, 0.65)
+    assert set(everything.labels.tolist()) == {0, 1}
+    point = {"precision": 1.0, "recall": 1.0}
+    operating = {
+        "overall": point | {"threshold": 1.0},
+        "classes": {"dim": point | {"threshold": 5e-5}},
+        "rule": "F1",
+    }
+    save_pyfunc(tmp_path / "model", toy_onnx, operating=operating)
+    model = load_model(str(tmp_path / "model"))
+    assert model.predict(table).iloc[0]["labels"] == ["dim"] * int((everything.labels == 0).sum())
+    assert len(model.predict(table, params={"score_threshold": 5e-5}).iloc[0]["scores"]) == len(everything.scores)
+    assert read_operating(tmp_path / "model" / "artifacts" / "model.onnx").as_json() == operating
 
 
 def test_versions_are_found_by_number_alias_and_run(toy_onnx, store, tmp_path):
