@@ -77,6 +77,9 @@ def race(
                 return publish_draft(name, before, networks[number], state, f"racer{number}", mine, promotion).version
             except GateError as error:
                 return error.message
+            except BaseException:
+                line.abort()  # the others need not wait for this one
+                raise
 
         with ThreadPoolExecutor(RACERS) as pool:
             ends = list(pool.map(run, range(RACERS)))

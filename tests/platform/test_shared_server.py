@@ -19,6 +19,12 @@ from rayox_platform.track.tracking import STORE_ERRORS, connect, open_run
 pytestmark = pytest.mark.timeout(900)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Eight clients at once, on a busy machine."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "300")
+
+
 @pytest.fixture(scope="module")
 def server():
     with shared_server(("trainer", "promoter")) as running:
