@@ -111,14 +111,14 @@ def test_onnx_models(alone, toy_onnx, toy_data):
     [
         ["predict", "{checkpoint}", "{data}/images", "-o", "out"],
         ["data", "check", "{data}/train.json", "--images", "{data}/images"],
-        ["data", "stats", "{data}/train.json", "--images", "{data}/images", "-o", "out"],
+        ["data", "stats", "{data}/train.json", "--images", "{data}/images", "-o", "out.png"],
         ["models", "list"],
         ["config", "show", "shapes"],
     ],
 )
 def test_other_verbs(alone, checkpoint, toy_data, arguments):
     words = [word.format(checkpoint=checkpoint, data=toy_data) for word in arguments]
-    alone("-m", "rayox", *words, leaves=("out",))
+    alone("-m", "rayox", *words, leaves=("out", "out.png"))
 
 
 def test_the_packaged_model(alone, toy_onnx, tmp_path):
