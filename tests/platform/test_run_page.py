@@ -85,8 +85,11 @@ def test_an_experiment_is_one_of_models_also_if_it_was_there(state):
 @pytest.mark.parametrize(
     ("uri", "page"),
     [
-        ("http://bob:hunter2@host:5000/", "http://host:5000/#/experiments/3/runs/f00"),
-        ("https://host/mlflow?token=hunter2", "https://host/mlflow/#/experiments/3/runs/f00"),
+        ("http://bob:hunter2@host:5000/", "http://host:5000/#/experiments/3/runs/f00?workflowType=machine_learning"),
+        (
+            "https://host/mlflow?token=hunter2",
+            "https://host/mlflow/#/experiments/3/runs/f00?workflowType=machine_learning",
+        ),
         ("sqlite:////a/mlflow.db", ""),
     ],
 )

@@ -24,6 +24,7 @@ from rayox_platform.track.quiet import quiet_mlflow
 
 DATABASE = "mlflow.db"  # of the default store, in the state folder
 RUN_TAG = "rayox.run"
+OF_MODELS = "?workflowType=machine_learning"  # a fresh browser shows the pages of chats and prompts otherwise
 KIND_TAG, KIND = (
     "mlflow.experimentKind",
     "custom_model_development",
@@ -60,11 +61,11 @@ class Tracking:
 
     @property
     def page(self) -> str:
-        """The web address of the run; empty where a database is no server."""
+        """The web address of the run, among the pages of models; empty where a database is no server."""
         if not self.uri.startswith("http"):
             return ""
         server = self.store.shown.replace(f"{HIDDEN}@", "").partition("?")[0].rstrip("/")
-        return f"{server}/#/experiments/{self.store.experiment_id}/runs/{self.run_id}"
+        return f"{server}/#/experiments/{self.store.experiment_id}/runs/{self.run_id}{OF_MODELS}"
 
     @property
     def client(self) -> MlflowClient:
