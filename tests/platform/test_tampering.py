@@ -49,10 +49,10 @@ def load(registry: Registry) -> bytes:
 
 
 def flips(path: Path, share: int) -> list[tuple[int, int]]:
-    """(position, bit) of so many bytes of a file; 0 for all."""
+    """(position, bit) of so many bytes of a file."""
     size = path.stat().st_size
     rng = random.Random(path.name)
-    chosen = range(size) if share == 0 else sorted(rng.sample(range(size), min(share, size)))
+    chosen = sorted(rng.sample(range(size), min(share, size)))
     return [(at, 1 << rng.randrange(8)) for at in chosen]
 
 
@@ -171,35 +171,8 @@ def test_a_champion_of_which_nothing_is_left_can_be_promoted_over(registry, stor
 
 
 @pytest.mark.faults
-def test_every_byte_of_every_file(registry, store):
+def test_many_bytes_of_every_file(registry, store):
     folder = champion_folder(store)
     for path in [path for path in sorted(folder.rglob("*")) if path.is_file()]:
-        share = 0 if path.stat().st_size < 20_000 else 400
-        for flip in flips(path, share):
+        for flip in flips(path, 40):
             refused(registry, path, flip)
-
-
-def test_a_certificate_that_a_trusted_authority_vouches_for_signs(registry, tmp_path, store):
-    def openssl(*words: object) -> None:
-        subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, cwd=tmp_path)
-
-    for name in ("root", "other", "promoter"):
-        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
-    for name in ("root", "other"):
-        openssl("req", "-x509", "-key", f"{name}.key", "-subj", f"/CN={name}", "-days", 2, "-out", f"{name}.pem")
-    openssl("req", "-new", "-key", "promoter.key", "-subj", "/CN=promoter", "-out", "promoter.csr")
-    use = tmp_path / "use.ext"
-    use.write_text("keyUsage=critical,digitalSignature\nextendedKeyUsage=codeSigning\n")
-    signed = ("-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", 2, "-extfile", use)
-    openssl("x509", "-req", "-in", "promoter.csr", *signed, "-out", "promoter.pem")
-    by_root = Promotion(
-        key=str(tmp_path / "promoter.key"),
-        certificate=str(tmp_path / "promoter.pem"),
-        trusted_roots=(str(tmp_path / "root.pem"),),
-    )
-    made = publish_draft("certified", 0, registry.onnx, registry.state, promotion=by_root)
-    assert made.tags["rayox.signer"] == "certificate"
-    assert fetch_champion("certified", None, registry.state, Promotion(trusted_roots=by_root.trusted_roots)).is_file()
-    stranger = Promotion(trusted_roots=(str(tmp_path / "other.pem"),))
-    with pytest.raises(ModelError, match="its signature does not hold"):
-        fetch_champion("certified", None, registry.state, stranger)
