@@ -44,7 +44,8 @@ class Plan:
         rough = "" if self.hours_from == "measured" else " (a rough estimate)"
         if self.hours >= 1:
             return f"{self.hours:.1f} hours{rough}"
-        return f"{max(1, round(60 * self.hours))} minutes{rough}"
+        minutes = max(1, round(60 * self.hours))
+        return f"{minutes} minute{'s' if minutes > 1 else ''}{rough}"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
