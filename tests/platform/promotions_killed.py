@@ -47,10 +47,11 @@ def arm(number: int, when: str) -> None:
             mine = len(seen) == number
             if mine and when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = original(self, *args, **kwargs)
-            if mine:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return original(self, *args, **kwargs)
+            finally:  # also of a call that is refused, as that for a name that is there
+                if mine:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return call
 
