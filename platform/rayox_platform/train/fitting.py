@@ -27,26 +27,29 @@ from rayox_platform.stream.stall import lost_nodes
 from rayox_platform.train.failures import as_user_error, find_user_error, how_to_go_on, last_line
 from rayox_platform.train.interruption import fit_interruptibly
 from rayox_platform.train.job import TrainJob, newest
+from rayox_platform.train.starting_point import choose
 from rayox_platform.train.worker import run_worker
 
 
 def fit(
     job: TrainJob,
     given: Capacity,
+    checkpoint: str,
     say: Callable[[str], None] = lambda text: None,
     is_started: Callable[[], bool] = lambda: True,
 ) -> str:
-    """Train on the connected cluster until the job's last epoch; returns the name of the last checkpoint.
+    """Train on the connected cluster from a checkpoint (its name) to the job's last epoch; returns the last one's name.
 
     say is told what a user should know meanwhile; is_started tells whether workers have begun and not failed since.
     Raises TrainingError, and KeyboardInterrupt after a signal.
     """
     images = ray.put(job.train_images)
+    first = [checkpoint]  # later starts go from what has been trained meanwhile
 
     def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
         if job.config.train.spares:
             keep_spare_helpers()
-        plan = replace(job.plan, start_step=step_of(newest(job)))
+        plan = replace(job.plan, start_step=step_of(choose(job, first.pop() if first else None)))
         blocks = SampleBlocks(images, plan, job.config.augment, job.engine.image_size)
         share = share_for_data(given.cpus_per_data_task, job.config.data.nodes)
         return stream_dataset(blocks, share, selector(job.config.data.nodes))

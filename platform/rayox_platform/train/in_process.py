@@ -15,12 +15,11 @@ from rayox_platform.train.job import TrainJob, newest
 from rayox_platform.train.worker import Rank, train_rank
 
 
-def fit_in_process(job: TrainJob, given: Capacity, show: Callable[[Mapping[str, Any]], None]) -> str:
+def fit_in_process(job: TrainJob, given: Capacity, checkpoint: str, show: Callable[[Mapping[str, Any]], None]) -> str:
     """As fitting.fit, with the events shown as they are written. Raises what the training raises."""
-    start = newest(job)
-    plan = replace(job.plan, start_step=step_of(start))
+    plan = replace(job.plan, start_step=step_of(checkpoint))
     blocks = SampleBlocks(ray.put(job.train_images), plan, job.config.augment, job.engine.image_size)
     shard = stream_dataset(blocks, given.cpus_per_data_task).iterator()
     device = torch.device(job.device_type)
-    train_rank(job, Rank(0, 1, device, given.threads_per_worker), shard, watch=show)
+    train_rank(job, Rank(0, 1, device, given.threads_per_worker), shard, checkpoint, watch=show)
     return newest(job)

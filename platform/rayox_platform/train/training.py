@@ -87,26 +87,26 @@ def train(
         raise ConfigError(f"train.workers {given.workers}: one process trains one worker", "set train.workers=1")
     job = job_of(prepared, "cuda" if given.gpu else "cpu", until_epoch, faults)
     with storage_errors(str(prepared.home), "written"):
-        checkpoint = _first_checkpoint(prepared, job, fork)
+        checkpoint = _first_checkpoint(prepared, job, fork, show)
     show({"kind": "stage", "text": f"starting {given}"})
     if step_of(checkpoint) < job.stop_step:  # else an earlier driver died after the last step
         if in_process:
-            checkpoint = fit_in_process(job, given, show)
+            checkpoint = fit_in_process(job, given, checkpoint, show)
         else:
             standing = Standing(show)
             with Follower(prepared.home.events, standing.show):
-                checkpoint = fit(job, given, standing.say, standing.is_started)
+                checkpoint = fit(job, given, checkpoint, standing.say, standing.is_started)
     return _trained(job, checkpoint, began)
 
 
-def _first_checkpoint(prepared: Prepared, job: TrainJob, fork: Path | None) -> str:
+def _first_checkpoint(prepared: Prepared, job: TrainJob, fork: Path | None, show: Show) -> str:
     """The name of the one that training starts from, written if need be."""
     if not prepared.resumed:
         return fork_run(job, prepared.network, fork) if fork else start_run(job, prepared.network)
     if prepared.extended:
         prepared.home.shared.remove(RESULT)
         return extend_run(job, prepared.network)
-    return newest(job)
+    return newest(job, lambda reason: show({"kind": "checkpoint_skipped", "text": reason}))
 
 
 def _trained(job: TrainJob, checkpoint: str, began: float) -> Trained:

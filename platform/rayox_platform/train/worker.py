@@ -35,12 +35,13 @@ from rayox_platform.train.distributed import (
     gathered,
 )
 from rayox_platform.train.from_config import for_workers
-from rayox_platform.train.job import TrainJob, newest
+from rayox_platform.train.job import TrainJob
 from rayox_platform.train.non_finite import explained, step_images
 from rayox_platform.train.preemption import stop_is_asked
 from rayox_platform.train.prometheus import RunGauges
 from rayox_platform.train.saving import Saver
 from rayox_platform.train.scale_search import ScaleSearch
+from rayox_platform.train.starting_point import chosen
 from rayox_platform.train.step_statistics import Meter
 from rayox_platform.train.watchdog import Watchdog
 
@@ -69,23 +70,26 @@ def run_worker(setup: dict[str, Any]) -> None:
     me = Rank(*world, ray.train.torch.get_device(), setup["threads"], setup["lost_before"])
     shard = ray.train.get_dataset_shard("train")
     job: TrainJob = setup["job"]
+    checkpoint = broadcast(chosen(job) if me.rank == 0 else "")
     spare = keep_spare_worker if job.config.train.spares else _nothing
-    train_rank(job, me, shard, ray.train.report, after_first_step=spare, began=began)
+    train_rank(job, me, shard, checkpoint, ray.train.report, after_first_step=spare, began=began)
 
 
 def train_rank(
     job: TrainJob,
     me: Rank,
     shard: ray.data.DataIterator,
+    checkpoint: str,
     report: Callable[[dict[str, float]], None] = lambda metrics: None,
     *,
     watch: Callable[[Mapping[str, Any]], None] = lambda event: None,
     after_first_step: Callable[[], None] = _nothing,
     began: float | None = None,
 ) -> None:
-    """Train from the latest checkpoint to the job's last epoch; report is called at the end of each.
+    """Train from a checkpoint (its name) to the job's last epoch; report is called at the end of each.
 
-    watch is called with every event. began is when the call came, in seconds since 1970.
+    shard is of the stream from that checkpoint's step on; watch is called with every event; began is when the call
+    came, in seconds since 1970.
     """
     began = began or time.time()
     torch.set_num_threads(me.threads)
@@ -93,7 +97,6 @@ def train_rank(
     log = _event_log(job, watch) if me.rank == 0 else None
     if broadcast(stop_is_asked(job.home.shared) if log else False):
         return
-    checkpoint = _agreed_checkpoint(job, log)
     start = step_of(checkpoint)
     if start >= job.stop_step:  # a rank died after the last checkpoint was there
         return
@@ -188,16 +191,6 @@ def _train(
                 if saver:
                     saver.save_last(state, step.epoch)
                 return
-
-
-def _agreed_checkpoint(job: TrainJob, log: EventLog | None) -> str:
-    """Rank 0 chooses, all take the same: another node's view of a shared folder may be a moment older. Its name."""
-
-    def passed_over(reason: str) -> None:
-        if log:
-            log.write("checkpoint_skipped", {"text": reason})
-
-    return broadcast(newest(job, passed_over) if log else "")
 
 
 class BrokenImages:
