@@ -82,7 +82,7 @@ def template_command(kind: str, words: tuple[str, ...], as_json: bool) -> None:
 
     kinds = [*KINDS, DOCKERFILE]
     if kind not in kinds:
-        raise click.UsageError(f"{kind!r} is no kind of template; there are {', '.join(kinds)}")
+        raise click.UsageError(f"{kind!r} is not a kind of template; there are {', '.join(kinds)}")
     text = render(kind, read_values(words))
     console = Console(as_json)
     if not as_json:

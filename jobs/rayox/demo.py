@@ -42,7 +42,7 @@ def command(overrides: tuple[str, ...], address: str | None, on_cluster: bool, a
 
 
 def _crown(loaded: LoadedConfig, console: Console, result: TrainResult) -> bool:
-    """Through the gate, as any model; a detector that is no better than the champion leaves the run as it is."""
+    """Through the gate, as any model; a detector that does not beat the champion leaves the run as it is."""
     try:
         promoted = promote(loaded, console, result.registered, _name(result), reason="rayox demo")
     except GateError as error:

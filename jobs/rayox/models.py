@@ -27,7 +27,7 @@ for promotion_command in (history_command, verify_command, reconcile_command, di
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @json_option
 def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
-    """All versions of all registered models, the youngest of each first (tracking.uri names another registry)."""
+    """All versions of all registered models, the latest of each first (tracking.uri names another registry)."""
     from rayox_platform.track.registry import all_versions
 
     console = Console(as_json)
@@ -48,7 +48,7 @@ def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @json_option
 def show_command(model: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Show MODEL: NAME, NAME@ALIAS or NAME/VERSION, with or without models:/ before it; NAME is its youngest."""
+    """Show MODEL: NAME, NAME@ALIAS or NAME/VERSION, with or without models:/ before it; NAME is its latest."""
     from rayox_platform.track.registry import describe
 
     console = Console(as_json)

@@ -26,7 +26,7 @@ OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 @click.group("runs")
 def command() -> None:
-    """List, show, watch and stop runs, and send on what MLflow has not got (storage=… names another place of them)."""
+    """List, show, watch and stop runs; send what MLflow does not have yet (storage=… names where they are kept)."""
 
 
 for further in (stop_command, wait_command, cost_command):
@@ -148,7 +148,7 @@ def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @OVERRIDES
 @json_option
 def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Send what MLflow has not got of the run NAME: after an outage, or after its driver was killed."""
+    """Send what MLflow does not have yet of the run NAME: after an outage, or after its driver was killed."""
     from rayox_platform.runs.overview import find_run
     from rayox_platform.track.sync import sync_run
 

@@ -1,4 +1,4 @@
-"""A step whose loss was no number, kept as one file, and the same loss computed again from it, image by image.
+"""A step whose loss was not finite, kept as one file, and the same loss computed again from it, image by image.
 
 `python -m rayox_model.replay FILE` prints it. The file has the batch, the weights from before the step and the settings
 that decide the loss: nothing else is needed, neither the data nor the run.
@@ -101,7 +101,7 @@ def _of_image(
 
 
 def main(arguments: list[str]) -> int:
-    """Print the terms of every image, those that are no number marked."""
+    """Print the terms of every image, those that are not finite marked."""
     if len(arguments) != 1:
         print("usage: python -m rayox_model.replay FILE", file=sys.stderr)
         return 2

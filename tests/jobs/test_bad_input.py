@@ -157,7 +157,7 @@ def test_annotations_and_folders_that_are_not_there(refused, data, checkpoint, v
     [
         ("", "the file is empty"),
         ("{", "not readable as JSON"),
-        ('{"images": [3], "categories": [{"id": 1, "name": "a"}]}', "images[0] is no object but 3"),
+        ('{"images": [3], "categories": [{"id": 1, "name": "a"}]}', "images[0] is not an object but 3"),
         ("[]", "an object at the top, this one a list"),
         ('{"a": 1}', "no list named 'categories' (found: a)"),
         ('{"images": [], "annotations": [], "categories": []}', "'categories' is empty"),
@@ -172,8 +172,8 @@ def test_files_that_are_no_coco(refused, data, checkpoint, verb, content, says):
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("image_id", 99, "image_id 99 is no image of the file"),
-        ("category_id", 99, "category_id 99 is no category of the file"),
+        ("image_id", 99, "image_id 99 is not an image of the file"),
+        ("category_id", 99, "category_id 99 is not a category of the file"),
         ("bbox", [1, 2, 3], "bbox is [1, 2, 3]"),
         ("bbox", [1, 2, float("nan"), 4], "bbox is [1, 2, nan, 4]"),
     ],
@@ -238,7 +238,7 @@ def test_the_order_of_checks(refused, data):
 @pytest.mark.parametrize("keep", [0, 1, 1000, -1])
 def test_a_pth_cut_short(refused, data, nameless_pth, verb, keep):
     Path("cut.pth").write_bytes(nameless_pth.read_bytes()[:keep])
-    refused(4, *with_model(verb, "cut.pth"), says=("cut.pth: is no checkpoint torch can read", "fetch it again"))
+    refused(4, *with_model(verb, "cut.pth"), says=("cut.pth: is not a checkpoint torch can read", "fetch it again"))
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -255,7 +255,7 @@ def test_a_pth_of_another_shape(refused, data, verb):
         f"{first} is [16, 12, 5, 5] in the file, [16, 12, 3, 3]": other,
         f"{last} holds values that are not finite": not_finite,
         "holds no network weights": {"epoch": 3},
-        "is no YOLOX network": {"model": {"fc.weight": torch.zeros(2, 2)}},
+        "is not a YOLOX network": {"model": {"fc.weight": torch.zeros(2, 2)}},
     }
     for says, content in cases.items():
         torch.save(content, "odd.pth")
@@ -297,7 +297,7 @@ def test_a_folder_that_is_no_checkpoint(refused, data, verb):
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x09" * 50])
 def test_an_onnx_that_is_none(refused, data, verb, content):
     Path("odd.onnx").write_bytes(content)
-    refused(4, *with_model(verb, "odd.onnx"), says=("odd.onnx: is no ONNX model onnxruntime can load",))
+    refused(4, *with_model(verb, "odd.onnx"), says=("odd.onnx: is not an ONNX model onnxruntime can load",))
 
 
 def test_an_onnx_cannot_be_trained(refused, data):

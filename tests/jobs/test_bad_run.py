@@ -86,7 +86,7 @@ def test_storage_that_cannot_be_written(train):
 
 @pytest.mark.parametrize(
     ("storage", "said_of_it"),
-    [("ftp://host/runs", "is no kind of address rayox writes to"), ("s3://bucket/runs", "cannot be read")],
+    [("ftp://host/runs", "is not an address that rayox can write to"), ("s3://bucket/runs", "cannot be read")],
 )
 def test_storage_that_is_no_address_or_does_not_answer(train, monkeypatch, storage, said_of_it):
     point_to(monkeypatch, "127.0.0.1:9")

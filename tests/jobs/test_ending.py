@@ -34,7 +34,7 @@ def told(tmp_path, monkeypatch):
     ("error", "status", "exit_code", "text"),
     [
         (None, "finished", 0, None),
-        (TrainingError("the loss is no number", "lower it"), "failed", 8, "the loss is no number"),
+        (TrainingError("the loss is not finite", "lower it"), "failed", 8, "the loss is not finite"),
         (KeyboardInterrupt(), "interrupted", 130, "interrupted"),
         (KeyError("lost"), "failed", 1, "internal error: KeyError: 'lost'"),
     ],

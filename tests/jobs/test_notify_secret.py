@@ -38,7 +38,7 @@ def test_it_may_come_by_the_environment(monkeypatch):
 def test_a_wrong_address_is_refused_without_repeating_it(rayox, wrong):
     said = rayox("config", "show", f"notify.url={wrong}")
     assert said.exit_code == 2
-    assert "notify.url: this is no web address" in said.err
+    assert "notify.url: this is not a web address" in said.err
     assert "TOKEN" not in said.err
 
 

@@ -45,7 +45,7 @@ def test_center_and_size_of_a_box() -> None:
         ((0, 0, 2, 2), (1, 0, 3, 2), 1 / 3),
         ((0, 0, 4, 4), (1, 1, 2, 3), 2 / 16),
         ((0, 0, 2, 2), (2, 0, 4, 2), 0.0),  # they only touch
-        ((0, 0, 2, 2), (5, 5, 6, 6), 0.0),  # apart on both axes: the product of two negatives is no overlap
+        ((0, 0, 2, 2), (5, 5, 6, 6), 0.0),  # apart on both axes: the product of two negatives is not an overlap
         ((1, 1, 1, 1), (1, 1, 1, 1), 0.0),  # without area
         ((2, 2, 0, 0), (0, 0, 2, 2), 0.0),  # inverted
     ],

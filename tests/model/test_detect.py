@@ -218,7 +218,7 @@ def test_files_that_are_no_onnx(content: bytes | str, exported: tuple[YOLOX, Pat
     path = tmp_path / "bad.onnx"
     whole = exported[1].read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if isinstance(content, str) else content)
-    with pytest.raises(ModelError, match=r"bad.onnx: is no ONNX model"):
+    with pytest.raises(ModelError, match=r"bad.onnx: is not an ONNX model"):
         load_onnx_detector(path)
 
 
@@ -248,9 +248,9 @@ def test_onnx_of_other_layouts(tmp_path: Path) -> None:
         ([1, 3, 64, 64], {}, r"outputs \[\[1, 3, 64, 64\]\] are not one \[B, 84, 5 \+ classes\]"),
         ([1, 3, 60, 64], {}, "multiples of 32"),
         ([1, 3, "h", "w"], {}, "names none"),
-        ([1, 3, "h", "w"], {"image_size": "[64"}, "image_size is no JSON"),
+        ([1, 3, "h", "w"], {"image_size": "[64"}, "image_size is not JSON"),
         ([1, 3, "h", "w"], {"image_size": "[64, 64, 64]"}, r"image_size is no \[height, width\]"),
-        ([1, 3, "h", "w"], {"image_size": "[64, 64]"}, "is no YOLOX export"),
+        ([1, 3, "h", "w"], {"image_size": "[64, 64]"}, "is not a YOLOX export"),
     ]
     for shape, metadata, message in cases:
         with pytest.raises((ModelError, ConfigError), match=message):

@@ -1,4 +1,4 @@
-"""The loop over a list of batches: it learns, it resumes to the last bit, it stops at a loss that is no number."""
+"""The loop over a list of batches: it learns, it resumes to the last bit, it stops at a loss that is not finite."""
 
 import os
 import pickle
@@ -247,7 +247,7 @@ def test_a_gradient_beyond_half_precision_is_skipped_counted_and_no_failure():
 
 
 def poisoned_batch():
-    """A box with its sides swapped: the logarithm in its L1 loss is no number."""
+    """A box with its sides swapped: the logarithm in its L1 loss is not finite."""
     batch = toy_batch()
     batch.targets.boxes[1, [0, 2]] = batch.targets.boxes[1, [2, 0]]
     return batch

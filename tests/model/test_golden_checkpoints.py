@@ -1,4 +1,4 @@
-"""Checkpoints of every released format are read for ever, to the last number."""
+"""Checkpoints of every released format are read forever, to the last number."""
 
 import tarfile
 from pathlib import Path

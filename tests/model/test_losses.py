@@ -96,7 +96,7 @@ def test_perfect_predictions_cost_no_iou_and_no_l1() -> None:
     "targets", [targets_of([], [], []), targets_of([[500, 500, 600, 600]], [1], [1])], ids=["no boxes", "none near"]
 )
 def test_without_positives_every_output_still_gets_a_gradient(targets: Targets, with_l1: bool) -> None:
-    """DDP waits for ever for a parameter that got none."""
+    """DDP waits forever for a parameter that got none."""
     predictions = outputs(2)
     terms = loss(predictions, targets, with_l1)
     terms.total.backward()

@@ -132,7 +132,7 @@ def test_closing_epochs_are_not_strong():
 def test_lanes_that_do_not_divide_the_batch():
     with pytest.raises(ConfigError) as error:
         plan(batch_size=12)
-    assert error.value.message == "train.batch_size 12 is no multiple of data.lanes 8"
+    assert error.value.message == "train.batch_size 12 is not a multiple of data.lanes 8"
     assert error.value.hint == "set data.lanes to 6, or train.batch_size to 16"
     with pytest.raises(ConfigError) as error:
         plan(batch_size=3)

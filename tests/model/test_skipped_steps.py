@@ -114,7 +114,7 @@ def test_sgd_without_momentum_steps_along_the_gradient():
 
 
 def test_a_gradient_that_overflows_at_every_scale_ends_the_run():
-    """An infinite gradient: the scale would fall for ever, and nothing would be trained."""
+    """An infinite gradient: the scale would fall forever, and nothing would be trained."""
     settings = settings_of("sgd", loss_scale=LossScale(initial=4 * LEAST_SCALE, backoff_factor=0.25))
     state = toy_state(settings)
     weight = state.model.get_parameter("head.cls_preds.0.bias")

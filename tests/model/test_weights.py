@@ -138,7 +138,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path) -> None:
 
     path = tmp_path / "evil.pth"
     path.write_bytes(pickle.dumps({"model": Evil()}))
-    with pytest.raises(ModelError, match="is no checkpoint"):
+    with pytest.raises(ModelError, match="is not a checkpoint"):
         read_pth(path)
     assert not (tmp_path / "ran").exists()
 
@@ -148,7 +148,7 @@ def test_truncated_files_are_one_clear_message(kept: float, state: dict[str, tor
     path = save({"model": state}, tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
-    with pytest.raises(ModelError, match=r"weights.pth: is no checkpoint torch can read") as caught:
+    with pytest.raises(ModelError, match=r"weights.pth: is not a checkpoint torch can read") as caught:
         read_pth(path)
     assert "\n" not in caught.value.message
     assert "cut short" in caught.value.hint
@@ -169,7 +169,7 @@ def test_any_bytes_are_one_clear_message(seed: int, tmp_path: Path) -> None:
 def test_other_kinds_of_files_are_one_clear_message(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"other.pth: is no checkpoint"):
+    with pytest.raises(ModelError, match=r"other.pth: is not a checkpoint"):
         read_pth(path)
 
 
@@ -192,8 +192,8 @@ def test_checkpoints_of_other_networks(state: dict[str, torch.Tensor], tmp_path:
     gap = {key: value for key, value in state.items() if key != "head.stems.1.bn.weight"}
     odd = state | {"backbone.lateral_conv0.conv.weight": torch.zeros(1, 2)}
     cases = [
-        ({"conv1.weight": torch.zeros(3)}, "is no YOLOX network"),
-        (headless, "is no whole YOLOX network"),
+        ({"conv1.weight": torch.zeros(3)}, "is not a YOLOX network"),
+        (headless, "is not a whole YOLOX network"),
         (thin, r"stem has 8 channels.*nano 16, tiny 24, s 32"),
         (gap, r"it has no head.stems.1.bn.weight \[64\]"),
         (odd, r"lateral_conv0.conv.weight is \[1, 2\] in the file, \[128, 256, 1, 1\] in yolox-nano"),

@@ -130,7 +130,7 @@ def whole_network(rank: int, world_size: int) -> dict[str, torch.Tensor]:
 
 
 def poisoned_step(rank: int, world_size: int) -> dict[str, object]:
-    """The last box of all has its sides swapped at the second of four steps: the logarithm in its L1 is no number."""
+    """The last box has its sides swapped at the second of four steps: the logarithm in its L1 is not a number."""
     state = state_of(SETTINGS)
     replica = DistributedDataParallel(state.model, broadcast_buffers=False) if world_size > 1 else None
     good = share(global_batch(), rank, world_size)

@@ -139,7 +139,7 @@ def test_the_loss_of_one_machine_leaves_room_for_the_data():
     assert share == 0.67
     assert 2 * share + DATA_TASK_CPUS <= 2
     assert capacity(TWO, cluster_of(Room(8), Room(8))).cpus_per_worker == 1.0
-    gpus = cluster_of(Room(2, 1), Room(2, 1))  # one machine has not got two GPUs, whatever the share of its CPUs is
+    gpus = cluster_of(Room(2, 1), Room(2, 1))  # one machine does not have two GPUs, whatever the share of its CPUs is
     assert capacity(TWO, gpus).cpus_per_worker == 1.0
 
 

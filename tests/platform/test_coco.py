@@ -110,18 +110,18 @@ DEFECTS = {
     "not a number": (("annotations", 1, "bbox", [float("nan"), 2, 3, 4]), "annotation 1: bbox is [nan, 2, 3, 4]"),
     "beyond any image": (("annotations", 1, "bbox", [1e300, 2, 3, 4]), "annotation 1: bbox is [1e+300, 2, 3, 4]"),
     "no box": (("annotations", 2, "bbox", None), "annotation 2: bbox is missing"),
-    "unknown image": (("annotations", 2, "image_id", 8), "annotation 2: image_id 8 is no image of the file"),
-    "unknown category": (("annotations", 2, "category_id", 8), "annotation 2: category_id 8 is no category"),
+    "unknown image": (("annotations", 2, "image_id", 8), "annotation 2: image_id 8 is not an image of the file"),
+    "unknown category": (("annotations", 2, "category_id", 8), "annotation 2: category_id 8 is not a category"),
     "crowd in words": (("annotations", 2, "iscrowd", "no"), "annotation 2: iscrowd is 'no'"),
     "negative area": (("annotations", 2, "area", -1), "annotation 2: area is -1"),
     "id in words": (("images", 0, "id", "seven"), "images[0].id is 'seven'"),
     "image twice": (("images", 0, "id", 3), "image id 3 stands 2 times"),
     "file twice": (("images", 0, "file_name", "a.jpg"), "file_name 'a.jpg' stands 2 times"),
-    "no file": (("images", 0, "file_name", None), "image 7: file_name missing is no text"),
+    "no file": (("images", 0, "file_name", None), "image 7: file_name missing is not text"),
     "negative height": (("images", 0, "height", -4), "image 7: height is -4"),
     "category twice": (("categories", 0, "id", 2), "category id 2 stands 2 times"),
     "name twice": (("categories", 0, "name", "two"), "category name 'two' stands 2 times"),
-    "no name": (("categories", 0, "name", ""), "category 9: name '' is no text"),
+    "no name": (("categories", 0, "name", ""), "category 9: name '' is not text"),
 }
 
 

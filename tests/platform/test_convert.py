@@ -82,9 +82,9 @@ def test_voc_lists_and_classes(voc):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (voc_object("dog", 20, 5, 10, 9), "is no box in 64 × 48"),
-        (voc_object("dog", 70, 5, 90, 9), "is no box"),
-        (voc_object("dog", "nan", 5, 10, 9), "is no box"),
+        (voc_object("dog", 20, 5, 10, 9), "is not a box in 64 × 48"),
+        (voc_object("dog", 70, 5, 90, 9), "is not a box"),
+        (voc_object("dog", "nan", 5, 10, 9), "is not a box"),
         (voc_object("dog", "ten", 5, 10, 9), "could not convert"),
         (voc_object("", 1, 5, 10, 9), "without a name"),
         ("  <object><name>dog</name></object>", "without <bndbox>"),
@@ -204,7 +204,7 @@ def test_yolo_reads_sizes_as_viewers_show_photos(tmp_path, shared_data):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("2 0.5 0.5 0.1 0.1", "class '2' is no number from 0 to 1"),
+        ("2 0.5 0.5 0.1 0.1", "class '2' is not a number from 0 to 1"),
         ("-1 0.5 0.5 0.1 0.1", "class '-1'"),
         ("0.0 0.5 0.5 0.1 0.1", "class '0.0'"),
         ("a 0.5 0.5 0.1 0.1", "class 'a'"),

@@ -33,9 +33,9 @@ def states(both):
 
 def test_a_failure_is_told_with_its_reason_and_exit_code(both):
     with pytest.raises(DataError), end_told(both[0]):
-        raise DataError("img7.png is no image", "")
+        raise DataError("img7.png is not an image", "")
     assert states(both) == {("failed", 3)}
-    assert {run.reason for run in map(read_run, both)} == {"img7.png is no image"}
+    assert {run.reason for run in map(read_run, both)} == {"img7.png is not an image"}
 
 
 def test_a_defect_is_a_failure_too(both):

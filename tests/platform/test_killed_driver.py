@@ -1,4 +1,4 @@
-"""A driver that is killed with lines that MLflow has not got: another process sends them, once each."""
+"""A driver that is killed with lines that MLflow does not have: another process sends them, once each."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What `--fix` makes of files it once threw away: ids that are no numbers, objects with outlines alone."""
+"""What `--fix` makes of files it once threw away: ids that are not numbers, objects with outlines alone."""
 
 import json
 from pathlib import Path

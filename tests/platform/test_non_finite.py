@@ -1,4 +1,4 @@
-"""A step whose loss is no number: which images made it, and the file that gives the loss again."""
+"""A step whose loss is not finite: which images made it, and the file that gives the loss again."""
 
 import subprocess
 import sys

@@ -30,7 +30,7 @@ MESSAGE = Message(
 
 
 class Hook:
-    """A web server that keeps what is posted and answers with the given codes, the last one for ever."""
+    """A web server that keeps what is posted and answers with the given codes, the last one forever."""
 
     def __init__(self) -> None:
         self.codes = [200]

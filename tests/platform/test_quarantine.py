@@ -33,7 +33,7 @@ BROKEN = {  # of the odd images, and what is said of each
     "decompression_bomb.gif": "too many pixels",
     "zero_width.gif": "not an image|cannot",
 }
-OTHERWISE = {  # where Pillow is no reference
+OTHERWISE = {  # where Pillow is not reference
     "i_trns.png": "it cuts 16 bits of grey off at 255",
     "gray16.png": "it cuts 16 bits of grey off at 255",
     "coco_flipped_bytes.jpg": "each decoder goes on behind damage in its own way",

@@ -158,7 +158,7 @@ def test_a_task_reads_what_it_will_need_at_once(made):
 
 
 def test_images_of_any_kind_go_through_also_broken_and_empty_ones(shared_data, tmp_path):
-    """Shards copy bytes; what is no image is met when it is trained."""
+    """Shards copy bytes; what is not an image is met when it is trained."""
     names = sorted(path.name for path in (shared_data / "edge/images").iterdir())
     coco = {"images": [{"id": n, "file_name": name, "height": 9, "width": 9} for n, name in enumerate(names)]}
     coco |= {"categories": [{"id": 1, "name": "a"}]}

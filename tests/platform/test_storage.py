@@ -24,7 +24,7 @@ def test_a_folder_a_bucket_and_nothing(bucket, bucket_door, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("storage", ["ftp://host/runs", "http://host", "azure://x/y"])
 def test_another_scheme_is_refused(storage):
-    with pytest.raises(ConfigError, match=f"storage: '{storage}' is no kind of address") as caught:
+    with pytest.raises(ConfigError, match=f"storage: '{storage}' is not an address") as caught:
         open_runs(storage)
     assert "s3://bucket/prefix" in caught.value.hint
 

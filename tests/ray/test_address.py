@@ -1,4 +1,4 @@
-"""A named cluster that answers and still cannot run anything: one message instead of waiting for ever."""
+"""A named cluster that answers and still cannot run anything: one message instead of waiting forever."""
 
 import json
 import os

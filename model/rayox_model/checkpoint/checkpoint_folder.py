@@ -17,7 +17,7 @@ def step_of(name: str) -> int:
 
 
 def newest_checkpoint(parent: Path, tell: Callable[[str], None] = lambda reason: None) -> Path | None:
-    """The checkpoint with the most steps that verifies, if there is one; tell gets the reason for each passed over."""
+    """The checkpoint with the most steps that verifies, if there is one; tell gets the reason for each skipped."""
     for folder in sorted(parent.glob("step-*"), reverse=True):
         try:
             verify(folder)

@@ -43,7 +43,7 @@ class CheckpointWriter:
             self._thread.join()
 
     def submit(self, snapshot: Snapshot) -> None:
-        """Start writing; first wait for the one before. Raises what is no fault of the storage."""
+        """Start writing; first wait for the one before. Raises what is not a fault of the storage."""
         self.wait()
         self._thread = Thread(target=self._run, args=(snapshot,), name="rayox-checkpoint")
         self._thread.start()

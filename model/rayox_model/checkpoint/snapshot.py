@@ -1,6 +1,6 @@
 """A checkpoint is a folder: weights as safetensors, optimiser state, one JSON of facts, and a manifest written last.
 
-A folder without a manifest, or whose files do not have the manifest's digests, is no checkpoint. Formats: 1, without
+A folder without a manifest, or whose files do not have the manifest's digests, is not a checkpoint. Formats: 1, without
 stream position, random states and versions; 2, with them. Every format that was ever released is read.
 """
 
@@ -67,7 +67,7 @@ class Snapshot:
 
 
 def take_snapshot(state: TrainState, facts: Facts) -> Snapshot:
-    """Copy the state. Raises NonFiniteError instead of keeping what follows a step whose loss was no number."""
+    """Copy the state. Raises NonFiniteError instead of keeping what follows a step whose loss was not finite."""
     settle(state)
     training = {
         "optimizer": state.optimizer.state_dict(),

@@ -29,7 +29,7 @@ _CLASS_BIAS = CLASS_LAYERS + "0.bias"
 
 _GIVE = "give an official YOLOX .pth or a rayox checkpoint"
 
-# Whatever torch's unpickler meets in bytes that are no checkpoint comes out as one of these.
+# Whatever torch's unpickler meets in bytes that are not a checkpoint comes out as one of these.
 _LOAD_ERRORS = (
     OSError,
     EOFError,
@@ -124,7 +124,7 @@ def _no_network(path: Path, keys: list[str]) -> ModelError:
     layout = foreign_layout(keys)
     if layout is not None:
         return ModelError(f"{path}: holds weights in the layout of {layout}, with keys like {keys[0]}", _GIVE)
-    return ModelError(f"{path}: is no YOLOX network, it has no {CSP_STEM}, but keys like {keys[0]}", _GIVE)
+    return ModelError(f"{path}: is not a YOLOX network, it has no {CSP_STEM}, but keys like {keys[0]}", _GIVE)
 
 
 def _load(path: Path) -> object:
@@ -142,7 +142,7 @@ def _load(path: Path) -> object:
                 "save the weights alone where that code is at hand: torch.save(model.state_dict(), 'weights.pth')",
             ) from error
         raise ModelError(
-            f"{path}: is no checkpoint torch can read ({path.stat().st_size} bytes; {type(error).__name__})",
+            f"{path}: is not a checkpoint torch can read ({path.stat().st_size} bytes; {type(error).__name__})",
             "it may be cut short: compare its size with the original's and fetch it again",
         ) from error
 
@@ -152,7 +152,7 @@ def infer_size(state: Mapping[str, Tensor], source: str) -> str:
     if DARKNET53_STEM in state:
         return "darknet53"
     if CSP_STEM not in state:
-        raise ModelError(f"{source}: is no YOLOX network, it has no {CSP_STEM}", _GIVE)
+        raise ModelError(f"{source}: is not a YOLOX network, it has no {CSP_STEM}", _GIVE)
     channels = state[CSP_STEM].shape[0]
     stems = {int(64 * variant.width): size for size, variant in VARIANTS.items() if size != "darknet53"}
     if channels not in stems:
@@ -164,7 +164,7 @@ def infer_size(state: Mapping[str, Tensor], source: str) -> str:
 def infer_num_classes(state: Mapping[str, Tensor], source: str) -> int:
     """Count the outputs of the class layers; ModelError names `source` when there are none."""
     if _CLASS_BIAS not in state or state[_CLASS_BIAS].ndim != 1:
-        raise ModelError(f"{source}: is no whole YOLOX network, it has no {_CLASS_BIAS}", _GIVE)
+        raise ModelError(f"{source}: is not a whole YOLOX network, it has no {_CLASS_BIAS}", _GIVE)
     return state[_CLASS_BIAS].shape[0]
 
 

@@ -67,7 +67,7 @@ def check_lanes(batch_size: int, lanes: int) -> None:
         return
     fitting = max(divisor for divisor in range(1, min(lanes, batch_size) + 1) if batch_size % divisor == 0)
     raise ConfigError(
-        f"train.batch_size {batch_size} is no multiple of data.lanes {lanes}",
+        f"train.batch_size {batch_size} is not a multiple of data.lanes {lanes}",
         f"set data.lanes to {fitting}, or train.batch_size to {-(-batch_size // lanes) * lanes}",
     )
 

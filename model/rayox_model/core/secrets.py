@@ -32,7 +32,7 @@ def masked_address(address: str) -> str:
         return address
     user, at, place = rest.rpartition("@")
     if at and scheme not in ("http", "https") and ":" not in user:
-        at, place = "", rest  # a database's user alone is no secret; of a web server a token may stand there
+        at, place = "", rest  # a database's user alone is not secret; of a web server a token may stand there
     place, asks, query = place.partition("?")
     shown = "&".join(map(_masked_value, query.split("&")))
     return f"{scheme}://{HIDDEN + '@' if at else ''}{place}{asks}{shown}"

@@ -118,7 +118,7 @@ def _open_session(path: Path, num_threads: int) -> "InferenceSession":
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except tuple(getattr(onnxruntime.capi.onnxruntime_pybind11_state, name) for name in _LOAD_ERRORS) as error:
         raise ModelError(
-            f"{path}: is no ONNX model onnxruntime can load ({path.stat().st_size} bytes; {type(error).__name__})",
+            f"{path}: is not an ONNX model onnxruntime can load ({path.stat().st_size} bytes; {type(error).__name__})",
             "it may be cut short: compare its size with the original's and fetch it again",
         ) from error
 
@@ -128,7 +128,7 @@ def _image_size(session: "InferenceSession", metadata: dict[str, str], path: Pat
     inputs = session.get_inputs()
     is_image = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 3
     if not is_image or inputs[0].type != "tensor(float)":
-        raise ModelError(f"{path}: is no YOLOX export, its input is not one [B, 3, H, W] float image", _EXPORT)
+        raise ModelError(f"{path}: is not a YOLOX export, its input is not one [B, 3, H, W] float image", _EXPORT)
     height, width = inputs[0].shape[2:]
     if isinstance(height, int) and isinstance(width, int):
         return height, width
@@ -150,7 +150,7 @@ def _count_classes(session: "InferenceSession", image_size: tuple[int, int], pat
         if isinstance(width, int) and width > 5 and (anchors == num_anchors or not isinstance(anchors, int)):
             return width - 5
     raise ModelError(
-        f"{path}: is no YOLOX export, its outputs {shapes} are not one [B, {num_anchors}, 5 + classes]",
+        f"{path}: is not a YOLOX export, its outputs {shapes} are not one [B, {num_anchors}, 5 + classes]",
         _EXPORT,
     )
 
@@ -179,7 +179,7 @@ def _read_metadata(metadata: dict[str, str], name: str, path: Path) -> list[obje
     try:
         value = json.loads(metadata[name])
     except ValueError as error:
-        raise ModelError(f"{path}: its metadata {name} is no JSON: {metadata[name][:80]!r}", _EXPORT) from error
+        raise ModelError(f"{path}: its metadata {name} is not JSON: {metadata[name][:80]!r}", _EXPORT) from error
     if not isinstance(value, list):
-        raise ModelError(f"{path}: its metadata {name} is no list: {metadata[name][:80]!r}", _EXPORT)
+        raise ModelError(f"{path}: its metadata {name} is not a list: {metadata[name][:80]!r}", _EXPORT)
     return value

@@ -91,7 +91,7 @@ class StepReport(NamedTuple):
 
 
 class NonFiniteError(TrainingError):
-    """A loss that is no number; the weights are still those from before the step."""
+    """A loss that is not finite; the weights are still those from before the step."""
 
     def __init__(self, report: StepReport, batch: Batch) -> None:
         terms = ", ".join(f"{name} {float(value):g}" for name, value in report.losses._asdict().items())
@@ -222,7 +222,7 @@ def _compute_gradients(
     device: torch.device,
     replica: DistributedDataParallel | None,
 ) -> tuple[LossTerms, Bool[Tensor, ""]]:
-    """Leave the (scaled) gradient of a whole step with the parameters; its loss, and whether any worker's is no number.
+    """Leave the (scaled) gradient of a whole step with the parameters; its loss, and if any worker's is not finite.
 
     The parts' sums are divided by the positives of all of them, which are known after the last one only: the gradients
     of those before are rescaled then, and the workers' are put together once.

@@ -87,7 +87,7 @@ def _named_after(recipe: str | None) -> Layer:
 
 
 def _validated(values: Layer, table: Settings) -> tuple[Config | None, list[Finding]]:
-    """By way of JSON, where strict types are what one expects: a list is a tuple, true is no number."""
+    """By way of JSON, where strict types are what one expects: a list is a tuple, true is not a number."""
     try:
         return Config.model_validate_json(json.dumps(_nested(values)), strict=True), []
     except ValidationError as error:

@@ -12,7 +12,7 @@ from rayox_platform.config.yaml_values import compose, describe_error
 
 PREFIX = "RAYOX_"
 RESERVED = ("RAYOX_STATE", "RAYOX_ADDRESS", "RAYOX_DEBUG", "RAYOX_PLAIN_RAY", "RAYOX_CLUSTER_ID", "RAYOX_SUBMISSION")
-"""Variables that are no settings: the state folder, the cluster's address, tracebacks on the terminal."""
+"""Variables that are not settings: the state folder, the cluster's address, tracebacks on the terminal."""
 
 
 def read_environment(environ: Mapping[str, str], table: Settings) -> ReadLayer:

@@ -37,7 +37,7 @@ def _whole_strides(side: int) -> int:
 
 def _web_address(text: str) -> str:
     """The message leaves the value out: it may hold a token."""
-    wrong = "this is no web address; give http://… or https://…"
+    wrong = "this is not a web address; give http://… or https://…"
     try:
         parts = urlsplit(text)
         right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and text.isprintable()

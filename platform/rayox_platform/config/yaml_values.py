@@ -76,7 +76,7 @@ def has_foreign_tag(node: MappingNode) -> bool:
 
 
 def describe_error(error: yaml.YAMLError) -> tuple[int | None, str]:
-    """(line, what is wrong) of a text that is no YAML."""
+    """(line, what is wrong) of a text that is not YAML."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         return (mark.line + 1 if mark else None), f"not readable as YAML: {error.problem or error.context}"

@@ -40,7 +40,7 @@ _ANNOTATIONS: dict[str, type[np.generic]] = {
 def load_coco(address: Path | str, cache: Path) -> CocoDataset:
     """What read_coco gives, from the file's index under `cache` if there is one; else the index is made.
 
-    Raises DataError as read_coco does. A folder that cannot be written is no error: the file is read each time.
+    Raises DataError as read_coco does. A folder that cannot be written is not an error: the file is read each time.
     """
     try:
         made_from = _identity(address)

@@ -47,7 +47,9 @@ def records_of(coco: Json, key: str, optional: bool = False) -> list[Json]:
         raise Defect(f"'{key}' is empty", "Without it nothing can be trained or evaluated.")
     for position, record in enumerate(records):
         if not isinstance(record, dict):
-            raise Defect(f"{key}[{position}] is no object but {_short(record)}", "Each record is an object in braces.")
+            raise Defect(
+                f"{key}[{position}] is not an object but {_short(record)}", "Each record is an object in braces."
+            )
     return records
 
 
@@ -57,7 +59,7 @@ def read_categories(records: list[Json]) -> tuple[tuple[str, ...], list[int]]:
     names = [record.get("name") for record in records]
     for category_id, name in zip(ids, names, strict=True):
         if not isinstance(name, str) or not name:
-            raise Defect(f"category {category_id}: name {_short(name)} is no text", "Give every category a name.")
+            raise Defect(f"category {category_id}: name {_short(name)} is not text", "Give every category a name.")
     _refuse_repeated("category id", ids)
     _refuse_repeated("category name", names)
     order = sorted(range(len(ids)), key=ids.__getitem__)
@@ -83,7 +85,7 @@ class Images:
                 name = name_from_url(record.get(URL_KEY))
                 notes[NAME_FROM_URL] += name is not None
             if not isinstance(name, str) or not name:
-                raise Defect(f"image {image_id}: file_name {_short(name)} is no text", "Name the image's file.")
+                raise Defect(f"image {image_id}: file_name {_short(name)} is not text", "Name the image's file.")
             height, width = (_pixels(record.get(key), f"image {image_id}: {key}") for key in ("height", "width"))
             notes[SIZE_ABSENT] += not (height and width)
             ids.append(image_id)

@@ -18,8 +18,8 @@ _FLAGS = {
 def decode_reduced(content: bytes, size: tuple[int, int], factor: int) -> UInt8[np.ndarray, "h w 3"] | None:
     """A JPEG that is shown at `size` (height, width), at 1/factor (2, 4 or 8) of it, sides rounded up.
 
-    None for whatever has to be decoded whole: what is no JPEG, is broken, has another size; and a photo to turn whose
-    sides are no multiples of the factor, as its incomplete pixels would come to lie at its left or top.
+    None for what has to be decoded whole: what is not a JPEG, is broken, has another size; and a photo to turn whose
+    sides are not multiples of the factor, as its incomplete pixels would come to lie at its left or top.
     """
     orientation = _orientation(content, size)
     if orientation is None or (orientation != 1 and (size[0] % factor or size[1] % factor)):

@@ -3,7 +3,7 @@
 512 training and 500 validation images of 8 classes. Classes have an outline of their own and a hue around which their
 objects' hues scatter, so far that neighbours overlap; textures, turns and sizes are independent of the class. A quarter
 of the objects are partly hidden (up to 40 %), some regions are crowds, 5 % of the images have no object, and dull
-clutter lies about that is no class. A box is the tight extent of the object's *visible* pixels, and `area` counts
+clutter lies about that is not a class. A box is the tight extent of the object's *visible* pixels, and `area` counts
 them; each annotation also carries `occlusion`, the hidden share of the object.
 """
 

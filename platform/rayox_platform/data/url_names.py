@@ -9,7 +9,7 @@ URL_KEY = "coco_url"
 
 
 def name_from_url(url: Any) -> str | None:
-    """`train2017/000000000001.jpg` of an address that ends so; None for what is no address of a file."""
+    """`train2017/000000000001.jpg` of an address that ends so; None for what is not the address of a file."""
     if not isinstance(url, str) or "://" not in url:
         return None
     try:

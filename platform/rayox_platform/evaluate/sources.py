@@ -34,9 +34,9 @@ def find_images(source: str, drawings: Path, tell: Tell = say_nothing) -> list[I
 
     A folder is searched with all its folders, linked ones too, for files with a usual image suffix that are not hidden;
     `tell` hears of folders that cannot be read. A glob takes the files it matches with such a suffix, and what is in
-    folders it matches; a single file is taken whatever its name. What is there under exactly that name is no glob, nor
-    is a folder at its beginning. image_id is the stem if every stem is a whole number and no two are the same one, as
-    COCO names its files; else it counts from 1.
+    folders it matches; a single file is taken whatever its name. What exists under exactly that name is not a glob, nor
+    is a folder at its beginning. image_id is the stem if every stem is a whole number and no two are the same, as COCO
+    names its files; else it counts from 1.
     Raises DataError if there is no such path, and if it holds no image.
     """
     base, names = _names(source, tell)

@@ -1,7 +1,7 @@
 """The champion of a name: found by replaying its versions, and used only when it is what was signed.
 
 The alias is a cache. A promotion commits its version first, then sets the alias, then notes on its own MLflow run that
-it is through (the receipt): until then an alias that lags is no news; afterwards it was moved by somebody.
+it is through (the receipt): until then an alias that lags is not news; afterwards it was moved by somebody.
 """
 
 from collections.abc import Mapping

@@ -135,7 +135,7 @@ def read_weights(model: str) -> PretrainedWeights:
 
 
 def checkpoint_facts(model: str) -> Facts | None:
-    """What a MODEL says of its training; None for one that is no checkpoint folder. Raises ModelError."""
+    """What a MODEL says of its training; None for one that is not a checkpoint folder. Raises ModelError."""
     path = _existing(model)
     return read_facts(path) if path.is_dir() else None
 

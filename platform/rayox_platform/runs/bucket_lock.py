@@ -3,7 +3,7 @@
 Arrow knows of no locks in stores. Each driver writes an object of its own under claims/ and only then looks for others:
 of two that come at once at least one sees the other and gives up (perhaps both do). It renews its object as long as it
 lives; ages are told by the store's clock alone, from the times of the objects. A driver that died without a word is
-passed over after STALE_SECONDS.
+skipped after STALE_SECONDS.
 """
 
 import json
@@ -38,7 +38,7 @@ def claimed_in_bucket(run: str, claims: Bucket) -> Iterator[None]:
         if other is not None:
             raise ConfigError(
                 f"name: run {run} in {claims.prefix.rpartition('/')[0]} is being trained by {other}",
-                f"wait for it, or give another --name; a driver that died is passed over after {STALE_SECONDS:.0f} s",
+                f"wait for it, or give another --name; a driver that died is skipped after {STALE_SECONDS:.0f} s",
             )
         thread.start()
         yield

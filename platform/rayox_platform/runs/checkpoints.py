@@ -10,7 +10,7 @@ from rayox_model.checkpoint.snapshot import Snapshot, write_checkpoint
 
 
 def say_nothing(reason: str) -> None:
-    """For those who need not know which checkpoints were passed over."""
+    """For those who need not know which checkpoints were skipped."""
 
 
 class Checkpoints(Protocol):
@@ -21,7 +21,7 @@ class Checkpoints(Protocol):
         ...
 
     def newest(self, tell: Callable[[str], None] = say_nothing) -> str | None:
-        """The name of the one with the most steps that is whole; tell gets the reason for each passed over."""
+        """The name of the one with the most steps that is whole; tell gets the reason for each skipped."""
         ...
 
     def best(self) -> str | None:

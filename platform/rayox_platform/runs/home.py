@@ -161,7 +161,7 @@ class BucketHome:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        with claimed(self.folder, kept=TARGET), _claimed_for_all(self):  # what MLflow has not got is nowhere else
+        with claimed(self.folder, kept=TARGET), _claimed_for_all(self):  # what MLflow does not have yet is nowhere else
             yield
 
     def holder(self) -> str | None:

@@ -76,7 +76,7 @@ def to_line(entry: Entry) -> str:
 
 
 def from_line(line: str | bytes) -> Entry | None:
-    """None for what is no entry: half a line, or one of another version of rayox."""
+    """None for what is not an entry: half a line, or one of another version of rayox."""
     try:
         fields = json.loads(line)
         return KINDS[fields.pop("kind")](**fields)

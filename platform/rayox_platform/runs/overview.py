@@ -34,7 +34,7 @@ class Run:
     restarts: int
     holder: str | None  # the process that trains it
     checkpoint: str | None  # the newest one written
-    unsent: int | None  # entries that MLflow has not got; None when only its driver's machine knows
+    unsent: int | None  # entries that MLflow does not have; None when only its driver's machine knows
     result: Mapping[str, Any]  # of a finished run
     reason: str | None = None  # why it failed or was interrupted
     exit_code: int | None = None  # that its driver ended with then

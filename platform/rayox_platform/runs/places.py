@@ -60,7 +60,9 @@ def open_runs(storage: str | None) -> Runs:
     if not is_remote(storage):
         if "://" in storage:
             kinds = " or ".join(f"{scheme}bucket/prefix" for scheme in SCHEMES)
-            raise ConfigError(f"storage: {storage!r} is no kind of address rayox writes to", f"give a folder, {kinds}")
+            raise ConfigError(
+                f"storage: {storage!r} is not an address that rayox can write to", f"give a folder, {kinds}"
+            )
         return FolderRuns(runs_folder(storage))
     bucket = open_folder(storage)
     assert isinstance(bucket, Bucket)

@@ -40,7 +40,7 @@ class Folder(Protocol):
         ...
 
     def absent(self, names: Sequence[str]) -> list[int]:
-        """Which of the names are no files of it, from listings, without a request for each."""
+        """Which of the names are not files of it, from listings, without a request for each."""
         ...
 
     def digest(self, name: str) -> bytes:

@@ -84,6 +84,6 @@ def has_credentials() -> bool:
 
 
 def explained(error: Exception, otherwise: str) -> tuple[str, str]:
-    """What a store said, for readers, and what to do about it: `otherwise` where it is no known kind."""
+    """What a store said, for readers, and what to do about it: `otherwise` where it is not a known kind."""
     said = WRAPPING.sub("", " ".join(str(error).split()))
     return said, next((todo for word, todo in KINDS if word in said), otherwise)

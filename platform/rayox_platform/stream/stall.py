@@ -1,4 +1,4 @@
-"""A stream that stands still says why: Ray itself waits for ever, and silently, for a CPU, a node or memory."""
+"""A stream that stands still says why: Ray itself waits forever, and silently, for a CPU, a node or memory."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

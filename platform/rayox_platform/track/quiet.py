@@ -14,7 +14,7 @@ ENVIRONMENT = {  # for whoever has not set them
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
-LOGGERS = ("mlflow.store.db.utils", "alembic")  # each new table is no news to a user
+LOGGERS = ("mlflow.store.db.utils", "alembic")  # each new table is not news to a user
 
 
 def quiet_mlflow() -> None:

@@ -79,7 +79,7 @@ class Record:
         return found[0].uri if found else ""
 
     def close(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED, and say what MLflow has not got."""
+        """End the run as FINISHED, FAILED or KILLED, and say what MLflow does not have yet."""
         with suppress(OSError):  # the store is away: its events come with a later sync
             lines = [event_line(event) for event in self._home.events.read() if event["kind"] != "progress"]
             self.add(TextFile("log.txt", without_secrets("\n".join(lines)) + "\n"))

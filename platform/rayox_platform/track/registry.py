@@ -45,7 +45,7 @@ def set_alias(store: Store, chosen: Version, alias: str) -> None:
 
 
 def versions(store: Store, query: str = "") -> list[Version]:
-    """Versions of registered models by MLflow's query, the youngest first."""
+    """Versions of registered models by MLflow's query, the latest first."""
     found: list[Any] = []
     token = None
     while True:
@@ -69,7 +69,7 @@ def versions_of(store: Store, name: str) -> list[Version]:
 
 
 def find_version(store: Store, name: str, wanted: str | None) -> Version:
-    """A version by number or alias; None is the youngest. Raises ModelError."""
+    """A version by number or alias; None is the latest. Raises ModelError."""
     found = versions_of(store, name)
     if wanted is None or wanted == "latest":
         return found[0]

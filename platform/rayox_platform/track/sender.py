@@ -28,7 +28,7 @@ from rayox_platform.track.tracking import STORE_ERRORS, Tracking
 
 POINTS_AT_ONCE = 1000  # MLflow's limit of a request
 POLL_SECONDS = 1.0  # in which points gather to a batch
-SYNC_SECONDS = 5.0  # what a power cut may cost of what MLflow has not got; the disk slows writers down meanwhile
+SYNC_SECONDS = 5.0  # what a power cut may cost of what MLflow does not have yet; the disk slows writers down meanwhile
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between two tries at a store that fails
 LONGEST_DRAINS = 10  # times the seconds without progress: what a wait may take in all
 # What MLflow imports at its first use, which would be from the thread that sends, beside whatever imports meanwhile.
@@ -92,7 +92,7 @@ class Sender:
         return True
 
     def _run(self) -> None:
-        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a dead server is no news
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # each try at a dead server is not news
         wait = FIRST_WAIT
         while not self._stop.is_set():
             try:

@@ -61,7 +61,7 @@ class Tracking:
 
     @property
     def page(self) -> str:
-        """The web address of the run, among the pages of models; empty where a database is no server."""
+        """The web address of the run, among the pages of models; empty where it is a database and not a server."""
         if not self.uri.startswith("http"):
             return ""
         server = self.store.shown.replace(f"{HIDDEN}@", "").partition("?")[0].rstrip("/")

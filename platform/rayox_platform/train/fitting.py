@@ -102,7 +102,7 @@ def fit(
 class _Failures(ray.train.UserCallback):  # type: ignore[misc]
     """Tells of every failure of workers as soon as Ray Train has seen it, and ends the run where a restart cannot help.
 
-    A damaged image or a loss that is no number is there again after a restart: what this raises ends the run.
+    A damaged image or a loss that is not finite is there again after a restart: what this raises ends the run.
     """
 
     def __init__(self, events: Events) -> None:

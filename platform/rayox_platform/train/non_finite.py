@@ -1,4 +1,4 @@
-"""What is said and kept of a step whose loss was no number: its images, and a file to compute the loss again from."""
+"""What is said and kept of a step whose loss was not finite: its images, and a file to compute the loss again from."""
 
 import os
 import shutil

@@ -146,7 +146,7 @@ def _on(node: str, function: Any, *arguments: object) -> Any:
 
 
 def _readable_here(images: CocoImages) -> tuple[int, ...]:
-    """A few of them, spread over all; one that is missing or broken here too is no machine's fault."""
+    """A few of them, spread over all; one that is missing or broken here too is not a machine's fault."""
     last = len(images) - 1
     spread = sorted({place * last // (LOOKED_AT - 1) for place in range(LOOKED_AT)}) if last >= 0 else []
     return tuple(index for index in spread if not _first_unreadable(images.source, (index,)))

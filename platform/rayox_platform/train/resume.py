@@ -39,7 +39,7 @@ CHANGEABLE = frozenset(
 
 
 def last_run(runs: Runs, recipe: str, finished_too: bool = False) -> str:
-    """The youngest unfinished run of a recipe, or the youngest at all. Raises ConfigError when there is none."""
+    """The latest unfinished run of a recipe, or the latest at all. Raises ConfigError when there is none."""
     homes = [runs.home(name) for name in runs.names() if name.startswith(f"{recipe}-")]
     homes = [home for home in homes if finished_too or not home.shared.has(RESULT)]
     for home in sorted(homes, key=lambda home: home.changed_at(), reverse=True):

@@ -43,7 +43,7 @@ def smoke(prepared: Prepared, progress: Callable[[StepReport], None] = lambda re
     """Overfit the first images of the run's first step with AdamW, all else as the run has it.
 
     progress is called with every step. The network in `prepared` stays as it is. Raises TrainingError when the loss
-    does not fall to WANTED of what it was, is no number, or when there is no box to learn.
+    does not fall to WANTED of what it was, is not finite, or when there is no box to learn.
     """
     began = time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

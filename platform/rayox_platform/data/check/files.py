@@ -69,7 +69,7 @@ class ImageFolder:
     def open(self, name: str) -> BinaryIO:
         """For reading at any place. Raises FileNotFoundError, or another OSError."""
         folder = _folder(self.root)
-        if isinstance(folder, Bucket):  # Pillow reads a few bytes at a time, and hundreds of times what is no image
+        if isinstance(folder, Bucket):  # Pillow reads a few bytes at a time, and hundreds of times what is not an image
             return io.BufferedReader(folder.open(name), HEAD_BYTES)
         return open(folder.path(name), "rb")
 

@@ -127,7 +127,7 @@ def _mended(document: Document, settings: CheckSettings, look: Look, findings: F
     """The copy, and how many images went into another of the same file."""
     top = {**document.top, **{section: document.top.get(section) or [] for section in SECTIONS}}
     if not all(isinstance(top[section], list) for section in SECTIONS):
-        raise DataError("cannot be mended: a section is no list", "Export the data set again.")
+        raise DataError("cannot be mended: a section is not a list", "Export the data set again.")
     checked = check_document(Document(_judged(top)), settings, look, findings)
     top |= {section: [record for record in top[section] if isinstance(record, dict)] for section in SECTIONS}
     images, image_ids = mended_images(top["images"], checked)

@@ -179,7 +179,7 @@ def _size(record: Record, where: str, findings: Findings) -> tuple[int, int]:
 
 
 def side_length(value: Any) -> int | None:
-    """Whole pixels; 0 where absent, None for what is no length."""
+    """Whole pixels; 0 where absent, None for what is not a length."""
     if value is None:
         return 0
     if type(value) not in (int, float) or not 0 <= value < MAX_PIXELS or value != int(value):

@@ -24,7 +24,7 @@ def _polygon_problem(polygon: list[Any]) -> str | None:
         fine = {type(number) for number in polygon} <= {int, float} and math.isfinite(sum(polygon))
     except OverflowError:  # a whole number beyond all floats
         fine = False
-    return None if fine else "a polygon with what is no finite number"
+    return None if fine else "a polygon with what is not a finite number"
 
 
 def _code_problem(code: dict[str, Any]) -> str | None:

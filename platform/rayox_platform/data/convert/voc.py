@@ -97,7 +97,7 @@ def _parse(path: Path) -> _Element:
     except OSError as error:
         raise _Defect(None, f"cannot be read ({error.strerror})") from None
     if len(content) > _MAX_BYTES:
-        raise _Defect(None, f"{len(content)} bytes are no annotation")
+        raise _Defect(None, f"{len(content)} bytes are not an annotation")
     root = _Element("", 0)
     open_elements = [root]
     parser = xml.parsers.expat.ParserCreate()
@@ -176,7 +176,7 @@ def _box(element: _Element, classes: Sequence[str], height: int, width: int, not
         raise _Defect(frame.line, f"bndbox: {error}") from None
     x1, y1, x2, y2 = corners
     if not all(map(math.isfinite, corners)) or x2 < x1 or y2 < y1 or x1 > width or y1 > height or x2 < 1 or y2 < 1:
-        raise _Defect(frame.line, f"bndbox {corners} is no box in {width} × {height} pixels (width × height)")
+        raise _Defect(frame.line, f"bndbox {corners} is not a box in {width} × {height} pixels (width × height)")
     left, top, right, bottom = max(x1 - 1, 0.0), max(y1 - 1, 0.0), min(x2, float(width)), min(y2, float(height))
     if (left, top, right, bottom) != (x1 - 1, y1 - 1, x2, y2):
         notes["boxes past the edge, also those that begin at 0 (clipped)"] += 1

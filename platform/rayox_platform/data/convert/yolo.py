@@ -77,7 +77,7 @@ def _yaml_names(path: Path) -> list[str]:
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise DataError(f"{path}: names is no list of classes", "Write names: [first, second], or use --classes.")
+        raise DataError(f"{path}: names is not a list of classes", "Write names: [first, second], or use --classes.")
     return _unique(names, path)
 
 
@@ -153,7 +153,7 @@ def _box(line: str, num_classes: int, height: int, width: int) -> Box:
     """Raises ValueError saying what is wrong with the line."""
     words = line.split()
     if not words[0].isascii() or not words[0].isdecimal() or int(words[0]) >= num_classes:
-        raise ValueError(f"class {words[0]!r} is no number from 0 to {num_classes - 1}")
+        raise ValueError(f"class {words[0]!r} is not a number from 0 to {num_classes - 1}")
     try:
         numbers = [float(word) for word in words[1:]]
     except ValueError as error:

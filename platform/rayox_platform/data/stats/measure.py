@@ -80,7 +80,7 @@ class Measured:
 
 
 def measure(path: Path, folder: ImageFolder | None, look: Look, image_size: int) -> Measured:
-    """Read a file; sizes it leaves out come from the images. Raises DataError for what is no COCO file."""
+    """Read a file; sizes it leaves out come from the images. Raises DataError for what is not a COCO file."""
     findings = Findings()
     document = read_leniently(path, findings)
     if document is None:
