@@ -6,14 +6,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from rayox_cluster.address import cluster_address
 from rayox_cluster.connection import not_connected, reach, require_version
 from rayox_cluster.lookout import head_watched
-from rayox_cluster.ray_start import loopback_allowed, signals_kept
+from rayox_cluster.ray_start import loopback_allowed, on_loopback, only_on_loopback, signals_kept
 
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
 MAX_TEMP_FOLDER_BYTES = 40
@@ -83,7 +83,7 @@ def ray_session(
                 with (
                     _sigterm_blocked() if local else nullcontext(),
                     signals_kept(),
-                    loopback_allowed() if local else nullcontext(),
+                    _as_it_listens(chosen.text),
                     _path_without_spaces(folder),
                 ):
                     ray.init(address=chosen.text or "local", **options)
@@ -95,6 +95,13 @@ def ray_session(
                 yield
         finally:
             _shut_down(folder)
+
+
+def _as_it_listens(address: str | None) -> AbstractContextManager[None]:
+    """For a Ray that is started here, or one at an address of this machine that nobody else reaches."""
+    if address is None:
+        return loopback_allowed()
+    return on_loopback() if only_on_loopback(address) else nullcontext()
 
 
 @contextmanager

@@ -7,10 +7,12 @@ reach.
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+LOOPBACK = "127.0.0.1"
 PLAIN = "RAYOX_PLAIN_RAY"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -36,6 +38,32 @@ def loopback_allowed() -> Iterator[None]:
     """
     with _replaced("services", "resolve_ip_for_localhost", lambda host: host):
         yield
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """As a driver beside a cluster whose processes listen on loopback alone: it is at that address itself."""
+    with loopback_allowed(), _replaced("services", "get_node_ip_address", _loopback):
+        yield
+
+
+def _loopback(address: object = None) -> str:
+    return LOOPBACK
+
+
+def only_on_loopback(address: str) -> bool:
+    """Whether an address HOST:PORT is on loopback and nothing answers at that port where other machines would ask."""
+    host, _, port = address.rpartition(":")
+    if not (host == "localhost" or host.startswith("127.")) or not port.isdigit():
+        return False
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks which address this machine would have
+            own = probe.getsockname()[0]
+        with socket.create_connection((own, int(port)), timeout=2):
+            return False
+    except OSError:
+        return True
 
 
 @contextmanager

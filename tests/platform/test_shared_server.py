@@ -88,6 +88,7 @@ def test_passwords_are_not_in_process_lists(server: SharedServer):
         assert "postgresql+psycopg2://" not in words
 
 
+@pytest.mark.faults
 def test_two_rounds_of_eight_promotions_on_postgresql(server: SharedServer, team, networks, tmp_path, monkeypatch):
     server.log_in(monkeypatch, "promoter")
     race(tmp_path, "raced", networks, 2, connect(server.uri, tmp_path, EXPERIMENT), team)
