@@ -43,14 +43,14 @@ def test_a_loss_that_leaves_nothing_to_learn_fails(smoke):
     assert "brought the loss from 0 to 0" in said.result["error"]["message"]
 
 
-def test_a_batch_without_a_box_fails_before_it_is_trained(smoke, toy_data, tmp_path):
+def test_a_split_without_a_box_is_refused_before_it_is_trained(smoke, toy_data, tmp_path):
     coco = json.loads((toy_data / "train.json").read_text())
     for annotation in coco["annotations"]:
         annotation["iscrowd"] = 1
     (tmp_path / "crowds.json").write_text(json.dumps(coco))
     said = smoke(annotations=tmp_path / "crowds.json")
-    assert said.exit_code == 8
-    assert "have no box to learn" in said.result["error"]["message"]
+    assert said.exit_code == 3
+    assert "nothing to train on" in said.result["error"]["message"]
     assert "data check" in said.result["error"]["hint"]
 
 

@@ -94,6 +94,6 @@ def test_a_run_that_was_not_sent_is_sent_from_the_new_place(original, tmp_path, 
     spool = Spool(home.folder)
     spool.add(TextFile("late.txt", "late"))
     spool.close()
-    assert sync_run(home, 60).sent == 1
+    assert sync_run(home, 60).sent == 2  # the text, and that the run has ended
     assert [path.read_text() for path in there.rglob("late.txt")] == ["late"]
     assert not (tmp_path / "at first").exists()

@@ -6,7 +6,6 @@ import time
 
 import pytest
 import ray
-from patience import patient
 
 from rayox_platform.ray_internals.prestart import keep_spare_worker, worker_environment
 
@@ -39,6 +38,10 @@ def idle_processes() -> set[int]:
 
 
 def test_the_next_worker_is_a_process_that_was_there(cluster):
+    from patience import (
+        patient,
+    )  # not above: Ray's processes import this file, and tests' folders are not on their path
+
     create = ray.remote(num_cpus=0, runtime_env={"env_vars": worker_environment()})(Worker).remote
     first = create()
     ray.get(first.keep_spare.remote())

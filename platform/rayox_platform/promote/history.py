@@ -39,7 +39,8 @@ def name_history(name: str, tracking_uri: str | None, state: Path) -> NameHistor
         raise refused(store.uri, error) from error
     if not entries:
         raise ModelError(f"{name}: nothing was ever promoted to it", f"rayox promote MODEL --to {name}")
-    return NameHistory(tuple(sorted(entries, key=lambda entry: entry.time, reverse=True)), tuple(problems(history)))
+    entries.sort(key=lambda entry: (entry.time, entry.version or 0), reverse=True)  # times are whole seconds
+    return NameHistory(tuple(entries), tuple(problems(history)))
 
 
 def _numbers(history: History) -> list[int]:

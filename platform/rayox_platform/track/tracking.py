@@ -123,9 +123,10 @@ def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
     uri = uri or default_uri(state)
     try:
         with _set_up_by_one(uri, state):
-            if uri == default_uri(state):
-                follow_moved_state(state / DATABASE, state)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            if uri == default_uri(state):
+                _tried(lambda: client.search_experiments(max_results=1))  # a database of another MLflow is refused here
+                follow_moved_state(state / DATABASE, state)
             local = state if uri.startswith("sqlite:") else None
             found = _tried(lambda: _experiment(client, experiment, local)) if experiment else "0"
             return Store(client, uri, found)
