@@ -168,7 +168,10 @@ def _known(index_of: dict[int, int], record: Json, key: str, where: str) -> int:
     number = _whole(record.get(key), f"{where}: {key}")
     if number not in index_of:
         of_what = "image" if key == "image_id" else "category"
-        raise Defect(f"{where}: {key} {number} is no {of_what} of the file", "Add it, or remove the annotation.")
+        article = "an" if of_what[0] in "aeio" else "a"
+        raise Defect(
+            f"{where}: {key} {number} is not {article} {of_what} of the file", "Add it, or remove the annotation."
+        )
     return index_of[number]
 
 
