@@ -52,7 +52,7 @@ compat: setup
 	  tests/ray tests/platform/test_tracking.py tests/platform/test_registry.py tests/platform/test_sender.py
 
 # At most eight minutes on a machine with a CUDA device, with a table at the end. GPU_PYTHON names another Python that has
-# the packages, where there is no registry to set up from: make gpu GPU_PYTHON=python3.
+# the packages, for a machine without a registry to set up from: make gpu GPU_PYTHON=python3.
 ifdef GPU_PYTHON
 gpu:
 	@"$(GPU_PYTHON)" tests/gpu/on_gpu.py

@@ -14,7 +14,7 @@ PROCESS_SECONDS = 60.0
 def reach(address: Address) -> None:
     """Whether a cluster listens there and takes our token; an address without a port ("auto") is left to Ray.
 
-    Ray would knock for minutes where nothing listens, and say of a missing token only that there is no cluster. Raises
+    Ray would retry for minutes where nothing listens, and report a missing token only as a missing cluster. Raises
     ClusterError.
     """
     host, _, port = (address.text or "").rpartition(":")

@@ -12,7 +12,7 @@ def make_usable() -> None:
     """Let TMPDIR and HOME name folders that can be written; a process that is started from here inherits them.
 
     In a container of a number without a name HOME is often unset or /, where Ray and MLflow cannot keep what they need.
-    Raises ConfigError where there is no folder for temporary files at all.
+    Raises ConfigError if no folder for temporary files can be used.
     """
     try:
         temporary = tempfile.gettempdir()  # the first that can be written of TMPDIR, TEMP, TMP, /tmp …

@@ -169,7 +169,7 @@ def train(
     Raises NonFiniteError, on every worker, when a step's loss is not finite: just before the next step changes
     weights, so that a GPU never waits for the check. The step itself has changed none: `settle` before saving. Without
     a GradScaler the same holds for a gradient; with one such a step is skipped, though the average moves on (as
-    published), until the scale is LEAST_SCALE: what overflows then is no matter of the scale.
+    published), until the scale is LEAST_SCALE: what overflows then does not depend on the scale.
     """
     (replica or state.model).train()
     start_training(state.model, settings.freeze, settings.batch_norm)

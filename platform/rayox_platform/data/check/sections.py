@@ -40,7 +40,7 @@ def records_of(top: Record, section: str, findings: Findings) -> list[Record]:
 @dataclass(frozen=True)
 class Categories:
     ids: list[int | None]
-    keys: list[Hashable]  # what annotations can name them by, also where that is no id
+    keys: list[Hashable]  # what annotations can name them by, also where that is not an id
     names: list[str | None]
     supercategories: list[Any]
 
@@ -91,7 +91,7 @@ class Images:
     """M images; a size is 0 where it is absent or no size."""
 
     ids: list[int | None]
-    keys: list[Hashable]  # what annotations can name them by, also where that is no id
+    keys: list[Hashable]  # what annotations can name them by, also where that is not an id
     file_names: list[str | None]  # None: not to be opened
     written_names: list[str | None]  # also what leads out of the folder, and addresses
     named_by_url: frozenset[int]  # positions
