@@ -162,4 +162,8 @@ def _job(values: Mapping[str, Any]) -> Job:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[-200:]
+    """What the system said; requests wraps it in the names of its own classes."""
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    words = " ".join(str(error).split()).rpartition("] ")[2].rstrip("'\")")
+    return words[-200:]
