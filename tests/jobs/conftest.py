@@ -41,6 +41,7 @@ def rayox(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
     """Run a command line in an empty folder, which also holds the state."""
     for name in ("RAYOX_STATE", "RAYOX_ADDRESS", "RAYOX_DEBUG", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("rayox.progress.SILENT_SECONDS", 3600.0)  # what a slow machine adds to standard error
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
