@@ -7,7 +7,8 @@ import pytest
 
 from rayox_model.core.samples import Detections
 from rayox_platform.data.coco import CocoDataset, parse_coco
-from rayox_platform.evaluate.operating import OperatingDetector, choose_thresholds
+from rayox_platform.evaluate.metrics import matched
+from rayox_platform.evaluate.operating import OperatingDetector, choose_thresholds, match_detections
 
 
 def scene(boxes: int) -> CocoDataset:
@@ -52,6 +53,39 @@ def test_a_second_box_on_one_object_is_a_miss_and_one_on_a_crowd_does_not_count(
     assert chosen.overall.precision == 1.0
     assert chosen.overall.recall == 1.0
     assert 0.7 < chosen.overall.threshold <= 0.8
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_which_detections_hit_is_told_as_by_hand(seed):
+    """hotcoco's verdicts, against matching one image after another in plain numpy."""
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, 60, (40, 2)), rng.integers(10, 40, (40, 2))
+    coco = {
+        "images": [{"id": 10 - n, "file_name": f"{n}.png", "height": 100, "width": 100} for n in range(8)],
+        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+        "annotations": [
+            {
+                "id": n + 1,
+                "image_id": int(rng.integers(3, 11)),
+                "category_id": int(rng.integers(1, 3)),
+                "bbox": [int(value) for value in (*at, *size)],
+                "area": int(size.prod()),
+                "iscrowd": int(rng.random() < 0.15),
+            }
+            for n, (at, size) in enumerate(zip(*corners, strict=True))
+        ],
+    }
+    dataset = parse_coco(json.dumps(coco).encode(), "scene.json")
+    detections = {}
+    for index in rng.permutation(8)[:6].tolist():
+        rows = rng.integers(0, 40, 12)
+        xy = corners[0][rows] + rng.integers(-4, 5, (12, 2))
+        boxes = np.concatenate([xy, xy + corners[1][rows]], axis=1).astype(np.float32)
+        detections[index] = Detections(boxes, rng.permutation(12).astype(np.float32) / 12, rng.integers(0, 2, 12))
+    verdicts = matched(dataset, detections, 0.5)
+    by_hand = [match_detections(dataset, index, one) for index, one in sorted(detections.items())]
+    assert (verdicts == "tp").tolist() == np.concatenate([hit for hit, _ in by_hand]).tolist()
+    assert (verdicts != "").tolist() == np.concatenate([counts for _, counts in by_hand]).tolist()
 
 
 def test_a_wanted_precision_gives_the_lowest_threshold_that_reaches_it():

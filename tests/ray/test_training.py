@@ -14,6 +14,7 @@ from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
 from rayox_model.core.errors import ConfigError, DataError, ModelError, TrainingError
 from rayox_model.replay import kept_step
 from rayox_platform.config import Config
+from rayox_platform.evaluate.operating import read_operating
 from rayox_platform.models.open_model import local_model, open_detector
 from rayox_platform.runs.places import open_runs
 from rayox_platform.track.registry import versions
@@ -86,6 +87,10 @@ def test_the_detector_is_a_registered_version_that_finds_the_same(trained, toy_d
     assert "opencv-python-headless==" in (location / "requirements.txt").read_text()
     path = local_model("models:/rayox/1", finished.tracking_uri, folder / "state")
     assert Path(path).read_bytes() == Path(finished.model).read_bytes()
+    operating = read_operating(Path(path))
+    assert operating is not None
+    assert operating.rule == "F1"
+    assert operating == read_operating(Path(finished.best_checkpoint))
     assert local_model(f"runs:/{finished.run_id}/model", finished.tracking_uri, folder / "state") == path
     with pytest.raises(ModelError, match="has no champion"):
         local_model("models:/rayox@champion", finished.tracking_uri, folder / "state")

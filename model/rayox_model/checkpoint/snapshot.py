@@ -50,6 +50,7 @@ class Facts:
     epoch: int  # epochs finished
     config: dict[str, Any]
     metrics: dict[str, float]
+    operating: dict[str, Any] = field(default_factory=dict)  # thresholds chosen with the metrics; none without
     stream: dict[str, Any] = field(default_factory=dict)  # where the training stream goes on; see StreamPlan.position
     versions: dict[str, str] = field(default_factory=dict)  # of the packages that made it
 

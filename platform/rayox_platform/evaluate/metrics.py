@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import hotcoco
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Shaped
 
 from rayox_model.core.samples import Detections
 from rayox_platform.data.coco import CocoDataset
@@ -77,6 +77,21 @@ def coco_evaluator(dataset: CocoDataset, detections: Mapping[int, Detections]) -
     """An evaluation of detections that has not begun."""
     ground_truth = _ground_truth(dataset)
     return hotcoco.COCOeval(ground_truth, ground_truth.load_res(_result_rows(dataset, detections)), "bbox")
+
+
+def matched(dataset: CocoDataset, detections: Mapping[int, Detections], iou: float) -> Shaped[np.ndarray, "D"]:
+    """For each detection, image after image by index: "tp", "fp", or "" where it does not count (on a crowd).
+
+    Beyond the best 100 of an image and class none counts.
+    """
+    evaluator = coco_evaluator(dataset, detections)
+    evaluator.params.iou_thrs = [iou]
+    evaluator.params.area_rng, evaluator.params.area_rng_lbl = [[0.0, 1e10]], ["all"]
+    evaluator.evaluate()
+    verdicts = np.full(sum(len(found.scores) for found in detections.values()), "", "<U2")
+    for number, verdict in evaluator.image_diagnostics(iou)["dt_status"].items():  # numbered from 1, as they were given
+        verdicts[number - 1] = verdict
+    return verdicts
 
 
 def coco_results(dataset: CocoDataset, detections: Mapping[int, Detections]) -> list[CocoResult]:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from rayox_model.checkpoint.snapshot import read_facts
 from rayox_model.core.samples import Detections
 from rayox_model.detect.detector import Detector
 from rayox_platform.data.coco import CocoDataset
+from rayox_platform.evaluate.metrics import matched
 
 IOU = 0.5  # of a detection and the object it has found
 FEWEST_BOXES = 10  # of a class; one with fewer has the threshold of all
@@ -46,9 +48,12 @@ class Operating:
 
 
 def read_operating(path: Path) -> Operating | None:
-    """The thresholds beside a registered model's file; None where there are none."""
+    """The thresholds of a checkpoint's folder, or those beside a registered model's file; None where there are none."""
     try:
-        said = json.loads(path.with_name("detector.json").read_text(encoding="utf-8"))["operating"]
+        if path.is_dir():
+            said = read_facts(path).operating
+        else:
+            said = json.loads(path.with_name("detector.json").read_text(encoding="utf-8"))["operating"]
         points = {name: OperatingPoint(**point) for name, point in said["classes"].items()}
         return Operating(OperatingPoint(**said["overall"]), points, said["rule"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -59,11 +64,11 @@ def choose_thresholds(
     dataset: CocoDataset, detections: Mapping[int, Detections], precision: float | None = None
 ) -> Operating:
     """Thresholds of the highest F1, or the lowest ones that reach a precision (the highest reached, if none does)."""
-    matched = [match_detections(dataset, index, found) for index, found in detections.items()]
-    scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections.values())])
-    labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in detections.values())])
-    hit = np.concatenate([np.zeros(0, bool), *(one[0] for one in matched)])
-    counts = np.concatenate([np.zeros(0, bool), *(one[1] for one in matched)])
+    in_order = [found for _, found in sorted(detections.items())]
+    scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in in_order)])
+    labels = np.concatenate([np.zeros(0, np.int64), *(found.labels for found in in_order)])
+    verdicts = matched(dataset, detections, IOU)
+    hit, counts = (verdicts == "tp"), (verdicts != "")
     boxes = np.bincount(dataset.labels[~dataset.iscrowd], minlength=len(dataset.classes))
     classes = {
         name: _choose(scores[mine], hit[mine], int(boxes[label]), precision)

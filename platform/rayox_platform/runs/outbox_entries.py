@@ -4,7 +4,8 @@ Times are those of the event, in seconds since 1970: MLflow knows a point again 
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Registration:
     metrics: dict[str, float]
     epoch: int
     tags: dict[str, str]
+    operating: dict[str, Any] = field(default_factory=dict)  # thresholds
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,17 @@ PACKAGES = ("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas"
 
 
 def register(
-    tracking: Tracking, name: str, onnx: Path, metrics: Mapping[str, float], epoch: int, tags: Mapping[str, str]
+    tracking: Tracking,
+    name: str,
+    onnx: Path,
+    metrics: Mapping[str, float],
+    epoch: int,
+    tags: Mapping[str, str],
+    operating: Mapping[str, object] | None = None,
 ) -> Version:
     """Log the ONNX file as a model of the run, with its metrics after an epoch, and make it a name's next version.
 
+    operating are its thresholds, see `rayox_platform.evaluate.operating`.
     Called again for the same run (after a crash in between) it gives the version that is there.
     """
     found = versions(tracking.store, f"run_id = '{tracking.run_id}'")
@@ -44,7 +51,9 @@ def register(
         tracking.store.experiment_id, name=name, source_run_id=tracking.run_id, model_type="detector", tags=dict(tags)
     )
     with TemporaryDirectory(prefix="rayox-model-") as folder:
-        save_pyfunc(Path(folder) / "model", onnx, model_id=logged.model_id, run_id=tracking.run_id)
+        save_pyfunc(
+            Path(folder) / "model", onnx, model_id=logged.model_id, run_id=tracking.run_id, operating=operating or None
+        )
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
     client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     client.log_outputs(tracking.run_id, [LoggedModelOutput(logged.model_id, epoch)])

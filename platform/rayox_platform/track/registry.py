@@ -15,7 +15,7 @@ from rayox_model.core.secrets import without_secrets
 from rayox_platform.storage.state import state_folder
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
-ONNX = "artifacts/model.onnx"  # in a model's folder
+ONNX, FACTS = "artifacts/model.onnx", "artifacts/detector.json"  # in a model's folder
 MODEL_TAG = "rayox.model_id"  # a SQL registry does not give the id of a version's model back
 SOURCE_RUN = "rayox.source_run"  # a tag of a promotion's run: the one that the model was trained in
 PROMOTED = {"promoted by": "actor", "promoted at": "time", "reason": "reason", "overruled": "overrides"}
@@ -138,6 +138,8 @@ def fetch_registered(model: str, tracking_uri: str | None, state: Path) -> Path:
         path = state / "cache" / "models" / chosen.model_id / "model.onnx"
         if not path.is_file():
             source = store.client.get_logged_model(chosen.model_id).artifact_location
+            with suppress(ModelError):  # one that was not made by rayox has no thresholds
+                _fetch(store, f"{source.rstrip('/')}/{FACTS}", path.with_name("detector.json"), model)
             fetch_onnx(store, source, path, model)
     except STORE_ERRORS as error:
         raise refused(store.uri, error) from error
@@ -166,18 +168,20 @@ def _of_run(store: Store, model: str) -> Version:
 
 def fetch_onnx(store: Store, source: str, path: Path, shown: str) -> Path:
     """The ONNX file of an MLflow model's folder, whole or not at all. Raises ModelError."""
+    return _fetch(store, f"{source.rstrip('/')}/{ONNX}", path, shown)
+
+
+def _fetch(store: Store, address: str, path: Path, shown: str) -> Path:
     from mlflow.artifacts import download_artifacts
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".fetch-", dir=path.parent) as draft:
         try:
-            fetched = download_artifacts(
-                artifact_uri=f"{source.rstrip('/')}/{ONNX}", dst_path=draft, tracking_uri=store.uri
-            )
+            fetched = download_artifacts(artifact_uri=address, dst_path=draft, tracking_uri=store.uri)
         except (MlflowException, OSError) as error:
             text = without_secrets(" ".join(str(error).split()))
             raise ModelError(
-                f"{shown}: its {ONNX} cannot be fetched from {source}: {text[:200]}",
+                f"{shown}: {address} cannot be fetched: {text[:200]}",
                 "its run's artifacts may be deleted; `rayox models list` shows the others",
             ) from error
         Path(fetched).replace(path)

@@ -169,10 +169,10 @@ def deliver(entries: Sequence[Entry], tracking: Tracking, folder: Path) -> None:
                 tracking.log_folder(folder / source, name)
             case DatasetUse(name, digest, source, context, profile):
                 tracking.log_dataset(name, digest, source, context, profile)
-            case Registration(model, onnx, metrics, epoch, tags):
+            case Registration(model, onnx, metrics, epoch, tags, operating):
                 if not (folder / onnx).is_file():
                     raise ValueError(f"{folder / onnx} is gone")
-                register(tracking, model, folder / onnx, metrics, epoch, tags)
+                register(tracking, model, folder / onnx, metrics, epoch, tags, operating)
             case Status(status, at):
                 tracking.set_status(status, at)
 

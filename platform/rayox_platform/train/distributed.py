@@ -17,6 +17,7 @@ from rayox_model.train.engine import EngineSettings
 from rayox_platform.data.images import CocoImages
 from rayox_platform.evaluate.evaluation import EvaluationSettings, detect_images
 from rayox_platform.evaluate.metrics import CocoScores, coco_metrics
+from rayox_platform.evaluate.operating import Operating, choose_thresholds
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class Evaluated(NamedTuple):
     scores: CocoScores
     detections: Mapping[int, Detections]  # of all ranks, by image index
     detector: TorchDetector
+    operating: Operating
 
 
 def evaluate_together(
@@ -72,7 +74,8 @@ def evaluate_together(
     if rank != 0:
         return None
     detections = {index: one for part in parts if part for index, one in part.items()}
-    return Evaluated(coco_metrics(images.dataset, detections), detections, detector)
+    scores, operating = coco_metrics(images.dataset, detections), choose_thresholds(images.dataset, detections)
+    return Evaluated(scores, detections, detector, operating)
 
 
 def check_equal_weights(model: nn.Module, step: int) -> str:

@@ -63,7 +63,7 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}
     tags |= {"checkpoint": whole.name, "epoch": str(facts.epoch)}
     tags |= {name: f"{scores[name]:.4f}" for name in ("AP", "AP50") if name in scores}
-    record.add(Registration(prepared.config.tracking.model, ONNX, scores, facts.epoch, tags))
+    record.add(Registration(prepared.config.tracking.model, ONNX, scores, facts.epoch, tags, facts.operating))
     finished = Finished(
         name=folder.name,
         run_id=tracking.run_id,

@@ -5,7 +5,7 @@ loads it, whether the run is new (step 0 is a checkpoint too), restarted by Ray 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def job_of(
 def start_run(job: TrainJob, network: YOLOX) -> str:
     """Write the run's first checkpoint, the weights it starts from, at step 0. Returns its name."""
     state = new_state(network, job.engine, torch.device("cpu"))
-    return job.checkpoints.write(take_snapshot(state, facts_of(job, state, epoch=0, metrics={})))
+    return job.checkpoints.write(take_snapshot(state, facts_of(job, state, 0, Measured())))
 
 
 def extend_run(job: TrainJob, network: YOLOX) -> str:
@@ -138,7 +138,15 @@ def newest(job: TrainJob, tell: Callable[[str], None] = say_nothing) -> str:
     return name
 
 
-def facts_of(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, float]) -> Facts:
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation found; nothing where there was none."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    operating: dict[str, object] = field(default_factory=dict)  # thresholds
+
+
+def facts_of(job: TrainJob, state: TrainState, epoch: int, measured: Measured) -> Facts:
     return Facts(
         size=job.config.model.size,
         classes=job.classes,
@@ -146,7 +154,8 @@ def facts_of(job: TrainJob, state: TrainState, epoch: int, metrics: dict[str, fl
         step=state.step,
         epoch=epoch,
         config=job.config.model_dump(mode="json"),
-        metrics=metrics,
+        metrics=measured.metrics,
+        operating=measured.operating,
         stream=job.plan.position(state.step),
         versions=package_versions(),
     )

@@ -6,7 +6,7 @@ from rayox_model.checkpoint.checkpoint_writer import CheckpointWriter, Written
 from rayox_model.checkpoint.snapshot import Snapshot, take_snapshot
 from rayox_model.train.engine import NonFiniteError, TrainState
 from rayox_platform.runs.events import EventLog
-from rayox_platform.train.job import TrainJob, facts_of
+from rayox_platform.train.job import Measured, TrainJob, facts_of
 from rayox_platform.train.preemption import Urgency
 
 LAST_TRIES_SECONDS, TRY_SECONDS = 60.0, 2.0
@@ -53,7 +53,7 @@ class Saver:
         reason = self._urgency.taken()
         if reason or self._due(state.step):
             try:
-                self.save(state, epoch, {})
+                self.save(state, epoch)
             except NonFiniteError:
                 return  # the workers find it together before their next step; alone, rank 0 would leave them waiting
         if reason:
@@ -67,7 +67,7 @@ class Saver:
     def save_last(self, state: TrainState, epoch: int) -> None:
         """Called when all ranks have agreed to stop after this step; returns when its checkpoint is written."""
         if self._saved_step != state.step:
-            self.save(state, epoch, {})
+            self.save(state, epoch)
         self._writer.wait()
         self._tell_urgent("the run is asked to stop", state.step)
         self._urgency.answer()
@@ -76,9 +76,9 @@ class Saver:
         self._log.write("urgent", {"text": reason, "step": step})
         self._log.flush()
 
-    def save(self, state: TrainState, epoch: int, metrics: dict[str, float]) -> None:
+    def save(self, state: TrainState, epoch: int, measured: Measured | None = None) -> None:
         """Copy the state now, write it meanwhile; epoch is the number of finished ones."""
-        self._writer.submit(take_snapshot(state, facts_of(self._job, state, epoch, metrics)))
+        self._writer.submit(take_snapshot(state, facts_of(self._job, state, epoch, measured or Measured())))
         self._saved_at, self._saved_step = time.monotonic(), state.step
 
     def _due(self, step: int) -> bool:

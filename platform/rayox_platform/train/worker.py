@@ -35,7 +35,7 @@ from rayox_platform.train.distributed import (
     gathered,
 )
 from rayox_platform.train.from_config import for_workers
-from rayox_platform.train.job import TrainJob
+from rayox_platform.train.job import Measured, TrainJob
 from rayox_platform.train.non_finite import explained, step_images
 from rayox_platform.train.preemption import stop_is_asked
 from rayox_platform.train.prometheus import RunGauges
@@ -176,10 +176,10 @@ def _train(
             if state.step % job.plan.steps_per_epoch == 0:
                 broken.tell(log)
                 settle(state)  # on every worker: all of them fail together
-                metrics = _end_epoch(job, state, me.device, step.epoch + 1, epoch_meter, log)
+                measured = _end_epoch(job, state, me.device, step.epoch + 1, epoch_meter, log)
                 if saver:
-                    saver.save(state, step.epoch + 1, metrics)
-                report(metrics)
+                    saver.save(state, step.epoch + 1, measured)
+                report(measured.metrics)
                 epoch_meter = Meter(job.plan.batch_size)  # the other goes on: epochs may be shorter than a second
                 dog.beat()
                 if state.step >= job.stop_step:
@@ -237,23 +237,24 @@ def _replica(model: nn.Module, world_size: int, device: torch.device) -> Distrib
 
 def _end_epoch(
     job: TrainJob, state: TrainState, device: torch.device, epoch: int, meter: Meter, log: EventLog | None
-) -> dict[str, float]:
-    """Compare the ranks' weights and, if it is time, evaluate the averaged model; the metrics are rank 0's alone."""
-    metrics: dict[str, float] = {}
+) -> Measured:
+    """Compare the ranks' weights and, if it is time, evaluate the averaged model; the numbers are rank 0's alone."""
+    measured = Measured()
     digest = check_equal_weights(state.model, state.step)
     evaluated = epoch % job.config.train.evaluate_every == 0 or epoch == job.stop_epoch
     if evaluated:
         if log:
             log.write("stage", {"text": f"evaluating after epoch {epoch}"})
         found = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
-        metrics = found.scores.metrics.measured() if found else {}
+        if found:
+            measured = Measured(found.scores.metrics.measured(), found.operating.as_json())
         if log and found and found.scores.metrics.AP == 0:
             log.write("diagnosis", {"epoch": epoch, "text": _why_zero(job, state, found)})
     if log:
-        summary = meter.summary() | metrics
+        summary = meter.summary() | measured.metrics
         done = {"epoch": epoch, "step": state.step, "evaluated": evaluated}
         log.write("epoch", done | {"metrics": summary, "weights": digest})
-    return metrics
+    return measured
 
 
 def _why_zero(job: TrainJob, state: TrainState, found: Evaluated) -> str:
