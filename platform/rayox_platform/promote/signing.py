@@ -56,6 +56,11 @@ def signing_key(settings: Promotion, tracking_uri: str | None, state: Path) -> S
             f"promotion.certificate: {certificate}: no such file", "give the certificate of promotion.key"
         )
     if settings.key is not None and settings.key.startswith("pkcs11:"):
+        if "pin-value=" in settings.key:
+            raise ConfigError(
+                "promotion.key: the address of the token has its PIN in it (pin-value), where everybody can read it",
+                "write the PIN, without a line's end, into a file of your own and give pin-source=FILE",
+            )
         return SigningKey("pkcs11", settings.key, certificate)
     if settings.key is not None:
         key = Path(settings.key).expanduser().absolute()
@@ -81,12 +86,11 @@ def sign_folder(folder: Path, key: SigningKey, trust: Trust) -> None:
     what = Config().set_ignored_paths(paths=[signature], ignore_git_paths=False)
     try:
         key.signer().set_hashing_config(what).sign(folder, signature)
-    except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # no key, a wrong password, no PKCS#11
-        raise ConfigError(
-            f"promotion.key: {key.key} cannot sign ({error})",
-            f"a PEM key of P-256, P-384 or P-521 (its password in {PASSWORD}), or a token (pip install "
-            "'model-signing[pkcs11]')",
-        ) from None
+    except Exception as error:  # noqa: BLE001  # no key, a wrong password, whatever a token's driver raises
+        hint = f"give a PEM key of P-256, P-384 or P-521 (its password in {PASSWORD})"
+        if key.kind == "pkcs11":
+            hint = "look at its token, object, module-path and pin-source; it needs pip install 'rayox[pkcs11]'"
+        raise ConfigError(f"promotion.key: {key.key} cannot sign ({error or type(error).__name__})", hint) from None
     try:
         verify_signature(folder, trust, str(folder))
     except ModelError:
