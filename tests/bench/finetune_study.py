@@ -1,0 +1,122 @@
+"""Compare recipes for fine-tuning on small data sets: AP on val and test of the averaged model after the last epoch.
+
+    python tests/bench/finetune_study.py RESULTS.jsonl --sets bccd rbc_wbc --seeds 0 1 2 --variants published adamw
+
+One process on one core, without Ray: every lane's samples are made by threads. A run that RESULTS already has is not
+trained again, so it can be killed and started again. Prints a table of means over seeds, paired with `published`.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+from time import perf_counter
+
+import torch
+from modes import rank_batches
+
+from rayox.config import RECIPES
+from rayox_model.detect.detector import TorchDetector
+from rayox_model.train.engine import averaged_model, new_state, train
+from rayox_platform.config import load_config
+from rayox_platform.data.resolve import resolve_split
+from rayox_platform.evaluate.evaluation import evaluate_detector
+from rayox_platform.models.open_model import new_model
+from rayox_platform.train.from_config import engine_settings, evaluation_settings, stream_plan
+
+SHARED = Path(__file__).parents[2].parent / "shared/data"
+WEIGHTS = SHARED / "weights/yolox_nano_bncal.pth"
+SGD = ("train.optimizer=sgd", "train.learning_rate=1.5625e-4", "train.ema.decay=0.9998", "train.weight_decay=5e-4")
+RTMDET = ("train.optimizer=adamw", "train.learning_rate=1.5625e-5", "train.weight_decay=0.05")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "published": SGD,
+    "adamw": (*SGD, "train.optimizer=adamw"),
+    "adamw 5e-5": (*SGD, "train.optimizer=adamw", "train.learning_rate=5e-5"),
+    "adamw 5e-5 decay 0.05": (*RTMDET, "train.learning_rate=5e-5"),
+    "rtmdet": RTMDET,  # arXiv:2212.07784: AdamW, 0.004 at batch 256, decay 0.05
+    "sgd ema 0.998": (*SGD, "train.ema.decay=0.998"),
+    "adamw ema 0.998": (*SGD, "train.optimizer=adamw", "train.ema.decay=0.998"),
+    "adamw mosaic 1": (*SGD, "train.optimizer=adamw", "augment.mosaic_prob=1"),
+    "adamw closing 5": (*SGD, "train.optimizer=adamw", "train.closing_epochs=5"),
+    "sgd 6e-4": (*SGD, "train.learning_rate=6.25e-4"),
+    "sgd 6e-4 ema 0.998": (*SGD, "train.learning_rate=6.25e-4", "train.ema.decay=0.998"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--sets", nargs="+", default=["bccd", "rbc_wbc"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", default=["published", "adamw"], choices=list(VARIANTS))
+    parser.add_argument("--settings", nargs="*", default=[], help="for all, as image_size=320")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    done = {_key(one): one for one in _read(asked.results)}
+    for seed in asked.seeds:
+        for name in asked.sets:
+            for variant in asked.variants:
+                wanted = {"set": name, "seed": seed, "variant": variant, "settings": asked.settings}
+                if _key(wanted) in done:
+                    continue
+                found = wanted | _trained(name, seed, (*VARIANTS[variant], *asked.settings), asked.results.parent)
+                done[_key(found)] = found
+                with asked.results.open("a") as file:
+                    file.write(json.dumps(found) + "\n")
+                print(found, flush=True)
+    _table([one for one in done.values() if one["settings"] == asked.settings])
+
+
+def _trained(name: str, seed: int, settings: tuple[str, ...], state_folder: Path) -> dict[str, float]:
+    began = perf_counter()
+    data = SHARED / name
+    overrides = [f"model.init={WEIGHTS}", f"train.seed={seed}", "train.workers=1", *settings]
+    for split in ("train", "val"):
+        overrides += [f"data.{split}.annotations={data}/annotations/instances_{split}.json"]
+        overrides += [f"data.{split}.images={data}/images"]
+    config = load_config("finetune", overrides, packaged=RECIPES, environ={}).config
+    device = torch.device("cpu")
+    _, images = resolve_split(str(config.data.train.annotations), config.data.train.images, state=state_folder)
+    plan = replace(stream_plan(config, len(images)), window_steps=1)
+    engine = engine_settings(config, plan, "cpu")
+    network, _ = new_model(config.model.size, images.dataset.classes, config.model.init, seed)
+    state = new_state(network, engine, device)
+    batches = rank_batches(images, plan, config, 0, 1, device, range(plan.num_steps))
+    for _ in train(state, batches, engine, device):
+        pass
+    detector = TorchDetector(averaged_model(state), images.dataset.classes, config.image_size, device, "fp32")
+    found = {}
+    for split in ("val", "test"):
+        annotations = str(data / f"annotations/instances_{split}.json")
+        _, held_out = resolve_split(annotations, data / "images", state=state_folder)
+        scores = evaluate_detector(detector, held_out, evaluation_settings(config)).scores.metrics
+        found[split] = round(scores.AP, 4)
+    return found | {"seconds": round(perf_counter() - began)}
+
+
+def _table(results: list[dict]) -> None:
+    base = {(one["set"], one["seed"]): one for one in results if one["variant"] == "published"}
+    grouped = defaultdict(list)
+    for one in results:
+        grouped[one["set"], one["variant"]].append(one)
+    print("\n| data | variant | seeds | val AP | test AP | test − published |\n|---|---|---|---|---|---|")
+    for (name, variant), runs in grouped.items():
+        gains = [one["test"] - base[name, one["seed"]]["test"] for one in runs if (name, one["seed"]) in base]
+        spread = f" ± {stdev(gains) / len(gains) ** 0.5:.3f}" if len(gains) > 1 else ""
+        val, test = (mean(one[split] for one in runs) for split in ("val", "test"))
+        gain = f"{mean(gains):+.3f}{spread}" if gains else "–"
+        print(f"| {name} | {variant} | {len(runs)} | {val:.3f} | {test:.3f} | {gain} |")
+
+
+def _read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _key(one: dict) -> tuple:
+    return one["set"], one["seed"], one["variant"], tuple(one["settings"])
+
+
+if __name__ == "__main__":
+    main()
