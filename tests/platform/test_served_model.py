@@ -2,6 +2,11 @@
 
 import base64
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -9,7 +14,11 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import invocations
+from mlflow_server import free_port
+from patience import wait_until
 
 from rayox_platform.track.registration import save_pyfunc
 
@@ -97,6 +106,57 @@ def test_what_is_no_image_says_what_it_is(model, picture, given, why):
     good, bad = served(model, {"inputs": {"image": [base64.b64encode(picture).decode(), given]}})
     assert good["error"] is None
     assert bad["error"] == f"image 1: {why}"
+
+
+def test_a_request_without_any_image_is_a_bad_one_in_one_sentence(model):
+    with pytest.raises(MlflowException) as refused:
+        model.predict(pd.DataFrame({"image": [b"not an image", b""]}))
+    assert refused.value.get_http_status_code() == 400
+    assert refused.value.message == f"{WHY.replace('image 1', 'image 0')}; image 1: empty"
+
+
+@pytest.fixture
+def server(toy_onnx, tmp_path):
+    """The address of what the README starts, as a process that can import neither rayox nor torch."""
+    save_pyfunc(tmp_path / "model", toy_onnx)
+    for name in ("torch", "rayox", "rayox_model", "rayox_platform"):
+        (tmp_path / "hidden" / name).mkdir(parents=True)
+        (tmp_path / "hidden" / name / "__init__.py").write_text("raise ImportError('not on this machine')")
+    port, bin_folder, log = free_port(), Path(sys.executable).parent, tmp_path / "said"
+    environment = os.environ | {
+        "PYTHONPATH": str(tmp_path / "hidden"),
+        "PATH": f"{bin_folder}:/usr/bin:/bin",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    command = [bin_folder / "mlflow", "models", "serve", "-m", tmp_path / "model", "--env-manager", "local"]
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], env=environment, stdout=said, stderr=said, start_new_session=True
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(address), 90)
+        assert process.poll() is None, log.read_text()
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/ping", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_mlflows_own_server_answers_with_boxes_and_refuses_a_broken_image(server, picture, expected):
+    good = {"inputs": [base64.b64encode(picture).decode()], "params": ANY_SCORE}
+    (found,) = requests.post(f"{server}/invocations", json=good, timeout=60).json()["predictions"]
+    np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=1e-4)
+    bad = requests.post(f"{server}/invocations", json={"inputs": [BAD]}, timeout=60)
+    assert (bad.status_code, bad.json()["message"]) == (400, WHY.replace("image 1", "image 0"))
+    assert "Traceback" not in bad.text
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, np.bytes_, lambda content: base64.b64encode(content).decode()])

@@ -5,6 +5,7 @@ This file, onnx_boxes.py and served_images.py travel with the model and need nei
 Input is a table with a column `image` of encoded files (JPEG, PNG …), as bytes or as base64: in every form of MLflow's
 server, also as a data: URL or {"b64": …}. Output has a row an image: `boxes` are [x1, y1, x2, y2] in the image's own
 pixels, `scores` and `labels` (class names) stand beside them; `error` says why a row has none, and is null else.
+Where no image of a request can be read, that is an error of the request.
 """
 
 import json
@@ -15,7 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from onnx_boxes import detect_in_output  # type: ignore[import-not-found]  # it travels beside this file
 from served_images import NotAnImageError, decoded, images_in  # type: ignore[import-not-found]
@@ -23,7 +26,24 @@ from served_images import NotAnImageError, decoded, images_in  # type: ignore[im
 OWN = -1.0  # a score threshold that stands for the model's own
 SCORE_THRESHOLD, NMS_THRESHOLD = 0.25, 0.65  # where it has none
 COLUMNS = ("boxes", "scores", "labels", "error")
+MOST_NAMED = 3  # broken images of one request
 FILL = 114  # grey of what the image does not cover
+
+
+class NoImageError(MlflowException):  # type: ignore[misc]
+    """A request without a readable image. Its sentence stays: MLflow's server would put all that was sent before it."""
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+        super().__init__(sentence, error_code=INVALID_PARAMETER_VALUE)
+
+    @property
+    def message(self) -> str:
+        return self._sentence
+
+    @message.setter
+    def message(self, other: str) -> None:
+        pass
 
 
 class OnnxDetector(PythonModel):  # type: ignore[misc]
@@ -45,7 +65,8 @@ class OnnxDetector(PythonModel):  # type: ignore[misc]
     ) -> pd.DataFrame:
         """params are score_threshold, by default the model's own of each class, and nms_threshold.
 
-        What is not an image is named in its row, and the rest answered.
+        What is not an image is named in its row, and the rest answered; a request without any image is a bad one: the
+        server answers 400 with that sentence.
         """
         given = {name: value for name, value in (params or {}).items() if value is not None}
         score = given.get("score_threshold", OWN)
@@ -57,13 +78,15 @@ class OnnxDetector(PythonModel):  # type: ignore[misc]
                 rows.append(self._detect(decoded(image), thresholds, nms) | {"error": None})
             except NotAnImageError as error:
                 rows.append({"boxes": [], "scores": [], "labels": [], "error": f"image {number}: {error}"})
+        if rows and all(row["error"] for row in rows):
+            raise NoImageError("; ".join(row["error"] for row in rows[:MOST_NAMED]))
         # As objects: a column of texts would make NaN of None, which JSON does not have.
         return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in COLUMNS})
 
     def _operating_thresholds(self) -> np.ndarray:
-        """Of each class; chosen when the model was promoted."""
+        """The model's own, one for each class."""
         operating = self.facts.get("operating")
-        if operating is None:
+        if not operating:
             return np.full(len(self.classes), SCORE_THRESHOLD)
         points = [operating["classes"].get(name, operating["overall"]) for name in self.classes]
         return np.array([point["threshold"] for point in points])
