@@ -17,7 +17,7 @@ from rayox_platform.config import load_config
 from rayox_platform.ray_internals import prestart
 from rayox_platform.ray_internals.first_call import ray_imported
 
-SHORTER = ("image_size=224", "train.epochs=6", "train.evaluate_every=6", "train.spares=false")
+SHORTER = ("image_size=160", "train.epochs=6", "train.evaluate_every=6", "train.spares=false")
 
 
 @pytest.mark.faults
