@@ -71,7 +71,7 @@ def show(config: Config, step: int | None, index: int | None, output: Path) -> S
     from rayox_platform.data.look import draw_sample, image_samples, step_samples
     from rayox_platform.data.resolve import resolve_split
     from rayox_platform.storage.state import state_folder
-    from rayox_platform.train.from_config import stream_plan
+    from rayox_platform.train.stream_blocks import stream_plan
 
     with progress_of_data() as drawing:
         dataset, images = resolve_split(

@@ -1,5 +1,8 @@
 """`rayox tune` short of training: the plan, what is refused with which code, and what is said of no campaign."""
 
+import subprocess
+import sys
+
 import pytest
 
 from rayox_platform.runs.run_lock import claimed
@@ -26,6 +29,19 @@ def test_the_plan_is_one_json_object(tune):
     assert (said.result["trials"], said.result["fits"]) == (1000, True)
     assert said.result["waves"] * said.result["concurrency"] >= 1000
     assert "1000 trials of about" in said.err
+
+
+def test_a_plan_takes_no_package_that_only_a_training_needs(toy_data, tmp_path):
+    """Torch alone takes two seconds to import; the plan of a thousand trials is wanted within one."""
+    given = [f"data.{split}.annotations={toy_data / split}.json" for split in ("train", "val")]
+    given += [f"data.{split}.images={toy_data / 'images'}" for split in ("train", "val")]
+    arguments = ["tune", "simota", *given, "image_size=64", "budget.trials=1000", "--plan"]
+    code = f"import sys; from rayox.cli import main; main({arguments!r}); print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "1000 trials of about" in done.stderr + done.stdout
+    loaded = set(done.stdout.split())
+    assert "rayox_platform.tune.planner" in loaded
+    assert not loaded & {"torch", "ray", "mlflow", "optuna", "pandas", "scipy", "sklearn", "matplotlib", "hotcoco"}
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from rayox_platform.config import Config
 from rayox_platform.data.look import step_samples
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.runs.home import FolderHome
-from rayox_platform.train.from_config import engine_settings, for_workers, stream_plan
+from rayox_platform.train.from_config import engine_settings, for_workers
 from rayox_platform.train.non_finite import explained, step_images
+from rayox_platform.train.stream_blocks import stream_plan
 
 SIZE = (64, 64)
 

@@ -4,7 +4,7 @@ import pytest
 
 from rayox_model.augment.settings import Augment
 from rayox_platform.config.tree import Config, Data, Train
-from rayox_platform.train.from_config import block_bytes, larger_blocks, stream_plan
+from rayox_platform.train.stream_blocks import block_bytes, larger_blocks, stream_plan
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ from rayox_platform.runs.places import open_runs
 from rayox_platform.track.registry import versions
 from rayox_platform.track.tracking import connect
 from rayox_platform.train.fault_injection import Kill
-from rayox_platform.train.from_config import engine_settings, stream_plan
+from rayox_platform.train.from_config import engine_settings
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.resume import resumed_config
+from rayox_platform.train.stream_blocks import stream_plan
 
 pytestmark = pytest.mark.ray
 

@@ -20,8 +20,8 @@ from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.folders import is_remote
 from rayox_platform.storage.state import RESULT, is_thrown_away, runs_folder, state_folder
-from rayox_platform.train.from_config import stream_plan
 from rayox_platform.train.same_data import check_same_data
+from rayox_platform.train.stream_blocks import stream_plan
 
 HINT = "use letters, digits and dashes"
 

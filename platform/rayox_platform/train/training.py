@@ -25,11 +25,11 @@ from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.state import RESULT
 from rayox_platform.train.fault_injection import Fault
 from rayox_platform.train.fitting import fit
-from rayox_platform.train.from_config import block_bytes, larger_blocks
 from rayox_platform.train.in_process import fit_in_process
 from rayox_platform.train.interruption import Standing
 from rayox_platform.train.job import TrainJob, extend_run, fork_run, job_of, newest, start_run
 from rayox_platform.train.prepare import Prepared
+from rayox_platform.train.stream_blocks import block_bytes, larger_blocks
 
 Show = Callable[[Mapping[str, Any]], None]
 

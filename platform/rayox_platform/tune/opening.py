@@ -12,11 +12,10 @@ from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.data.shards import is_sharded
-from rayox_platform.models.open_model import read_weights
 from rayox_platform.runs.journal import say_nothing
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.state import state_folder
-from rayox_platform.train.from_config import block_bytes, stream_plan
+from rayox_platform.train.stream_blocks import block_bytes, stream_plan
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.home import CampaignHome
 from rayox_platform.tune.ledger import Ledger
@@ -43,6 +42,8 @@ class Data:
 def read_data(config: Config, drawing: Drawing | None = None) -> Data:
     """Check the weights that trials start from, then the data. Raises ModelError and DataError."""
     if config.model.init:
+        from rayox_platform.models.open_model import read_weights  # torch, which a plan without weights has no use for
+
         read_weights(config.model.init)
     read = [
         resolve_split(str(split.annotations), split.images, state_folder(), drawing)
