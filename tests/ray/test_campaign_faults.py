@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from campaign_runs import CampaignRun, assert_each_once
+from toy_weights import write_toy_weights
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(3600)]
 
@@ -36,7 +37,8 @@ def test_eight_trials_on_two_cores_never_wait_forever(toy_data, tmp_path, worker
 
 def test_a_population_of_two_worker_trials_takes_over_weights(toy_data, tmp_path):
     changed = {
-        "space": {"train.weight_decay": {"log": [1e-4, 0.1]}},
+        "set": {"model.init": str(write_toy_weights(toy_data, tmp_path))},
+        "space": {"train.learning_rate": {"log": [2e-4, 4e-3]}},
         "schedule": {"kind": "pbt", "population": 4, "every": 1},
         "budget": {"trials": 4},
         "confirm": {"top": 0},
@@ -49,7 +51,7 @@ def test_a_population_of_two_worker_trials_takes_over_weights(toy_data, tmp_path
         step = exploit.epoch * 3 + 1
         mine, donors = (_losses(run, name).get(step) for name in (exploit.run, exploit.donor_run))
         assert mine is not None
-        assert mine == donors, "weight decay shows a step later: the first loss is the donor's next"
+        assert mine == donors, "a learning rate shows a step later: the first loss is the donor's next"
 
 
 def _losses(run: CampaignRun, name: str) -> dict[int, float]:
