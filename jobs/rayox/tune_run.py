@@ -46,12 +46,11 @@ def show_plan(console: Console, loaded: LoadedCampaign, address: str | None) -> 
 
 def describe(found: "Plan") -> str:
     cost = f", at a cost of {found.cost:g}" if found.cost is not None else ""
-    device = "a GPU and " if found.gpu else ""
     workers = f"{found.workers_per_trial} worker{'s' if found.workers_per_trial > 1 else ''}"
     again = f", and {found.confirmations} whole trainings to confirm the best" if found.confirmations else ""
     return (
         f"{found.trials} trials of about {found.epochs} epochs in all, {found.concurrency} at a time in {found.waves} "
-        f"waves{again}\n{workers} a trial, each with {device}{found.cpus_per_worker:g} CPU; "
+        f"waves{again}\n{workers} a trial, each with {found.device}{found.cpus_per_worker:g} CPU; "
         f"about {found.duration}{cost}; ends by {found.budget}"
     )
 

@@ -70,6 +70,33 @@ def test_each_worker_gets_a_gpu_where_there_are_any():
     assert "a GPU and 1 CPU" in str(given)
 
 
+def test_a_part_of_a_gpu_lies_on_one_device():
+    quarter = replace(TWO, workers=8, gpus_per_worker=0.25)
+    given = capacity(quarter, machine(16, gpus=2))
+    assert (given.gpu, given.gpus_per_worker, given.gpus) == (True, 0.25, 2.0)
+    assert given.reserved["GPU"] == 0.25
+    assert "8 workers with 0.25 of a GPU and 1 CPU" in str(given)
+    assert capacity(TWO, machine(8, gpus=2)).reserved["GPU"] == 1.0
+    assert "GPU" not in capacity(quarter, machine(16)).reserved, "a cluster without GPUs trains on CPUs"
+    for part, fitting in ((0.4, 4), (0.6, 2), (0.3, 6), (1.0, 2)):
+        demand = replace(quarter, gpus_per_worker=part)
+        assert most_workers(demand, machine(16, gpus=2)) == fitting, "0.4 fits on each of the two twice"
+    message, hint = refusal(replace(quarter, workers=9), machine(16, gpus=2))
+    assert "9 workers want 0.25 of a GPU each, but of the cluster's 2 2 are free" in message
+    assert hint == "set train.workers=8"
+
+
+def test_parts_of_gpus_are_counted_machine_by_machine():
+    """1.5 free GPUs on one machine and half of one on another: 0.6 of a GPU fits once, 0.5 four times."""
+    apart = in_use(cluster_of(Room(8, 2), Room(8, 1)), Room(0, 0.5, 0), Room(0, 0.5, 0))
+    assert most_workers(replace(TWO, workers=9, gpus_per_worker=0.6), apart) == 1
+    assert most_workers(replace(TWO, workers=9, gpus_per_worker=0.5), apart) == 4
+    assert most_workers(replace(TWO, workers=9), apart) == 1
+    message, hint = refusal(replace(TWO, gpus_per_worker=0.6), apart)
+    assert "0.6 of a GPU each, but of the cluster's 3 2 are free" in message
+    assert hint == "set train.workers=1, or wait for the others to finish"
+
+
 def test_a_share_that_was_asked_for_is_given_or_refused():
     assert capacity(replace(TWO, cpus_per_worker=0.25), LAPTOP).cpus_per_worker == 0.25
     message, hint = refusal(replace(TWO, cpus_per_worker=1.0), LAPTOP)

@@ -1,5 +1,7 @@
 """The driver between ledger and Ray Tune: what becomes a part, and what becomes of what its process says."""
 
+from dataclasses import replace
+
 import pytest
 from tune_toys import CONFIG, campaign
 
@@ -60,6 +62,19 @@ def test_a_part_has_all_that_its_process_needs(begin):
     train(driver, second, 0.9)
     third = driver.next_part()
     assert (third.trial, third.until, third.known) == (1, 3, frozenset({1}))
+
+
+def test_hours_of_gpus_are_those_that_trials_had_of_them(begin):
+    """Two workers with a quarter of a GPU each, epochs of two seconds: half a GPU for two seconds is one second."""
+    driver = begin(campaign("none", trials=20, budget={"trials": 20, "gpu_hours": 20 / 3600}))
+    driver.given = replace(GIVEN, workers=2, fewest_workers=2, gpu=True, gpus_per_worker=0.25)
+    count = 0
+    while (part := driver.next_part()) is not None:
+        train(driver, part)
+        count += 1
+        assert driver.state.trials[part.trial].gpu_seconds == pytest.approx(9.0)
+    assert driver.over == "budget.gpu_hours 0.00555556"
+    assert count == 3
 
 
 def test_to_its_end_and_beyond(begin):

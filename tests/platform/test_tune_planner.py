@@ -7,8 +7,10 @@ import pytest
 from rayox_model.core.errors import ClusterError
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.machines import Room, cluster_of
+from rayox_platform.train.fitting import scaling
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.planner import expected, plan, trial_capacity
+from rayox_platform.tune.tuner import resources
 
 BLOCK = 1_000_000
 GIB = 2**30
@@ -43,6 +45,44 @@ def test_concurrency_grows_with_the_machines_and_never_exceeds_what_is_asked():
     assert planned(cluster_of(*[Room(64)] * 8)).concurrency == 8, "no more than there are trials"
     assert planned(cluster_of(*[Room(64)] * 8), campaign(concurrency=3)).concurrency == 3
     assert planned(cluster_of(Room(64, 4))).concurrency == 4, "a GPU each"
+
+
+def test_small_models_share_gpus():
+    """Two machines of two GPUs: a quarter each makes sixteen places, and 0.4 fits on a GPU twice."""
+    cluster = cluster_of(*[Room(64, 2)] * 2)
+    many = campaign(budget={"trials": 40}, schedule={"kind": "none"}, confirm={"top": 0})
+    assert planned(cluster, many).concurrency == 4
+    found = planned(cluster, many, gpus_per_worker=0.25)
+    assert (found.concurrency, found.waves, found.gpus_per_worker) == (16, 3, 0.25)
+    assert planned(cluster, many, gpus_per_worker=0.4).concurrency == 8
+    assert planned(cluster, many, gpus_per_worker=0.25, workers=2).concurrency == 8
+    assert planned(cluster_of(Room(64)), many, gpus_per_worker=0.25).gpus_per_worker == 0, "without GPUs on CPUs"
+    with pytest.raises(ClusterError, match=r"4 workers want 0\.5 of a GPU each"):
+        planned(cluster_of(Room(64, 1)), many, workers=4, gpus_per_worker=0.5)
+
+
+def test_gpu_hours_end_a_campaign_by_what_it_has_of_the_gpus():
+    cluster = cluster_of(Room(64, 2))
+    short = campaign(schedule={"kind": "none"}, budget={"trials": 8, "gpu_hours": 0.001}, confirm={"top": 0})
+    whole = planned(cluster, short, gpus_per_worker=1.0)
+    assert (whole.budget, whole.hours) == ("budget.gpu_hours", pytest.approx(0.001 / 2, abs=1e-3))
+    assert planned(cluster_of(Room(64)), short).budget == "budget.trials"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_is_asked_for_that_part_of_a_gpu(workers):
+    """By the trial itself if it is its only worker, else by its workers, and the trial only waits for them."""
+    settings = config(workers=workers, gpus_per_worker=0.25)
+    given = trial_capacity(settings, cluster_of(Room(16, 1)), BLOCK, 2)
+    of_trial, of_workers = resources(given), scaling(settings, given)
+    if workers == 1:
+        assert of_trial.required_resources["GPU"] == 0.25
+    else:
+        assert "GPU" not in of_trial.required_resources
+        assert of_workers.num_workers == 2
+    assert of_workers.use_gpu
+    assert of_workers.resources_per_worker["GPU"] == 0.25
+    assert of_workers.total_resources["GPU"] == 0.25 * workers
 
 
 def test_what_all_at_once_get_is_what_each_of_them_gets():

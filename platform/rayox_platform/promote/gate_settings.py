@@ -11,7 +11,7 @@ from yaml import MappingNode, Node, SequenceNode
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.settings import closest
-from rayox_platform.config.tree import Count, Fraction, Text
+from rayox_platform.config.values import Count, Fraction, Text
 from rayox_platform.config.yaml_values import compose, describe_error, line_of, plain
 
 DEFAULT = Path(__file__).with_name("gate.yaml")

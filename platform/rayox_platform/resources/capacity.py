@@ -39,6 +39,7 @@ class Demand:
     lanes: int  # of the stream
     fewest_workers: int | None = None  # of an elastic training, which may grow to `workers`; None: always as many
     streams: int = 1  # trainings at once: each has a stream of its own, and needs room for a data task
+    gpus_per_worker: float = 1.0  # where the cluster has any; at most 1
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,28 @@ class Capacity:
     data_cpus: float
     fewest_workers: int  # equal to `workers` unless the training is elastic
     cpus_per_data_task: float = DATA_TASK_CPUS
+    gpus_per_worker: float = 1.0  # reserved where gpu is true; below 1 several workers share one
+
+    @property
+    def gpus(self) -> float:
+        """Of all workers."""
+        return self.workers * self.gpus_per_worker if self.gpu else 0.0
 
     @property
     def reserved(self) -> dict[str, float]:
         """What a worker reserves, in Ray's words."""
-        return {"CPU": self.cpus_per_worker, "memory": WORKER_BYTES} | ({"GPU": 1} if self.gpu else {})
+        gpus = {"GPU": self.gpus_per_worker} if self.gpu else {}
+        return {"CPU": self.cpus_per_worker, "memory": WORKER_BYTES, **gpus}
 
     def __str__(self) -> str:
-        device = "a GPU and " if self.gpu else ""
+        device = f"{gpus_in_words(self.gpus_per_worker)} and " if self.gpu else ""
         fewest = f"{self.fewest_workers} to " if self.fewest_workers < self.workers else ""
         workers = f"{fewest}{self.workers} worker{'s' if self.workers > 1 else ''}"
         return f"{workers} with {device}{self.cpus_per_worker:g} CPU each, {self.data_cpus:g} CPU for data"
+
+
+def gpus_in_words(gpus_per_worker: float) -> str:
+    return "a GPU" if gpus_per_worker == 1 else f"{gpus_per_worker:g} of a GPU"
 
 
 def capacity(demand: Demand, cluster: Cluster) -> Capacity:
@@ -74,7 +86,7 @@ def capacity(demand: Demand, cluster: Cluster) -> Capacity:
     """
     fewest = demand.workers if demand.fewest_workers is None else demand.fewest_workers
     gpu = cluster.gpus > 0
-    if gpu and cluster.free_gpus < fewest:
+    if gpu and gpu_places(demand, cluster) < fewest:
         raise _too_few_gpus(replace(demand, workers=fewest), cluster)
     started = replace(demand, workers=fewest)  # what it can begin with, if it cannot have all
     share, data_task = best_share(started, cluster), DATA_TASK_CPUS
@@ -82,13 +94,14 @@ def capacity(demand: Demand, cluster: Cluster) -> Capacity:
         raise _refused(started, cluster)
     if fewest < demand.workers:
         share, data_task = _elastic_share(demand, cluster, share)
-    given = _worker(share, gpu)
+    given = worker_room(demand, share, cluster)
     data_cpus = cluster.free_cpus - share * fewest
     tasks = _data_tasks(data_cpus, data_task)
     _check_memory(started, tasks, cluster)
     _check_store(started, tasks, cluster)
     threads = _threads(demand.workers, given, cluster)
-    return Capacity(demand.workers, share, threads, gpu, round(data_cpus, 2), fewest, data_task)
+    data_cpus = round(data_cpus, 2)
+    return Capacity(demand.workers, share, threads, gpu, data_cpus, fewest, data_task, demand.gpus_per_worker)
 
 
 def best_share(demand: Demand, cluster: Cluster) -> float | None:
@@ -123,8 +136,14 @@ def room_for_block(demand: Demand, given: Capacity, cluster: Cluster) -> float:
     return STORE_SHARE * cluster.object_store_bytes / _blocks_kept(demand, tasks)
 
 
-def _worker(share: float, gpu: bool) -> Room:
-    return Room(share, 1.0 if gpu else 0.0, WORKER_BYTES)
+def worker_room(demand: Demand, share: float, cluster: Cluster) -> Room:
+    """What one of the workers takes of its machine, at that share of the CPUs."""
+    return Room(share, demand.gpus_per_worker if cluster.gpus else 0.0, WORKER_BYTES)
+
+
+def gpu_places(demand: Demand, cluster: Cluster) -> int:
+    """How many workers find the GPU, or the part of one, that they want; CPUs and memory aside."""
+    return places(cluster, Room(0.0, demand.gpus_per_worker, 0.0))
 
 
 def _shares(most: float) -> list[float]:
@@ -143,7 +162,7 @@ def _goes_on(demand: Demand, cluster: Cluster, share: float) -> bool:
     """Whether workers and data tasks find room on these machines, wherever Ray puts the workers."""
     if share + ROUNDING < LEAST_SHARE:
         return False
-    each = _worker(share, cluster.gpus > 0)
+    each = worker_room(demand, share, cluster)
     if demand.streams == 1:
         return leaves_a_task(cluster, each, demand.workers, DATA_TASK_CPUS)
     tasks = tasks_beside(cluster, each, demand.workers, DATA_TASK_CPUS)
@@ -189,7 +208,7 @@ def _elastic_share(demand: Demand, cluster: Cluster, most: float) -> tuple[float
     else:
         cpus, planned = min(room.cpus for room in rooms), -(-demand.workers // len(rooms))
         shares = _shares(cpus / (planned + 1) + 1 / STEPS)
-    left = {share: smallest_part(rooms, _worker(share, gpu)) for share in shares}
+    left = {share: smallest_part(rooms, worker_room(demand, share, cluster)) for share in shares}
     share = next((one for one in shares if left[one] >= DATA_TASK_CPUS / 2), max(shares, key=lambda one: left[one]))
     part = math.floor((min(left[share], 1.0) + ROUNDING) * STEPS) / STEPS
     if part < LEAST_SHARE:
@@ -204,9 +223,10 @@ def _elastic_share(demand: Demand, cluster: Cluster, most: float) -> tuple[float
 def _too_few_gpus(demand: Demand, cluster: Cluster) -> ClusterError:
     fitting = most_workers(demand, cluster)
     setting = f"set train.workers={fitting}" if fitting else ""
-    wait = "wait for the others to finish" if cluster.gpus >= demand.workers else ""
+    wait = "wait for the others to finish" if gpu_places(demand, cluster.idle()) >= demand.workers else ""
+    each = gpus_in_words(demand.gpus_per_worker)
     return ClusterError(
-        f"train.workers: {demand.workers} workers want a GPU each, but of the cluster's {cluster.gpus:g} "
+        f"train.workers: {demand.workers} workers want {each} each, but of the cluster's {cluster.gpus:g} "
         f"{cluster.free_gpus:g} are free: {described(cluster)}",
         ", or ".join(filter(None, (setting, wait))) or "add GPUs",
     )
@@ -216,7 +236,7 @@ def _refused(demand: Demand, cluster: Cluster) -> ClusterError:
     """Why so many workers of that size do not fit, and what would."""
     share, idle = demand.cpus_per_worker or LEAST_SHARE, cluster.idle()
     number = f"{demand.workers} worker{'s' if demand.workers > 1 else ''}"
-    each = _worker(share, cluster.gpus > 0)
+    each = worker_room(demand, share, cluster)
     needed = demand.workers * share + DATA_CPUS * demand.streams
     if best_share(demand, cluster.without_memory()) is not None:
         problem = (

@@ -8,12 +8,12 @@ from rayox_platform.resources.capacity import (
     DATA_TASK_CPUS,
     LEAST_SHARE,
     STEPS,
-    WORKER_BYTES,
     Capacity,
     Demand,
     capacity,
+    worker_room,
 )
-from rayox_platform.resources.machines import Cluster, Machine, Room, described, places
+from rayox_platform.resources.machines import Cluster, Machine, described, places
 
 Selector = Mapping[str, str]
 
@@ -62,7 +62,7 @@ def placed(demand: Demand, cluster: Cluster, train: Selector, data: Selector) ->
         )
     fewest = demand.workers if demand.fewest_workers is None else demand.fewest_workers
     gpu = workers_on.gpus > 0
-    share = _largest_share(demand, workers_on, fewest, gpu)
+    share = _largest_share(demand, workers_on, fewest)
     if share is None:
         asked = f" at {demand.cpus_per_worker:g} CPU" if demand.cpus_per_worker else ""
         raise ClusterError(
@@ -78,13 +78,14 @@ def placed(demand: Demand, cluster: Cluster, train: Selector, data: Selector) ->
         round(data_on.free_cpus, 2),
         fewest,
         DATA_TASK_CPUS,
+        demand.gpus_per_worker,
     )
 
 
-def _largest_share(demand: Demand, cluster: Cluster, workers: int, gpu: bool) -> float | None:
+def _largest_share(demand: Demand, cluster: Cluster, workers: int) -> float | None:
     asked = demand.cpus_per_worker
     shares = [asked] if asked else [part / STEPS for part in range(STEPS, int(LEAST_SHARE * STEPS) - 1, -1)]
-    rooms = ((share, Room(share, 1.0 if gpu else 0.0, WORKER_BYTES)) for share in shares)
+    rooms = ((share, worker_room(demand, share, cluster)) for share in shares)
     return next((share for share, each in rooms if places(cluster, each) >= workers), None)
 
 

@@ -23,9 +23,22 @@ class Room:
 
     def takes(self, each: "Room") -> int:
         """How many processes of that size fit in."""
-        sizes = ((self.cpus, each.cpus), (self.gpus, each.gpus), (self.memory_bytes, each.memory_bytes))
+        sizes = ((self.cpus, each.cpus), (self.memory_bytes, each.memory_bytes))
         counts = [math.floor((has + ROUNDING) / one) for has, one in sizes if 0 < one < math.inf and has < math.inf]
+        if each.gpus:
+            counts.append(_on_devices(self.gpus, each.gpus))
         return max(min(counts, default=0), 0)
+
+
+def _on_devices(gpus: float, each: float) -> int:
+    """How many parts of a GPU there is room for: each lies on one device, and of two devices 0.4 fits on twice each.
+
+    Ray tells the sum of what is free alone: what others have taken counts as whole devices and a part of one.
+    """
+    if each >= 1:
+        return math.floor((gpus + ROUNDING) / each)
+    whole = math.floor(gpus + ROUNDING)
+    return whole * math.floor((1 + ROUNDING) / each) + math.floor(max(gpus - whole + ROUNDING, 0.0) / each)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from rayox_model.core.secrets import without_secrets
-from rayox_platform.config.tree import Notify, masked
+from rayox_platform.config.tree import Notify
+from rayox_platform.config.values import masked
 
 URL_SECONDS = 10.0
 URL_TRIES = 3

@@ -14,6 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_model.core.errors import ClusterError, TrainingError
+from rayox_platform.config.tree import Config
 from rayox_platform.ray_internals.prestart import keep_spare_helpers, worker_environment
 from rayox_platform.ray_internals.reservations import refresh_for_a_while
 from rayox_platform.resources.capacity import Capacity
@@ -54,19 +55,12 @@ def fit(
         share = share_for_data(given.cpus_per_data_task, job.config.data.nodes)
         return stream_dataset(blocks, share, selector(job.config.data.nodes))
 
-    fewest = given.fewest_workers
     ray_path, ray_filesystem = job.home.ray_storage
     trainer = TorchTrainer(
         run_worker,
         train_loop_config={"job": job, "threads": given.threads_per_worker, "lost_before": lost_nodes()},
-        torch_config=TorchConfig(timeout_s=math.ceil(job.config.train.timeout_seconds)),
-        scaling_config=ScalingConfig(
-            num_workers=given.workers if fewest == given.workers else (fewest, given.workers),
-            use_gpu=given.gpu,
-            resources_per_worker=given.reserved,
-            label_selector=selector(job.config.train.nodes) or None,
-            elastic_resize_monitor_interval_s=job.config.train.resize_seconds,
-        ),
+        torch_config=TorchConfig(backend=_backend(given), timeout_s=math.ceil(job.config.train.timeout_seconds)),
+        scaling_config=scaling(job.config, given),
         run_config=RunConfig(
             name=job.home.name,
             storage_path=ray_path,
@@ -97,6 +91,23 @@ def fit(
             f"make room there, then train the rest again with --resume {job.home.name}",
         )
     return last
+
+
+def scaling(config: Config, given: Capacity) -> ScalingConfig:
+    """What is asked of Ray for the workers."""
+    fewest = given.fewest_workers
+    return ScalingConfig(
+        num_workers=given.workers if fewest == given.workers else (fewest, given.workers),
+        use_gpu=given.gpu,
+        resources_per_worker=given.reserved,
+        label_selector=selector(config.train.nodes) or None,
+        elastic_resize_monitor_interval_s=config.train.resize_seconds,
+    )
+
+
+def _backend(given: Capacity) -> str | None:
+    """NCCL refuses two ranks on one GPU, which have gloo then; None leaves the choice to Ray."""
+    return "gloo" if given.gpu and given.gpus_per_worker < 1 else None
 
 
 class _Failures(ray.train.UserCallback):  # type: ignore[misc]

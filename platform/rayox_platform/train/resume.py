@@ -21,6 +21,7 @@ CHANGEABLE = frozenset(
         "train.nodes",
         "data.nodes",
         "train.cpus_per_worker",
+        "train.gpus_per_worker",
         "train.max_failures",
         "train.spares",
         "train.timeout_seconds",

@@ -52,7 +52,10 @@ def fitted(prepared: Prepared) -> tuple[Prepared, Capacity]:
     config, plan = prepared.config, prepared.plan
     cpus = None if config.train.cpus_per_worker == "auto" else config.train.cpus_per_worker
     fewest, most = config.train.workers
-    demand, cluster = Demand(most, cpus, block_bytes(config, plan), plan.lanes, fewest), connected_cluster()
+    demand = Demand(
+        most, cpus, block_bytes(config, plan), plan.lanes, fewest, gpus_per_worker=config.train.gpus_per_worker
+    )
+    cluster = connected_cluster()
     given = placed(demand, cluster, selector(config.train.nodes), selector(config.data.nodes))
     return replace(prepared, plan=larger_blocks(config, plan, room_for_block(demand, given, cluster))), given
 

@@ -43,8 +43,8 @@ def epochs_planned(trials: Sequence[Trial], state: State) -> int:
 
 
 def gpu_hours(state: State) -> float:
-    per_trial: float = state.config["train"]["workers"][1] * float(state.data.get("gpus_per_worker", 0.0))
-    return per_trial * sum(trial.seconds for trial in state.trials) / 3600
+    """Of all trials so far; a part of a GPU counts as that part."""
+    return sum(trial.gpu_seconds for trial in state.trials) / 3600
 
 
 def cost(state: State) -> float:

@@ -72,7 +72,7 @@ class Driver:
                     continue
             part = self._part(self.state.trials[number], until)
             if part:
-                self.ledger.tell(Started(trial=number, until=until))
+                self.ledger.tell(Started(trial=number, until=until, gpus=part.given.gpus))
                 self.show(self.state)
                 return part
 

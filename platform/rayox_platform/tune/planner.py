@@ -7,7 +7,7 @@ from typing import Any
 
 from rayox_model.core.errors import ClusterError
 from rayox_platform.config.tree import Config
-from rayox_platform.resources.capacity import Capacity, Demand, best_share, capacity
+from rayox_platform.resources.capacity import Capacity, Demand, best_share, capacity, gpu_places, gpus_in_words
 from rayox_platform.resources.machines import Cluster
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.rungs import brackets, interval, rungs
@@ -36,7 +36,13 @@ class Plan:
     workers_per_trial: int
     cpus_per_worker: float
     gpu: bool
+    gpus_per_worker: float  # 0 where there is no GPU
     budget: str  # what ends it first
+
+    @property
+    def device(self) -> str:
+        """What each worker has beside its CPUs, in words with the "and"; empty where that is nothing."""
+        return f"{gpus_in_words(self.gpus_per_worker)} and " if self.gpu else ""
 
     @property
     def duration(self) -> str:
@@ -72,7 +78,7 @@ def plan(
     parts = trials * _parts(campaign, config.train.epochs) + confirmations
     busy = (epochs + confirmations * config.train.epochs) * seconds + parts * START_SECONDS
     hours = busy / concurrency / 3600
-    ends, hours = _ends(campaign, trials, hours)
+    ends, hours = _ends(campaign, trials, hours, concurrency * given.gpus)
     price = campaign.price
     return Plan(
         concurrency=concurrency,
@@ -87,6 +93,7 @@ def plan(
         workers_per_trial=given.workers,
         cpus_per_worker=given.cpus_per_worker,
         gpu=given.gpu,
+        gpus_per_worker=given.gpus_per_worker if given.gpu else 0.0,
         budget=ends,
     )
 
@@ -126,7 +133,7 @@ def trial_capacity(config: Config, cluster: Cluster, block_bytes: int, concurren
 
 def _all_fit(config: Config, cluster: Cluster, block_bytes: int, count: int) -> bool:
     demand = _demand(config, block_bytes, count)
-    if cluster.gpus and cluster.free_gpus < demand.workers:
+    if cluster.gpus and gpu_places(demand, cluster) < demand.workers:
         return False
     if best_share(demand, cluster) is None:
         return False
@@ -140,7 +147,14 @@ def _all_fit(config: Config, cluster: Cluster, block_bytes: int, count: int) -> 
 def _demand(config: Config, block_bytes: int, count: int) -> Demand:
     """Of so many trials at once. A trial never grows or shrinks: its loss must not depend on who else is there."""
     cpus = None if config.train.cpus_per_worker == "auto" else config.train.cpus_per_worker
-    return Demand(config.train.workers[1] * count, cpus, block_bytes, config.data.lanes, streams=count)
+    return Demand(
+        config.train.workers[1] * count,
+        cpus,
+        block_bytes,
+        config.data.lanes,
+        streams=count,
+        gpus_per_worker=config.train.gpus_per_worker,
+    )
 
 
 def expected(campaign: Campaign, epochs: int) -> tuple[int, int]:
@@ -192,13 +206,15 @@ def _estimated(config: Config, given: Capacity, num_images: int) -> float:
     """Seconds of an epoch, by arithmetic alone: within a factor of two or three."""
     height, width = config.image_size
     work = 3 * GFLOPS[config.model.size] * height * width / 640**2 * num_images
-    speed = GPU_GFLOPS_PER_SECOND if given.gpu else CPU_GFLOPS_PER_SECOND * given.cpus_per_worker
-    return work / (speed * given.workers)
+    on_gpu, on_cpu = GPU_GFLOPS_PER_SECOND * given.gpus_per_worker, CPU_GFLOPS_PER_SECOND * given.cpus_per_worker
+    return work / ((on_gpu if given.gpu else on_cpu) * given.workers)
 
 
-def _ends(campaign: Campaign, trials: int, hours: float) -> tuple[str, float]:
-    """What ends it first, and after how long."""
+def _ends(campaign: Campaign, trials: int, hours: float, gpus: float) -> tuple[str, float]:
+    """What ends it first, and after how long; gpus are those that are used at a time."""
     limits: Mapping[str, float | None] = {"budget.hours": campaign.budget.hours}
+    if campaign.budget.gpu_hours and gpus:
+        limits = {**limits, "budget.gpu_hours": campaign.budget.gpu_hours / gpus}
     price = campaign.price
     if campaign.budget.cost and price.node_hour:
         limits = {**limits, "budget.cost": campaign.budget.cost / price.node_hour / price.nodes}

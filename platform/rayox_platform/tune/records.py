@@ -54,6 +54,7 @@ class Started:
 
     trial: int
     until: int
+    gpus: float = 0.0  # that all its workers have set aside
 
 
 @dataclass(frozen=True, kw_only=True)

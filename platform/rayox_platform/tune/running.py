@@ -41,6 +41,6 @@ def epoch_seconds(state: State) -> float | None:
 def plan_line(state: State, found: Plan) -> str:
     return (
         f"campaign {state.campaign.name}: {found.trials} trials, {found.concurrency} at a time, "
-        f"each {found.workers_per_trial} × {found.cpus_per_worker:g} CPU{' and a GPU' if found.gpu else ''}; "
+        f"each {found.workers_per_trial} × {found.device}{found.cpus_per_worker:g} CPU; "
         f"about {found.duration}"
     )

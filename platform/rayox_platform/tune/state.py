@@ -44,6 +44,8 @@ class Trial:
     reports: dict[int, Mapping[str, float]] = field(default_factory=dict)  # by epoch
     told_at: dict[int, float] = field(default_factory=dict)  # when, by epoch
     seconds: float = 0.0
+    gpus: float = 0.0  # while it runs
+    gpu_seconds: float = 0.0
     checkpoint: str = ""
     why: str = ""
     exploits: list[Exploited] = field(default_factory=list)
@@ -141,10 +143,12 @@ class State:
         match event:
             case Started():
                 trial.state, trial.until, trial.owed = "running", event.until, False
+                trial.gpus = event.gpus
             case Reported():
                 if event.epoch not in trial.reports:  # else it was trained again after a crash, and ended the same
                     trial.reports[event.epoch] = event.metrics
                     trial.seconds += event.seconds
+                    trial.gpu_seconds += trial.gpus * event.seconds
                     trial.epoch = max(trial.epoch, event.epoch)
                     self.epochs_trained += 1
                     trial.told_at[event.epoch] = time
