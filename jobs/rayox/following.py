@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1.0
 STATUS_SECONDS = 3.0
+STARTING = "starting on the cluster"
+VERB = "rayox_verb"  # in a job's metadata
 AWAY_SECONDS = 10.0  # after which a connection that is lost is told of
 
 
@@ -60,7 +62,7 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
     """Show a job until it is over; the job then. Ctrl-C leaves it running and says how to come back."""
     watched = Watched(api, submission_id, console)
     try:
-        home = _readable_home(storage, run, watched)
+        home = _readable_home(storage, run, watched, console) if _trains(watched) else None
         if home is None:
             _show_log(api, submission_id, watched, console)
         else:
@@ -75,18 +77,26 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
     return job
 
 
-def _readable_home(storage: str, run: str, watched: Watched) -> "RunHome | None":
+def _trains(watched: Watched) -> bool:
+    """Whether the job is of one training, which has events; a job that cannot be asked about is taken for one."""
+    job = watched.look()
+    return job is None or job.metadata.get(VERB, "train") == "train"
+
+
+def _readable_home(storage: str, run: str, watched: Watched, console: Console) -> "RunHome | None":
     """The run in its storage once it is there, if this machine sees that; None when the job ends without one."""
     from rayox_model.core.errors import RayoxError
     from rayox_platform.runs.places import open_runs
 
     try:
         home = open_runs(storage).home(run)
-        while not home.is_begun():
-            job = watched.look()
-            if job is not None and (job.is_over or (job.job_id and not _is_shared(storage))):
-                return None
-            time.sleep(POLL_SECONDS)
+        with TrainingPanel(run, 0, 0, console) as panel:
+            panel.stage(STARTING)
+            while not home.is_begun():
+                job = watched.look()
+                if job is not None and (job.is_over or (job.job_id and not _is_shared(storage))):
+                    return None
+                time.sleep(POLL_SECONDS)
         return home
     except (OSError, RayoxError):
         return None
@@ -105,7 +115,7 @@ def _show_events(home: "RunHome", run: str, watched: Watched, console: Console) 
 
     known = read_run(home)
     with TrainingPanel(run, known.num_steps or 0, known.epochs or 0, console) as panel:
-        panel.stage("starting on the cluster")
+        panel.stage(STARTING)
         for event in follow(home.events.tail(whole=True), _over(home, watched)):
             panel.show(event)
 

@@ -135,6 +135,8 @@ def worker_hours(events: list[dict[str, object]]) -> float:
     """From each start of training to the last word before the next one, times its workers."""
     total, workers, began, last = 0.0, 0, 0.0, 0.0
     for event in events:
+        if event["kind"] == "stage":  # its driver's, which may come long after its workers have gone
+            continue
         at = float(str(event["time"]))
         if event["kind"] == "start":
             total += workers * (last - began)

@@ -92,3 +92,14 @@ def test_a_job_whose_head_is_gone_ends_as_its_storage_says(head, tmp_path, capsy
     switch.join()
     assert job.status == status
     assert "something worth a line" in capsys.readouterr().err
+
+
+def test_a_job_that_trains_nothing_is_followed_by_its_log(head, tmp_path, capsys):
+    """Its storage, which this machine sees, never has a run of its name."""
+    head.job["metadata"] = {"rayox_verb": "tune"}
+    head.job["logs"] = "trial 1 of 4\nhalf a li"
+    switch = threading.Timer(0.5, lambda: head.job.update(status="SUCCEEDED", logs="trial 1 of 4\nhalf a line\n"))
+    switch.start()
+    assert follow_job(head.api, "tune-1", "rayox-tune-1", str(tmp_path), Console()).status == "SUCCEEDED"
+    switch.join()
+    assert capsys.readouterr().err.splitlines() == ["trial 1 of 4", "half a line"]

@@ -100,6 +100,19 @@ def test_show_says_where_a_run_stands_and_what_mlflow_lacks(rayox, runs):
     assert (found["state"], found["step"], found["checkpoint"]) == ("dead", 11, "checkpoints/step-00000010")
 
 
+def test_cost_counts_the_time_of_workers_and_not_that_between_two_drivers(rayox, runs):
+    """Two workers for 36 seconds; resumed an hour later, of which the new driver spends a minute on starting them."""
+    later = NOW + 3600
+    first = [START | {"began": NOW, "time": NOW + 2}, progress(5) | {"time": NOW + 36}]
+    stages = [{"kind": "stage", "text": "starting", "time": later - 60}]
+    stages += [{"kind": "stage", "text": "drawing predictions", "time": later + 90}]
+    runs(
+        "toy", *first, stages[0], START | {"began": later, "time": later}, progress(9) | {"time": later + 36}, stages[1]
+    )
+    found = rayox("runs", "cost", "toy", "--per-hour", "50", "--json").result
+    assert (found["worker_hours"], found["cost"]) == (0.04, 2.0)
+
+
 def test_a_run_that_is_not_there_is_refused_with_those_that_are(rayox, runs):
     runs("toy", START)
     for verb in ("show", "logs", "watch", "sync"):

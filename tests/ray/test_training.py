@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 from mlflow import MlflowClient
 from toy_runs import assert_same_weights, toy_config, train
@@ -16,6 +17,7 @@ from rayox_model.replay import kept_step
 from rayox_platform.config import Config
 from rayox_platform.evaluate.operating import read_operating
 from rayox_platform.models.open_model import local_model, open_detector
+from rayox_platform.runs.events import read_events
 from rayox_platform.runs.places import open_runs
 from rayox_platform.track.registry import versions
 from rayox_platform.track.tracking import connect
@@ -47,6 +49,16 @@ def test_the_run_ends_with_a_model_metrics_and_pictures(trained):
     assert [event["epoch"] for event in events if event["kind"] == "epoch"] == [1, 2, 3]
     assert (Path(finished.pictures) / "sheet.jpg").stat().st_size > 1000
     assert open_detector(finished.model, None).classes == ("dim", "bright")
+
+
+def test_who_watches_its_storage_sees_what_is_done_before_the_first_step_and_after_the_last(trained):
+    folder, _, _ = trained
+    told = read_events(folder / "whole")
+    stages = [event["text"].partition(" ")[0] for event in told if event["kind"] == "stage"]
+    always = [stage for stage in stages if stage != "sending"]  # to MLflow: only where there is something to wait for
+    assert always == ["starting", *(["evaluating"] * 3), "drawing", "exporting"]
+    (start,) = [event for event in told if event["kind"] == "start"]
+    assert start["nodes"] == [ray.nodes()[0]["NodeID"]] * 2
 
 
 def test_mlflow_has_one_finished_run_with_all_that_made_it(trained):

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -89,6 +90,13 @@ class FileLog:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def tell_stage(events: Events, text: str, show: Callable[[RunEvent], None]) -> None:
+    """Say what a driver does before the first step or after the last one: here, and to whoever watches the run."""
+    show({"kind": "stage", "text": text})
+    with suppress(OSError):  # the store is away, which whoever writes to it next tells
+        events.tell("stage", {"text": text})
 
 
 def read_events(folder: Path) -> list[RunEvent]:

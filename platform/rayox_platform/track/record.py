@@ -15,6 +15,7 @@ from rayox_platform.config.tree import Tracking as TrackingSettings
 from rayox_platform.data.fingerprint import annotations_digest, fingerprint
 from rayox_platform.data.images import CocoImages
 from rayox_platform.runs.data_record import DataRecord, read_data_record, write_data_record
+from rayox_platform.runs.events import tell_stage
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.outbox import TARGET, spooled
 from rayox_platform.runs.outbox_entries import DatasetUse, Entry, Points, Status, Tags, TextFile
@@ -55,6 +56,10 @@ class Record:
         self.first_events.setdefault(event["kind"], event)
         self._show(event)
         self._keep(event)
+
+    def stage(self, text: str) -> None:
+        """What is done with the run after its last step."""
+        tell_stage(self._home.events, text, self._show)
 
     def add(self, entry: Entry) -> None:
         """Tell MLflow, now or as soon as it answers."""
@@ -101,7 +106,7 @@ class Record:
 
     def _drain(self, seconds: float) -> bool:
         text = f"sending the rest to MLflow (at most {seconds:g} s without an answer; Ctrl-C leaves it for later)"
-        return self.sender.drain(seconds, lambda: self._show({"kind": "stage", "text": text}))
+        return self.sender.drain(seconds, lambda: self.stage(text))
 
     def _notice(self, text: str) -> None:
         self._show({"kind": "notice", "text": text})

@@ -54,10 +54,10 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     network.load_state_dict(averaged_weights(whole))
     scores = {name: facts.metrics[name] for name in METRICS if name in facts.metrics}
 
-    record.handle({"kind": "stage", "text": "drawing predictions"})
+    record.stage("drawing predictions")
     draw_examples(network, prepared.val_images, prepared.config.image_size, folder / PICTURES)
     record.add(Pictures(PICTURES, PICTURES))
-    record.handle({"kind": "stage", "text": "exporting and registering the model"})
+    record.stage("exporting and registering the model")
     model = folder / ONNX
     export_onnx(network, facts.classes, facts.image_size, model)
     tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}

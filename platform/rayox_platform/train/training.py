@@ -20,7 +20,7 @@ from rayox_platform.ray_internals.prestart import start_first
 from rayox_platform.resources.capacity import Capacity, Demand, room_for_block
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.resources.labels import placed, selector
-from rayox_platform.runs.events import Follower
+from rayox_platform.runs.events import Follower, tell_stage
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.state import RESULT
 from rayox_platform.train.fault_injection import Fault
@@ -91,7 +91,7 @@ def train(
     job = job_of(prepared, "cuda" if given.gpu else "cpu", until_epoch, faults)
     with storage_errors(str(prepared.home), "written"):
         checkpoint = _first_checkpoint(prepared, job, fork, show)
-    show({"kind": "stage", "text": f"starting {given}"})
+    tell_stage(prepared.home.events, f"starting {given}", show)
     if step_of(checkpoint) < job.stop_step:  # else an earlier driver died after the last step
         if in_process:
             checkpoint = fit_in_process(job, given, checkpoint, show)

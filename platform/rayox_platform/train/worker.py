@@ -117,9 +117,10 @@ def train_rank(
     state = new_state(model, engine, me.device)
     restore(folder, state)
     replica = _replica(state.model, me.world_size, me.device)
+    nodes = gathered(str(ray.get_runtime_context().get_node_id()))
     if log:
         length = {"num_steps": job.plan.num_steps, "epochs": job.plan.epochs}
-        log.write("start", _start(start, me.world_size, began, folder.stat().st_mtime) | length)
+        log.write("start", _start(start, nodes, began, folder.stat().st_mtime) | length)
     try:
         _train(job, state, train(state, batches, engine, me.device, replica), me, broken, log, report, after_first_step)
     except NonFiniteError as failure:
@@ -263,11 +264,15 @@ def _why_zero(job: TrainJob, state: TrainState, found: Evaluated) -> str:
     return diagnose(job.val_images.dataset, found.detections, threshold, best, progress)
 
 
-def _start(step: int, world_size: int, began: float, checkpoint_time: float) -> dict[str, Any]:
-    """began is when Ray Train called this rank; from there to this event the network was made and loaded."""
+def _start(step: int, nodes: list[str], began: float, checkpoint_time: float) -> dict[str, Any]:
+    """nodes are Ray's ids of those that the ranks are on, in their order.
+
+    began is when Ray Train called this rank; from there to this event the network was made and loaded.
+    """
     return {
         "step": step,
-        "workers": world_size,
+        "workers": len(nodes),
+        "nodes": nodes,
         "node": os.uname().nodename,
         "pid": os.getpid(),
         "born": _process_start(),
