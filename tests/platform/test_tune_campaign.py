@@ -107,6 +107,13 @@ def test_packaged_campaigns_are_right_and_say_how_they_are_run(name):
         ("eta: 2", "rungs: [3, 2]", "13  schedule.rungs: [3, 2] do not rise up to train.epochs 6"),
         ("budget: 12", "budget: {trial: 12}", "14  budget.trial: no such setting of a campaign; did you mean "),
         ("budget: 12", "budget: {cost: 12}", "14  budget.cost: needs price.node_hour"),
+        ("budget: 12", "stop_when: -1", "14  stop_when.expected_gain: -1 is not a number ≥ 0"),
+        ("budget: 12", "stop_when: {gains: 1}", "14  stop_when.gains: no such setting of a campaign; did you mean"),
+        (
+            "metrics: AP50",
+            "metrics: {AP: max, parameters: min}\nstop_when: {below_noise: true}",
+            "12  stop_when.below_noise: takes one metric; use no_gain_for",
+        ),
         ("budget: 12", "bugdet: 12", "14  bugdet: no such setting of a campaign; did you mean budget?"),
         ("train.epochs: 6", "train.epocs: 6", "4  train.epocs: no such setting; did you mean train.epochs?"),
         ("train.epochs: 6", "train.epochs: six", "4  train.epochs: 'six' is not a whole number ≥ 1"),

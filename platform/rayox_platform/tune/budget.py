@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rayox_platform.tune.expected_gain import expected_gain
 from rayox_platform.tune.search import grid
 from rayox_platform.tune.state import OVER, State, Trial
 
@@ -18,9 +19,23 @@ def why_no_more(state: State) -> str | None:
     why = out_of_time(state)
     if why:
         return why
+    return _nothing_to_gain(state)
+
+
+def _nothing_to_gain(state: State) -> str | None:
     stop = state.campaign.stop_when
     if stop.no_gain_for and _without_gain(state) >= stop.no_gain_for:
         return f"stop_when.no_gain_for {stop.no_gain_for}"
+    if not (stop.expected_gain or stop.below_noise):
+        return None
+    expected = expected_gain(state)
+    if expected is None:
+        return None
+    told = f"all further trials are expected to add {expected.gain:.4f} to {state.campaign.first_metric}"
+    if expected.gain < stop.expected_gain:
+        return f"stop_when.expected_gain {stop.expected_gain:g}: {told}"
+    if stop.below_noise and expected.gain < expected.noise:
+        return f"stop_when.below_noise: {told}, and trainings alike differ by {expected.noise:.4f}"
     return None
 
 

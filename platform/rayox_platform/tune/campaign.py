@@ -70,10 +70,16 @@ class Budget(Section):
 
 
 class StopWhen(Section):
+    """No trial begins beyond any of these; what has begun goes on as the schedule has it."""
+
+    expected_gain: Annotated[float, Ge(0)] = 0.0
+    """All further trials together are expected to add less than this to the first metric; 0 is off."""
+    below_noise: bool = False
+    """They are expected to add less than two trainings with the same settings differ by."""
     no_gain_for: Annotated[int, Ge(0)] = 0
-    """No trial begins after so many that ended without a better one; 0 is off."""
+    """So many trials one after the other ended without a better one; 0 is off."""
     gain: Annotated[float, Ge(0)] = 0.0
-    """What counts as better."""
+    """Of no_gain_for: what counts as better."""
 
 
 class Confirm(Section):

@@ -164,6 +164,10 @@ def _own_rules(campaign: Campaign, located: Located) -> Iterator[Finding]:
         yield Finding(located.origin(("metrics",)), "metrics", text)
     if len(campaign.metrics) > 1 and campaign.search.kind == "grid":
         yield Finding(located.origin(("search",)), "search", "grid takes one metric; use nsga2, tpe, gp or random")
+    stop = campaign.stop_when
+    for name in ("expected_gain", "below_noise"):
+        if getattr(stop, name) and len(campaign.metrics) > 1:
+            yield Finding(located.origin(("stop_when", name)), f"stop_when.{name}", "takes one metric; use no_gain_for")
     if campaign.budget.cost and not campaign.price.node_hour:
         yield Finding(located.origin(("budget", "cost")), "budget.cost", "needs price.node_hour")
 

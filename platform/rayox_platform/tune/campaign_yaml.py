@@ -13,7 +13,8 @@ from rayox_platform.config.origin import Finding, Origin, Rank
 from rayox_platform.config.recipe import EXTENDS, RecipeFile, find_recipe, missing_recipe
 from rayox_platform.config.yaml_values import compose, describe_error, line_of, plain
 
-SHORT = {"search": "kind", "schedule": "kind", "budget": "trials"}  # what a plain value of a section stands for
+# What a plain value of a section stands for.
+SHORT = {"search": "kind", "schedule": "kind", "budget": "trials", "stop_when": "expected_gain"}
 Path_ = tuple[str, ...]  # of keys, from the root
 
 

@@ -51,10 +51,10 @@ def suggest(state: State, earlier: State | None = None) -> Suggestion:
         rng = np.random.default_rng([search.seed, number, attempt])
         if number <= search.startup or search.kind == "random" or attempt >= MODEL_ATTEMPTS:
             near = search.kind != "random" and number <= search.startup and rng.random() < search.near_base
-            found = Suggestion(_drawn(state, rng, near))
+            found = Suggestion(drawn(state, rng, near))
         else:
             found = _asked(state, earlier, int(rng.integers(2**31)))
-        if _is_allowed(state, found.values):
+        if is_allowed(state, found.values):
             return found
     raise ConfigError(
         f"constraints: of {ATTEMPTS} drawn trials none fulfils {', '.join(map(str, state.campaign.rules))}",
@@ -178,7 +178,7 @@ def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
             return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _drawn(state: State, rng: np.random.Generator, near: bool) -> dict[str, Any]:
+def drawn(state: State, rng: np.random.Generator, near: bool) -> dict[str, Any]:
     """Evenly over the space, or near the base recipe's values (a prior that pays, arXiv:2306.12370)."""
     base = base_values(state)
     values = {}
@@ -205,12 +205,12 @@ def grid(state: State) -> list[dict[str, Any]]:
             place, at = divmod(place, len(axis))
             values[one.key] = axis[at]
         values = active(space, values)
-        if values not in found and _is_allowed(state, values):
+        if values not in found and is_allowed(state, values):
             found.append(values)
     return found
 
 
-def _is_allowed(state: State, values: Mapping[str, Any]) -> bool:
+def is_allowed(state: State, values: Mapping[str, Any]) -> bool:
     if not state.campaign.rules:
         return True
     every = dict(leaves(state.config, settings())) | dict(values)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.records import (
@@ -62,6 +62,13 @@ class Trial:
         return sign * value if math.isfinite(value) else -math.inf
 
 
+class Expected(NamedTuple):
+    """In the first metric, of whole trainings; the higher the better."""
+
+    gain: float  # that all further trials together are expected to bring
+    noise: float  # by which trainings with the same settings seem to differ: a standard deviation
+
+
 @dataclass
 class State:
     campaign: Campaign = field(default_factory=Campaign)
@@ -75,6 +82,7 @@ class State:
     began: float = 0.0
     last: float = 0.0  # when something was last written
     num_records: int = 0
+    expected: tuple[int, Expected | None] | None = field(default=None, compare=False)  # as of so many epochs
 
     @property
     def search(self) -> list[Trial]:
