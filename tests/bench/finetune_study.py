@@ -36,6 +36,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "adamw 5e-5": (*SGD, "train.optimizer=adamw", "train.learning_rate=5e-5"),
     "adamw 5e-5 decay 0.05": (*RTMDET, "train.learning_rate=5e-5"),
     "rtmdet": RTMDET,  # arXiv:2212.07784: AdamW, 0.004 at batch 256, decay 0.05
+    "sgd clip 20": (*SGD, "train.clip_grad_norm=20"),
+    "adamw clip 20": (*SGD, "train.optimizer=adamw", "train.clip_grad_norm=20"),
     "sgd ema 0.998": (*SGD, "train.ema.decay=0.998"),
     "adamw ema 0.998": (*SGD, "train.optimizer=adamw", "train.ema.decay=0.998"),
     "adamw mosaic 1": (*SGD, "train.optimizer=adamw", "augment.mosaic_prob=1"),
