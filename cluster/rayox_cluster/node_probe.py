@@ -44,7 +44,7 @@ except ImportError:
 
 def facts(question: dict[str, Any]) -> dict[str, Any]:
     """What this node is and has; runs on it."""
-    disk = shutil.disk_usage("/tmp")
+    disk = shutil.disk_usage(Path.cwd())  # of the job's files, in Ray's temp folder
     found: dict[str, Any] = {
         "host": platform.node(),
         "python": platform.python_version(),

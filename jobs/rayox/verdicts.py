@@ -130,8 +130,13 @@ def _clocks(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
 def _disks(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
     for node in nodes:
         if node.disk_free_bytes < LEAST_DISK_BYTES:
-            detail = f"{node} has {node.disk_free_bytes / 2**30:.1f} GiB free in /tmp"
-            yield Verdict("disks", "error", detail, "make room: Ray spills there and stops at 95 % full")
+            detail = f"{node} has {node.disk_free_bytes / 2**30:.1f} GiB free for Ray's files"
+            yield Verdict(
+                "disks",
+                "error",
+                detail,
+                "make room in Ray's temp folder (/tmp/ray): it spills there and stops at 95 % full",
+            )
 
 
 def _shared_memory(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:

@@ -75,6 +75,58 @@ def test_compose_is_valid():
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
+def instructions(text: str) -> list[tuple[str, str]]:
+    """A Dockerfile's instructions in order, continued lines joined."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [tuple(line.split(None, 1)) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def dockerfile_faults(text: str) -> list[str]:
+    """The rules of common linters for what is in ours, by their usual numbers."""
+    known = {"FROM", "RUN", "COPY", "ENV", "USER", "WORKDIR"}
+    found, last_user = [], "root"
+    for name, rest in instructions(text):
+        if name not in known:
+            found.append(f"unknown instruction {name}")
+        if name == "FROM" and not re.fullmatch(r"[\w./-]+:(?!latest$)[\w.-]+", rest):
+            found.append(f"DL3006, DL3007: {rest} has no version")
+        if name == "RUN" and "pip install" in rest:
+            packages = [word for word in rest.partition("pip install")[2].split() if not word.startswith("-")]
+            loose = [one for one in packages if "==" not in one and not one.endswith(".whl")]
+            found += [f"DL3013: {one} has no version" for one in loose]
+            found += [] if "--no-cache-dir" in rest else ["DL3042: pip keeps its cache"]
+        if name == "RUN" and re.search(r"\bsudo\b|\bcd ", rest):
+            found.append("DL3004, DL3003: sudo or cd")
+        if name == "COPY" and not (rest.endswith("/") or len(rest.split()) == 3):
+            found.append(f"DL3021: {rest} does not end with a folder")
+        if name == "WORKDIR" and not rest.startswith("/"):
+            found.append("DL3000: a relative folder")
+        last_user = rest if name == "USER" else last_user
+    return found + (["DL3002: the last user is root"] if last_user in ("root", "0") else [])
+
+
+def test_the_dockerfile_keeps_the_rules_of_linters():
+    text = render(DOCKERFILE, Values())
+    assert instructions(text)[0][0] == "FROM"
+    assert dockerfile_faults(text) == []
+    assert dockerfile_faults("FROM ray\nRUN pip install boto3\nADD x /\n") == [
+        "DL3006, DL3007: ray has no version",
+        "DL3013: boto3 has no version",
+        "DL3042: pip keeps its cache",
+        "unknown instruction ADD",
+        "DL3002: the last user is root",
+    ]
+
+
+def test_the_image_has_the_versions_that_are_tested():
+    """What the lock has is what the tests have run with."""
+    locked = (HERE.parents[1] / "requirements.lock").read_text().split()
+    installs = [rest for name, rest in instructions(render(DOCKERFILE, Values())) if name == "RUN" and "==" in rest]
+    pinned = [word for rest in installs for word in rest.split() if "==" in word]
+    assert len(pinned) == 2
+    assert set(pinned) <= set(locked)
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_no_manifest_has_a_secret_in_it(kind):
     assert not SECRET.search(render(kind, Values()))

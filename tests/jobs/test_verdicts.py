@@ -85,3 +85,10 @@ def test_another_rayox_on_a_node_is_a_warning_as_a_job_brings_its_own():
     nodes = [node(0, rayox={"version": "0.0.9", "digest": "a"}), node(1)]
     refuse(nodes)
     assert [verdict.check for verdict in judge(nodes) if verdict.kind == "warning"] == ["rayox"]
+
+
+def test_little_shared_memory_is_a_warning_with_its_remedy():
+    nodes = [node(0), node(1, shared_memory_bytes=64 << 20)]
+    refuse(nodes)
+    (warning,) = [verdict for verdict in judge(nodes) if verdict.kind == "warning"]
+    assert (warning.check, "64 MiB" in warning.detail, "--shm-size" in warning.fix) == ("shared memory", True, True)

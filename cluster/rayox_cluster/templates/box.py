@@ -35,7 +35,7 @@ def dockerfile(values: Values) -> str:
     return f"""\
 FROM rayproject/ray:{values.ray_version}-py311-gpu
 # What MLflow needs for PostgreSQL and for its own access to a bucket.
-RUN pip install --no-cache-dir psycopg2-binary==2.9.12 boto3
+RUN pip install --no-cache-dir psycopg2-binary==2.9.13 boto3==1.44.8
 # From this folder: `rayox-{version("rayox")}-py3-none-any.whl`, as `uv build --wheel` makes it.
 COPY --chown=ray:users rayox-{version("rayox")}-py3-none-any.whl /tmp/
 RUN pip install --no-cache-dir /tmp/rayox-{version("rayox")}-py3-none-any.whl
