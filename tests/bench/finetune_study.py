@@ -24,7 +24,8 @@ from rayox_platform.config import load_config
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.evaluate.evaluation import evaluate_detector
 from rayox_platform.models.open_model import new_model
-from rayox_platform.train.from_config import engine_settings, evaluation_settings, stream_plan
+from rayox_platform.train.from_config import engine_settings, evaluation_settings
+from rayox_platform.train.stream_blocks import stream_plan
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
 WEIGHTS = SHARED / "weights/yolox_nano_bncal.pth"
