@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from modes import Mode, Outcome, fine_tune
 
-SHORTER = ("image_size=160", "train.epochs=4", "eval.batch_size=4")
-LARGEST_LOSS = 0.06  # of AP: a run this short, scored on 20 images, moves by hundredths with any rounding
+SHORTER = ("image_size=160", "train.epochs=6", "eval.batch_size=4")
+# Two standard deviations of AP over the seeds of the plain runs in fp32 (four seeds each: SGD 0.08, AdamW 0.08): twenty
+# images, and any rounding makes another run of it. The loss of the last epoch moves by 1 % only.
+LARGEST_LOSS, HIGHEST_LOSS_RATIO = 0.16, 1.1
 LEAST_AP = 0.08
 MOST_SKIPPED = 14
 
@@ -67,7 +69,7 @@ VALUES = {
 MATRIX = (
     Row("bf16", "adamw", 1, 2, "20", "local", 1, "true", False),
     Row("bf16", "sgd", 2, 1, "20", "synchronised", 0, "false", False),
-    Row("bf16", "sgd", 2, 2, "null", "frozen", 0, "true", True),
+    Row("bf16", "sgd", 2, 2, "20", "frozen", 0, "true", True),  # unclipped, SGD diverges in every precision
     Row("fp16", "adamw", 2, 1, "20", "frozen", 1, "false", False),
     Row("fp16", "sgd", 1, 1, "null", "local", 0, "true", True),
     Row("fp16", "sgd", 1, 2, "20", "synchronised", 1, "false", True),
@@ -121,13 +123,15 @@ def test_a_mode_reaches_the_ap_of_fp32(row, outcome_of):
     assert not found.non_finite
     assert wanted.ap > LEAST_AP
     assert found.ap > wanted.ap - LARGEST_LOSS
+    assert found.loss < wanted.loss * HIGHEST_LOSS_RATIO
     assert found.skipped <= (MOST_SKIPPED if row.precision == "fp16" else 0)
 
 
 def table_row(row: Row, found: Outcome, wanted: Outcome) -> str:
     cells = [row.precision, row.optimizer, row.workers, row.accumulate, row.clip.replace("null", "–"), row.batch_norm]
     cells += [f"±{32 * row.multi_scale}" if row.multi_scale else "–", "yes" if row.compile == "true" else "–"]
-    cells += ["yes" if row.resume else "–", f"{found.ap:.3f}", f"{wanted.ap:.3f}", found.skipped]
+    cells += ["yes" if row.resume else "–", f"{found.ap:.3f}", f"{wanted.ap:.3f}"]
+    cells += [f"{found.loss / wanted.loss:.3f}", found.skipped]
     return "\n| " + " | ".join(map(str, cells)) + " |"
 
 
