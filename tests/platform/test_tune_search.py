@@ -3,13 +3,14 @@
 from itertools import pairwise
 
 import pytest
+from optuna.trial import TrialState
 from tune_toys import BASE, SPACE, campaign, curve, quality
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.tune.budget import why_no_more
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.records import Finished, Opened, Paused, Planned, Reported, Started
-from rayox_platform.tune.search import common_level, grid, study_of, suggest
+from rayox_platform.tune.search import MODELLED, common_level, grid, study_of, suggest, with_fewer
 from rayox_platform.tune.simulate import play
 from rayox_platform.tune.state import State
 
@@ -125,6 +126,24 @@ def test_with_rungs_gp_learns_from_all_trials_after_the_same_epoch():
     assert [trial.value for trial in study_of(state).trials] == [curve(trial.values)[0] for trial in state.trials]
     asked = suggest(state).values
     assert quality(asked) > sorted(quality(trial.values) for trial in state.trials)[4], "above the median of those"
+
+
+def test_gp_looks_at_the_best_trials_and_at_the_last_ones():
+    """The time of a fit grows with the cube of them."""
+    state = begun(campaign("none", "random", trials=400))
+    for number in range(MODELLED + 100):
+        tried(state, score=float((37 * number) % 1000))
+    tried(state)
+    fewer, every = with_fewer(study_of(state)).trials, study_of(state).trials
+    assert len(every) == MODELLED + 101
+    assert len(fewer) == MODELLED + 1
+    assert fewer[-1].state == TrialState.RUNNING, "nobody asks again for what runs"
+    kept = [trial.values[0] for trial in fewer[:-1]]
+    assert set(sorted((trial.values[0] for trial in every[:-1]), reverse=True)[: MODELLED // 2]) <= set(kept)
+    assert [trial.values[0] for trial in every[:-1]][-50:] == kept[-50:]
+    few = begun(campaign("none", "random", trials=9))
+    tried(few, 0.5)
+    assert len(with_fewer(study_of(few)).trials) == 1
 
 
 def test_conditions_and_constraints_hold_for_every_trial():
