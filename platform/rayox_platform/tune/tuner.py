@@ -1,4 +1,11 @@
-"""Ray Tune runs what a driver asks for: as many parts at a time as the plan allows, each in a process of its own."""
+"""Ray Tune runs what a driver asks for: as many parts at a time as the plan allows, each in a process of its own.
+
+A trial pauses by coming to the end of a part, and goes on by another part. Where it goes on from is a run and the name
+of an exact checkpoint of it: the pointer stands in the ledger, for one that pauses and for one that takes over
+another's weights. So Ray Tune is handed no checkpoints, and none is copied: its own pausing, exploiting and restoring
+would know of less than the ledger does. A part whose process dies is begun again by Ray Tune, from the run's newest
+checkpoint.
+"""
 
 import logging
 import os
