@@ -7,6 +7,7 @@ import pytest
 from tune_toys import BASE, campaign, curve, quality
 
 from rayox_platform.tune.expected_gain import expected_gain
+from rayox_platform.tune.report import verdict
 from rayox_platform.tune.simulate import play
 
 BEST = 0.3 * (1 - math.exp(-3))
@@ -42,6 +43,7 @@ def test_what_is_expected_falls_with_what_there_is_to_gain():
 def test_too_few_trials_are_no_reason_to_stop():
     state, _ = play(campaign("none", "random", trials=12), BASE, noisy(0.0))
     assert expected_gain(state) is None, "ten at random, and three more in a row"
+    assert "expected to add" not in verdict(state)
 
 
 def test_the_more_is_asked_for_the_longer_it_searches():
@@ -61,6 +63,7 @@ def test_with_rungs_what_is_known_after_few_epochs_counts_as_well():
     asked = campaign("promote", "tpe", trials=48, stop_when={"expected_gain": 0.02})
     state, _ = play(asked, BASE, noisy(0.003))
     assert 13 <= len(state.search) < 48
+    assert f"All further trials together are expected to add {state.expected[1].gain:.4f} to that." in verdict(state)
     assert sum(trial.state == "finished" for trial in state.search) < len(state.search) / 2
     assert left(state) < 0.06
 

@@ -42,6 +42,9 @@ def expected_gain(state: State) -> Expected | None:
 
 
 def _expected(state: State) -> Expected | None:
+    """A population's members change their settings on the way, so nothing is known of any setting."""
+    if state.campaign.schedule.kind == "pbt" or len(state.campaign.metrics) > 1:
+        return None
     known = [trial for trial in state.search if trial.reports and trial.state != "failed"]
     dimensions = state.campaign.dimensions
     if len(known) < max(state.campaign.search.startup, 2 * len(dimensions)) + IN_A_ROW:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib import pyplot as plt
 
+from rayox_platform.tune.expected_gain import expected_gain
 from rayox_platform.tune.figures import figures
 from rayox_platform.tune.state import State
 from rayox_platform.tune.table import cells, columns, rows
@@ -72,17 +73,18 @@ def about(state: State) -> str:
 
 
 def verdict(state: State) -> str:
-    """What the campaign has found, in words; before the confirmation only who leads."""
+    """What the campaign has found, in words; before the confirmation who leads, and what is left to gain."""
     if state.confirmed:
         sentence = str(state.confirmed["sentence"])
         return sentence[0].upper() + sentence[1:] + "."
     best, metric = state.best, state.campaign.first_metric
     if best is None:
         return "No trial has been measured yet."
-    value = state.sign * state.score(best)
+    value, expected = state.sign * state.score(best), expected_gain(state)
+    more = f" All further trials together are expected to add {expected.gain:.4f} to that." if expected else ""
     return (
         f"Trial {best.number} leads with {metric} {value:.4f} after {best.epoch} epochs. Whether it is better than the "
-        "base recipe or only luckier has not been confirmed."
+        f"base recipe or only luckier has not been confirmed.{more}"
     )
 
 
