@@ -172,6 +172,7 @@ def test_finetune_is_a_short_nano_run():
     train = config.train
     assert (config.model.size, config.image_size) == ("nano", (416, 416))
     assert (train.epochs, train.closing_epochs, train.warmup_epochs, train.batch_size) == (15, 3, 1, 8)
+    assert (train.optimizer, train.clip_grad_norm) == ("adamw", 20)
     assert (train.ema.ramp_steps, config.data.train.annotations) == ("auto", None)
 
 
