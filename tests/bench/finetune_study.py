@@ -9,20 +9,27 @@ trained again, so it can be killed and started again. Prints a table of means ov
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from time import perf_counter
+from typing import Any
 
+import numpy as np
 import torch
 from modes import rank_batches
 
 from rayox.config import RECIPES
+from rayox_model.core.samples import Detections
 from rayox_model.detect.detector import TorchDetector
 from rayox_model.train.engine import averaged_model, new_state, train
 from rayox_platform.config import load_config
+from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.evaluate.evaluation import evaluate_detector
+from rayox_platform.evaluate.metrics import matched
+from rayox_platform.evaluate.operating import choose_thresholds
 from rayox_platform.models.open_model import new_model
 from rayox_platform.train.from_config import engine_settings, evaluation_settings
 from rayox_platform.train.stream_blocks import stream_plan
@@ -72,7 +79,7 @@ def main() -> None:
     _table([one for one in done.values() if one["settings"] == asked.settings])
 
 
-def _trained(name: str, seed: int, settings: tuple[str, ...], state_folder: Path) -> dict[str, float]:
+def _trained(name: str, seed: int, settings: tuple[str, ...], state_folder: Path) -> dict[str, Any]:
     began = perf_counter()
     data = SHARED / name
     overrides = [f"model.init={WEIGHTS}", f"train.seed={seed}", "train.workers=1", *settings]
@@ -90,13 +97,30 @@ def _trained(name: str, seed: int, settings: tuple[str, ...], state_folder: Path
     for _ in train(state, batches, engine, device):
         pass
     detector = TorchDetector(averaged_model(state), images.dataset.classes, config.image_size, device, "fp32")
-    found = {}
+    found: dict[str, Any] = {}
     for split in ("val", "test"):
         annotations = str(data / f"annotations/instances_{split}.json")
         _, held_out = resolve_split(annotations, data / "images", state=state_folder)
-        scores = evaluate_detector(detector, held_out, evaluation_settings(config)).scores.metrics
-        found[split] = round(scores.AP, 4)
+        evaluation = evaluate_detector(detector, held_out, evaluation_settings(config))
+        found[split] = round(evaluation.scores.metrics.AP, 4)
+        if split == "val":
+            operating = choose_thresholds(held_out.dataset, evaluation.detections)
+            rules = {"of each class": operating.of(held_out.dataset.classes)}
+            rules |= {f"{value} for all": np.full(len(held_out.dataset.classes), value) for value in (0.25, 0.5)}
+    found["shown"] = {name: _shown(held_out.dataset, evaluation.detections, rule) for name, rule in rules.items()}
     return found | {"seconds": round(perf_counter() - began)}
+
+
+def _shown(dataset: CocoDataset, detections: Mapping[int, Detections], thresholds: np.ndarray) -> dict[str, float]:
+    """Precision and recall at IoU 0.5 of what is shown from a threshold of each class on, and their F1."""
+    verdicts = matched(dataset, detections, 0.5)
+    in_order = [one for _, one in sorted(detections.items())]
+    scores, labels = (np.concatenate([getattr(one, part) for one in in_order]) for part in ("scores", "labels"))
+    shown = (scores >= thresholds[labels]) & (verdicts != "")
+    hits, wanted = int((verdicts[shown] == "tp").sum()), int((~dataset.iscrowd).sum())
+    precision, recall = hits / max(int(shown.sum()), 1), hits / wanted
+    f1 = 2 * precision * recall / max(precision + recall, 1e-9)
+    return {"precision": round(precision, 3), "recall": round(recall, 3), "F1": round(f1, 3)}
 
 
 def _table(results: list[dict]) -> None:
