@@ -5,14 +5,15 @@ import json
 import secrets
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from rayox.console import Console, json_option
 from rayox_model.core.errors import ClusterError, ConfigError, TrainingError
+from rayox_platform.runs.event_kinds import Checkpoint, Progress, RunEvent, Start
 
 if TYPE_CHECKING:
     from rayox.resolved import Resolved
@@ -118,8 +119,8 @@ def _wait_for_steps(home: "RunHome", api: "JobsApi", job: "Job") -> None:
     """Until a checkpoint is behind the run and another step."""
     while True:
         events = _events(home)
-        saved = [event["step"] for event in events if event["kind"] == "checkpoint"]
-        steps = [event["step"] for event in events if event["kind"] == "progress"]
+        saved = [event.step for event in events if isinstance(event, Checkpoint)]
+        steps = [event.step for event in events if isinstance(event, Progress)]
         if saved and steps and steps[-1] > saved[-1]:
             return
         _still_there(api, job)
@@ -131,13 +132,13 @@ def _next_start(home: "RunHome", api: "JobsApi", job: "Job", after: float) -> tu
     deadline = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < deadline:
         events = _events(home)
-        start = next((event for event in events if event["kind"] == "start" and event["time"] > after), None)
+        start = next((event for event in events if isinstance(event, Start) and event.time > after), None)
         if start is not None:
-            steps = [event for event in events if event["kind"] == "progress"]
-            again = [event for event in steps if event["time"] > start["time"]]
+            steps = [event for event in events if isinstance(event, Progress)]
+            again = [event for event in steps if event.time > start.time]
             if again:
-                last = max((event["step"] for event in steps if event["time"] < start["time"]), default=0)
-                return int(last), int(start["step"]), float(again[0]["time"])
+                last = max((event.step for event in steps if event.time < start.time), default=0)
+                return last, start.step, again[0].time
         _still_there(api, job)
         time.sleep(POLL_SECONDS)
     raise ClusterError(
@@ -191,7 +192,7 @@ def _still_there(api: "JobsApi", job: "Job") -> None:
         )
 
 
-def _events(home: "RunHome") -> Sequence[Mapping[str, Any]]:
+def _events(home: "RunHome") -> Sequence[RunEvent]:
     try:
         return home.events.read()
     except OSError:

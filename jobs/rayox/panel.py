@@ -7,10 +7,26 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rayox.console import Console
 from rayox.progress import duration
+from rayox_platform.runs.event_kinds import (
+    BadImages,
+    Checkpoint,
+    CheckpointFailed,
+    CheckpointSkipped,
+    Diagnosis,
+    Epoch,
+    Failure,
+    Note,
+    Progress,
+    RunEvent,
+    Stage,
+    Stall,
+    Start,
+    Urgent,
+)
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -46,66 +62,62 @@ class TrainingStatus:
     def enter(self, stage: str) -> None:
         self.stage, self.stage_since, self.running = stage, time.time(), False
 
-    def take(self, event: Mapping[str, Any]) -> str | None:
+    def take(self, event: RunEvent) -> str | None:
         """Follow an event; the line it is worth keeping, if any."""
-        match event["kind"]:
-            case "stage":
-                self.enter(event["text"])
-            case "start":
+        match event:
+            case Stage():
+                self.enter(event.text)
+            case Start():
                 return self._start(event)
-            case "progress":
+            case Progress():
                 self._progress(event)
-            case "checkpoint":
-                self.checkpoint_time = event["time"]
-            case "notice":
-                return str(event["text"])
-            case "stall":
-                return f"the stream stands still: {event['text']}"
-            case "note" | "checkpoint_failed" | "checkpoint_skipped":
-                return str(event["text"])
-            case "failure":
-                self.enter("starting the workers again")
-                return f"{event['text']}: going back to the last checkpoint"
-            case "urgent":
-                return f"{event['text']}: saved at step {event['step']}"
-            case "bad_images" if len(event["images"]) > self.bad_images:
-                self.bad_images = len(event["images"])
-                return f"{self.bad_images} broken images are replaced by others; the last: {event['images'][-1]}"
-            case "epoch":
+            case Epoch():
                 return self._epoch(event)
-            case "diagnosis":
-                return str(event["text"])
+            case Checkpoint():
+                self.checkpoint_time = event.time
+            case Note() | CheckpointFailed() | CheckpointSkipped() | Diagnosis():
+                return event.text
+            case Stall():
+                return f"the stream stands still: {event.text}"
+            case Failure():
+                self.enter("starting the workers again")
+                return f"{event.text}: going back to the last checkpoint"
+            case Urgent():
+                return f"{event.text}: saved at step {event.step}"
+            case BadImages(images=images) if len(images) > self.bad_images:
+                self.bad_images = len(images)
+                return f"{self.bad_images} broken images are replaced by others; the last: {images[-1]}"
         return None
 
-    def _start(self, event: Mapping[str, Any]) -> str | None:
+    def _start(self, event: Start) -> str | None:
         again = self.step > 0
         self.enter("waiting for the first batch")
-        self.step = event["step"]
-        self.num_steps, self.epochs = event.get("num_steps", self.num_steps), event.get("epochs", self.epochs)
-        self.checkpoint_time = event.get("checkpoint_time", self.checkpoint_time)
-        workers = f"{event['workers']} worker{'s' if event['workers'] > 1 else ''}"
-        return f"restarted at step {event['step']} with {workers}" if again else None
+        self.step = event.step
+        self.num_steps, self.epochs = event.num_steps or self.num_steps, event.epochs or self.epochs
+        self.checkpoint_time = event.checkpoint_time or self.checkpoint_time
+        workers = f"{event.workers} worker{'s' if event.workers > 1 else ''}"
+        return f"restarted at step {event.step} with {workers}" if again else None
 
-    def _progress(self, event: Mapping[str, Any]) -> None:
+    def _progress(self, event: Progress) -> None:
         self.running = True
-        self.step, self.epoch = event["step"], event["epoch"]
-        self.speed, self.data_wait = event["images_per_second"], event["data_wait_fraction"]
-        self.seconds_per_step = event["seconds_per_step"]
-        self.learning_rate = event["learning_rate"]
-        skipped = round(event.get("skipped_steps", 0))
+        self.step, self.epoch = event.step, event.epoch
+        self.speed, self.data_wait = event.images_per_second, event.data_wait_fraction
+        self.seconds_per_step = event.seconds_per_step
+        self.learning_rate = event.learning_rate
+        skipped = round(event.skipped_steps)
         self.skipped_steps, self.finds_scale = self.skipped_steps + skipped, skipped > 0
-        self.losses = {name.removeprefix("loss_"): event[name] for name in event if name.startswith("loss_")}
+        self.losses = event.losses
 
-    def _epoch(self, event: Mapping[str, Any]) -> str | None:
-        metrics = event["metrics"]
-        self.step, self.epoch = event["step"], event["epoch"] - 1
-        if "AP" not in metrics and not event.get("evaluated"):
+    def _epoch(self, event: Epoch) -> str | None:
+        metrics = event.metrics
+        self.step, self.epoch = event.step, event.epoch - 1
+        if "AP" not in metrics and not event.evaluated:
             return None
         of_all = f"/{self.epochs}" if self.epochs else ""  # which runs of before did not tell
         found = {name: metrics.get(name, -1.0) for name in ("AP", "AP50")}
         scores = "  ".join(f"{name} {value:.3f}" if value >= 0 else f"{name} –" for name, value in found.items())
         return (
-            f"epoch {event['epoch']}{of_all}  {scores}  "
+            f"epoch {event.epoch}{of_all}  {scores}  "
             f"loss {metrics['loss_total']:.2f}  {metrics['images_per_second']:.1f} images/s"
         )
 
@@ -167,7 +179,7 @@ class TrainingPanel:
         with self._lock:
             self._status.enter(text)
 
-    def show(self, event: Mapping[str, Any]) -> None:
+    def show(self, event: RunEvent) -> None:
         with self._lock:
             kept = self._status.take(event)
         if not kept:

@@ -15,6 +15,7 @@ import click
 from rayox.console import Console, json_option
 from rayox.progress import duration
 from rayox_model.core.errors import ClusterError, RayoxError, TrainingError
+from rayox_platform.runs.event_kinds import RunEvent, Stage, Start
 
 if TYPE_CHECKING:
     from rayox.job_register import Submitted
@@ -131,17 +132,16 @@ def show_job_log(name: str, follow: bool, console: Console) -> bool:
     return True
 
 
-def worker_hours(events: list[dict[str, object]]) -> float:
+def worker_hours(events: list[RunEvent]) -> float:
     """From each start of training to the last word before the next one, times its workers."""
     total, workers, began, last = 0.0, 0, 0.0, 0.0
     for event in events:
-        if event["kind"] == "stage":  # its driver's, which may come long after its workers have gone
+        if isinstance(event, Stage):  # its driver's, which may come long after its workers have gone
             continue
-        at = float(str(event["time"]))
-        if event["kind"] == "start":
+        if isinstance(event, Start):
             total += workers * (last - began)
-            workers, began = int(str(event["workers"])), float(str(event.get("began", at)))
-        last = at
+            workers, began = event.workers, event.time if event.began is None else event.began
+        last = event.time
     return (total + workers * (last - began)) / 3600
 
 

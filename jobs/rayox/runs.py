@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from rayox.run_jobs import cost_command, stop_command, wait_command
 from rayox_model.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rayox_platform.runs.event_kinds import RunEvent
     from rayox_platform.runs.home import RunHome
     from rayox_platform.runs.overview import Run
     from rayox_platform.runs.places import Runs
@@ -179,7 +180,7 @@ def opened(overrides: tuple[str, ...], name: str | None = None) -> "Iterator[Run
         yield runs
 
 
-def _events(home: "RunHome", follow: bool) -> Iterator[dict[str, Any]]:
+def _events(home: "RunHome", follow: bool) -> "Iterator[RunEvent]":
     from rayox_platform.runs.events import follow as followed
     from rayox_platform.runs.overview import is_over
     from rayox_platform.storage.errors import storage_errors

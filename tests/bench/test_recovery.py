@@ -17,6 +17,7 @@ from toy_runs import toy_config, train
 
 from rayox_cluster.local import RAY_SETTINGS, ray_session
 from rayox_platform.ray_internals.first_call import ray_imported
+from rayox_platform.runs.event_kinds import Failure, Progress, Start, StepEvent
 from rayox_platform.runs.events import read_events
 
 NODE = {"num_cpus": 2, "object_store_memory": 300 * 2**20}
@@ -71,26 +72,28 @@ def our_seconds(folder: Path, data: Path, fault: Callable[[int], None], workers:
 
     def strike() -> None:
         nonlocal struck
-        wait_for(lambda: any(e["time"] < time.time() - RUNNING_SECONDS for e in read_events(run) if "step" in e))
-        (start,) = (event for event in read_events(run) if event["kind"] == "start")
+        wait_for(
+            lambda: any(e.time < time.time() - RUNNING_SECONDS for e in read_events(run) if isinstance(e, StepEvent))
+        )
+        (start,) = (event for event in read_events(run) if isinstance(event, Start))
         struck = time.time()
-        fault(start["pid"])
+        fault(start.pid)
 
     with ThreadPoolExecutor(1) as pool:
         struck_by = pool.submit(strike)
         train(config, lambda event: None)
         struck_by.result()
-    events = [event for event in read_events(run) if event["time"] > struck]
-    failure = next(event for event in events if event["kind"] == "failure")
-    start = next(event for event in events if event["kind"] == "start")
-    first = next(event for event in events if event["kind"] == "progress" and event["time"] > start["time"])
+    events = [event for event in read_events(run) if event.time > struck]
+    failure = next(event for event in events if isinstance(event, Failure))
+    start = next(event for event in events if isinstance(event, Start))
+    first = next(event for event in events if isinstance(event, Progress) and event.time > start.time)
     moments = [
         struck,
-        failure["time"],
-        max(start["born"], failure["time"]),
-        start["began"],
-        start["time"],
-        first["time"],
+        failure.time,
+        max(start.born, failure.time),
+        start.began,
+        start.time,
+        first.time,
     ]
     return [after - before for before, after in itertools.pairwise(moments)]
 

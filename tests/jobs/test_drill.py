@@ -1,21 +1,32 @@
 """What a drill reads off a run's events: the steps a fault has cost, and how long training stood still."""
 
-import json
-
 import pytest
 
 from rayox.drill import Struck, _next_start
+from rayox_platform.runs.event_kinds import Checkpoint, Failure, Progress, Start
 from rayox_platform.runs.home import FolderHome
 
 
 @pytest.fixture
 def home(tmp_path):
     """Killed at 104, at step 12 with a checkpoint of step 10; training again at 130, its next step at 133."""
-    events = [("start", 90, 0), *(("progress", 92 + step, step) for step in range(1, 13)), ("checkpoint", 102.5, 10)]
-    events += [("failure", 104.2, None), ("start", 130, 10), ("progress", 133, 11), ("progress", 134, 12)]
-    lines = [{"kind": kind, "time": time} | ({} if step is None else {"step": step}) for kind, time, step in events]
-    (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return FolderHome(tmp_path)
+    home = FolderHome(tmp_path)
+    before = [progress(step, time=92 + step) for step in range(1, 13)]
+    events = [Start(step=0, time=90), *before, Checkpoint(step=10, path="step-00000010", time=102.5)]
+    events += [
+        Failure(text="it was killed", time=104.2),
+        Start(step=10, time=130),
+        progress(11, 133),
+        progress(12, 134),
+    ]
+    for event in events:
+        home.events.tell(event)
+    return home
+
+
+def progress(step, time):
+    rates = {"learning_rate": 0.01, "data_seconds": 0.0, "images_per_second": 20.0, "data_wait_fraction": 0.1}
+    return Progress(step=step, epoch=0, loss_total=9.0, time=time, **rates)
 
 
 def test_a_fault_costs_the_steps_since_the_checkpoint(home):

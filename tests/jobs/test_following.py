@@ -81,7 +81,7 @@ def test_a_job_whose_head_is_gone_ends_as_its_storage_says(head, tmp_path, capsy
     run.mkdir()
     events = [
         {"kind": "start", "time": 1.0, "step": 0, "workers": 1, "num_steps": 4, "epochs": 2, "checkpoint_time": None},
-        {"kind": "notice", "time": 2.0, "text": "something worth a line"},
+        {"kind": "note", "time": 2.0, "text": "something worth a line"},
     ]
     (run / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     if result:

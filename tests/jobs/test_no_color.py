@@ -12,10 +12,11 @@ SHOW = """
 from rayox.console import Console
 from rayox.panel import TrainingPanel
 from rayox.progress import progress
+from rayox_platform.runs.event_kinds import Progress
 from time import sleep
-rates = {"images_per_second": 1.0, "data_wait_fraction": 0.1, "seconds_per_step": 0.5, "learning_rate": 0.01}
+rates = {"images_per_second": 1.0, "data_wait_fraction": 0.1, "data_seconds": 0.1, "learning_rate": 0.01}
 with TrainingPanel("mine", 10, 1, Console()) as panel:
-    panel.show({"kind": "progress", "step": 5, "epoch": 0, "time": 0, "loss_total": 9.0} | rates)
+    panel.show(Progress(step=5, epoch=0, loss_total=9.0, seconds_per_step=0.5, **rates))
     sleep(0.6)
 with progress(10, "images") as bar:
     bar.advance(5)

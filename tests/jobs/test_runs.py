@@ -5,36 +5,38 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rayox_platform.runs.event_kinds import BadImages, Checkpoint, Epoch, Progress, RunEvent, Stage, Start
+from rayox_platform.runs.events import FileEvents
 from rayox_platform.runs.outbox import Spool
 from rayox_platform.runs.outbox_entries import Points, Status
 from rayox_platform.runs.run_lock import claimed
 
 NOW = time.time()
-START = {"kind": "start", "step": 0, "workers": 2, "num_steps": 40, "epochs": 4, "checkpoint_time": NOW - 60}
+START = Start(step=0, workers=2, num_steps=40, epochs=4, checkpoint_time=NOW - 60)
 METRICS = {"AP": 0.25, "AP50": 0.5, "AP_small": -1.0, "loss_total": 9.0, "images_per_second": 20.0}
 
 
-def progress(step: int) -> dict[str, object]:
-    rates = {"images_per_second": 20.0, "data_wait_fraction": 0.1, "seconds_per_step": 0.5, "learning_rate": 0.01}
-    return {"kind": "progress", "step": step, "epoch": step // 10, "loss_total": 9.0, "loss_iou": 3.0} | rates
+def progress(step: int) -> Progress:
+    rates = {"images_per_second": 20.0, "data_wait_fraction": 0.1, "data_seconds": 0.0, "learning_rate": 0.01}
+    return Progress(step=step, epoch=step // 10, loss_total=9.0, loss_iou=3.0, **rates)
 
 
-def epoch(number: int) -> dict[str, object]:
-    return {"kind": "epoch", "epoch": number, "step": number * 10, "metrics": METRICS}
+def epoch(number: int) -> Epoch:
+    return Epoch(epoch=number, step=number * 10, metrics=METRICS)
 
 
-def checkpoint(step: int) -> dict[str, object]:
-    return {"kind": "checkpoint", "step": step, "path": f"checkpoints/step-{step:08}"}
+def checkpoint(step: int) -> Checkpoint:
+    return Checkpoint(step=step, path=f"checkpoints/step-{step:08}")
 
 
-def append(path: Path, *events: dict[str, object], age: float = 10.0) -> None:
-    with (path / "events.jsonl").open("a") as file:
-        for event in events:
-            file.write(json.dumps({"time": NOW - age} | event) + "\n")
+def append(path: Path, *events: RunEvent, age: float = 10.0) -> None:
+    for event in events:
+        FileEvents(path).tell(replace(event, time=NOW - age))
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def runs(rayox):
     """A folder of runs: make one by name and events."""
     folder = Path(".rayox/runs").absolute()
 
-    def make(name: str, *events: dict[str, object], said: str = "", age: float = 10.0) -> Path:
+    def make(name: str, *events: RunEvent, said: str = "", age: float = 10.0) -> Path:
         path = folder / name
         path.mkdir(parents=True)
         append(path, *events, age=age)
@@ -103,12 +105,12 @@ def test_show_says_where_a_run_stands_and_what_mlflow_lacks(rayox, runs):
 def test_cost_counts_the_time_of_workers_and_not_that_between_two_drivers(rayox, runs):
     """Two workers for 36 seconds; resumed an hour later, of which the new driver spends a minute on starting them."""
     later = NOW + 3600
-    first = [START | {"began": NOW, "time": NOW + 2}, progress(5) | {"time": NOW + 36}]
-    stages = [{"kind": "stage", "text": "starting", "time": later - 60}]
-    stages += [{"kind": "stage", "text": "drawing predictions", "time": later + 90}]
-    runs(
-        "toy", *first, stages[0], START | {"began": later, "time": later}, progress(9) | {"time": later + 36}, stages[1]
-    )
+    first = [replace(START, began=NOW, time=NOW + 2), replace(progress(5), time=NOW + 36)]
+    again = [Stage(text="starting", time=later - 60), replace(START, began=later, time=later)]
+    again += [replace(progress(9), time=later + 36), Stage(text="drawing predictions", time=later + 90)]
+    path = runs("toy")
+    for event in first + again:
+        FileEvents(path).tell(event)
     found = rayox("runs", "cost", "toy", "--per-hour", "50", "--json").result
     assert (found["worker_hours"], found["cost"]) == (0.04, 2.0)
 
@@ -123,7 +125,7 @@ def test_a_run_that_is_not_there_is_refused_with_those_that_are(rayox, runs):
 
 
 def test_logs_are_the_events_as_lines(rayox, runs):
-    runs("toy", START, epoch(1), {"kind": "bad_images", "images": ["a.png: broken", "b.png: gone"]})
+    runs("toy", START, epoch(1), BadImages(images=["a.png: broken", "b.png: gone"]))
     lines = rayox("runs", "logs", "toy").out.splitlines()
     assert [line.split()[2] for line in lines] == ["start", "epoch", "bad_images"]
     assert "AP=0.25" in lines[1]

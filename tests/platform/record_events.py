@@ -1,25 +1,21 @@
 """Events of a made-up training with numbers that can be checked, and the check that MLflow has each of them once."""
 
 from rayox_platform.config.tree import Tracking as TrackingSettings
+from rayox_platform.runs.event_kinds import Epoch, Progress
 
 CURVES = ("loss_total", "loss_iou", "images_per_second", "AP")
 EVERY = 1.0  # seconds of the events' clock between two points by step
 
 
-def progress(step: int) -> dict[str, object]:
+def progress(step: int) -> Progress:
     values = {name: step + place / 10 for place, name in enumerate(CURVES[:3])}
-    return {"kind": "progress", "time": 1000.0 + step * EVERY, "step": step, "epoch": step // 10} | values
+    rates = {"learning_rate": 0.01, "data_seconds": 0.0, "data_wait_fraction": 0.1}
+    return Progress(time=1000.0 + step * EVERY, step=step, epoch=step // 10, **rates, **values)
 
 
-def epoch(number: int) -> dict[str, object]:
+def epoch(number: int) -> Epoch:
     metrics = {name: number + place / 10 for place, name in enumerate(CURVES)}
-    return {
-        "kind": "epoch",
-        "time": 1000.5 + number * 10 * EVERY,
-        "epoch": number,
-        "step": number * 10,
-        "metrics": metrics,
-    }
+    return Epoch(time=1000.5 + number * 10 * EVERY, epoch=number, step=number * 10, metrics=metrics)
 
 
 def settings(**given: float) -> TrackingSettings:

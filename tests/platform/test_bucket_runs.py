@@ -8,6 +8,7 @@ from mlflow_server import MlflowServer
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.runs.ending import tell_interrupted
+from rayox_platform.runs.event_kinds import Epoch, Start
 from rayox_platform.runs.events import follow
 from rayox_platform.runs.outbox import Target, open_spool
 from rayox_platform.runs.outbox_entries import Status
@@ -26,8 +27,8 @@ def runs(bucket, tmp_path):
 
 def begin(home):
     log = home.events.log()
-    log.write("start", {"step": 0, "num_steps": 40, "epochs": 4})
-    log.write("epoch", {"step": 10, "epoch": 1, "metrics": {"AP": 0.25}})
+    log.write(Start(step=0, num_steps=40, epochs=4))
+    log.write(Epoch(step=10, epoch=1, metrics={"AP": 0.25}))
     log.flush()
 
 
@@ -59,11 +60,11 @@ def test_one_is_followed_from_its_beginning_to_its_end(runs):
     home, looks = runs.home("mine"), iter((False, True))
     begin(home)
     seen = follow(home.events.tail(whole=True), lambda: next(looks), lambda seconds: None)
-    assert next(seen)["kind"] == "start"
+    assert isinstance(next(seen), Start)
     log = home.events.log()
-    log.write("epoch", {"step": 20, "epoch": 2, "metrics": {}})
+    log.write(Epoch(step=20, epoch=2, metrics={}))
     log.flush()
-    assert [event["step"] for event in seen] == [10, 20]
+    assert [event.step for event in seen] == [10, 20]
 
 
 def test_the_spool_stays_with_the_driver(runs):

@@ -11,6 +11,7 @@ from toy_runs import toy_config
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_model.train.engine import new_state
 from rayox_platform.config import Config
+from rayox_platform.runs.event_kinds import Checkpoint, CheckpointFailed, Urgent
 from rayox_platform.train.fault_injection import _first_time
 from rayox_platform.train.job import job_of, newest, start_run
 from rayox_platform.train.prepare import prepare
@@ -37,18 +38,15 @@ def test_an_outage_costs_the_checkpoints_in_it_and_nothing_else(job, bucket_door
             state.step = step
             saver.save(state, 0, {})
             saver._writer.wait()
-    events = {(event["kind"], event["step"]): event for event in job.home.events.read()}
-    assert list(events) == [(kind, step) for step, kind in enumerate(KINDS, 1)]
-    assert (
-        "the checkpoint of step 2 could not be written to s3://bucket/runs/mine/checkpoints: "
-        in (events["checkpoint_failed", 2]["text"])
-    )
-    assert "503" in events["checkpoint_failed", 2]["text"]
+    events = job.home.events.read()
+    assert [(type(event), event.step) for event in events] == [(kind, step) for step, kind in enumerate(KINDS, 1)]
+    assert "the checkpoint of step 2 could not be written to s3://bucket/runs/mine/checkpoints: " in events[1].text
+    assert "503" in events[1].text
     assert step_of(newest(job)) == 4
     assert not [path for path in job.home.shared.files() if "step-00000002" in path or "step-00000003" in path]
 
 
-KINDS = ("checkpoint", "checkpoint_failed", "checkpoint_failed", "checkpoint")
+KINDS = (Checkpoint, CheckpointFailed, CheckpointFailed, Checkpoint)
 
 
 def test_a_stop_is_heard_of_and_its_step_saved_once(job):
@@ -64,7 +62,7 @@ def test_a_stop_is_heard_of_and_its_step_saved_once(job):
         assert step_of(newest(job)) == 0, "rank 0 alone does not stop"
         saver.save_last(state, 0)
         assert step_of(newest(job)) == 5
-        assert [event["kind"] for event in job.home.events.read()] == ["checkpoint", "urgent"]
+        assert [type(event) for event in job.home.events.read()] == [Checkpoint, Urgent]
 
 
 def test_marks_of_a_drill_and_stacks_lie_in_the_bucket(job):

@@ -7,6 +7,7 @@ import pytest
 
 from rayox_model.core.errors import DataError
 from rayox_platform.runs.ending import End, end_told, read_end, tell_interrupted
+from rayox_platform.runs.event_kinds import Start
 from rayox_platform.runs.home import FolderHome
 from rayox_platform.runs.overview import read_run
 from rayox_platform.runs.places import BucketRuns
@@ -22,7 +23,7 @@ def both(request, bucket, tmp_path):
         homes = tuple(BucketRuns(bucket, tmp_path / machine).home("mine") for machine in ("here", "elsewhere"))
     homes[0].folder.mkdir(parents=True, exist_ok=True)
     log = homes[0].events.log()
-    log.write("start", {"step": 0, "num_steps": 40, "epochs": 4})
+    log.write(Start(step=0, num_steps=40, epochs=4))
     log.flush()
     return homes
 

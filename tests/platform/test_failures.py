@@ -8,6 +8,7 @@ from ray.train.v2.api.exceptions import ControllerError
 
 from rayox_model.core.errors import ConfigError, DataError, TrainingError
 from rayox_platform.resources.capacity import Capacity
+from rayox_platform.runs.event_kinds import Start
 from rayox_platform.runs.home import FolderHome
 from rayox_platform.train.failures import as_user_error, how_to_go_on
 
@@ -20,7 +21,7 @@ def job(tmp_path):
     home = FolderHome(tmp_path / "run")
     home.folder.mkdir()
     for _ in range(2):
-        home.events.tell("start", {"step": 0})
+        home.events.tell(Start(step=0))
     return SimpleNamespace(
         home=home,
         checkpoints=home.checkpoints,
@@ -36,7 +37,7 @@ def test_restarts_are_those_that_were_and_not_those_that_may_be(job):
     told = as_user_error(failed(ValueError("odd")), job, GIVEN, starts_before=1)
     assert isinstance(told, TrainingError)
     assert "training stopped: " in told.message
-    job.home.events.tell("start", {"step": 0})
+    job.home.events.tell(Start(step=0))
     assert "training stopped after 1 restart: " in as_user_error(failed(ValueError()), job, GIVEN, 1).message
 
 

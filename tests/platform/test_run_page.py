@@ -1,6 +1,7 @@
 """What a user finds first on a run's page in MLflow, also of a run that failed."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow.data
@@ -9,6 +10,7 @@ from record_events import epoch, progress
 
 from rayox_platform.config.tree import Config
 from rayox_platform.data.resolve import resolve_split
+from rayox_platform.runs.event_kinds import Failure
 from rayox_platform.runs.home import FolderHome
 from rayox_platform.track.record import recorded
 from rayox_platform.track.tracking import Store, Tracking, connect
@@ -30,11 +32,11 @@ def train(home: FolderHome, images, store: Store, failure: BaseException | None 
     config = Config.model_validate({"name": home.name, "tracking": {"step_seconds": 1.0}})
     expected = [type(failure)] if failure else []
     with suppress(*expected), recorded(config, home, images, store, lambda event: None) as record:
-        for event in (progress(1), epoch(1) | {"metrics": {"loss_total": 3.0, "AP": 0.25, "AP50": 0.5}}):
-            home.events.tell(event["kind"], {name: value for name, value in event.items() if name != "kind"})
+        for event in (progress(1), replace(epoch(1), metrics={"loss_total": 3.0, "AP": 0.25, "AP50": 0.5})):
+            home.events.tell(event)
             record.handle(event)
-        record.handle(epoch(2) | {"metrics": {"loss_total": 2.0, "AP": 0.125, "AP50": 0.25}})
-        home.events.tell("failure", {"text": f"http://bob:{SECRET}@host is away"})
+        record.handle(replace(epoch(2), metrics={"loss_total": 2.0, "AP": 0.125, "AP50": 0.25}))
+        home.events.tell(Failure(text=f"http://bob:{SECRET}@host is away"))
         if failure:
             raise failure
     return record.sender.tracking

@@ -10,6 +10,7 @@ import pytest
 from patience import patient
 
 from rayox_model.core.errors import TrackingError
+from rayox_platform.runs.event_kinds import Note, Stage
 from rayox_platform.runs.home import FolderHome
 from rayox_platform.runs.outbox import Line, num_unsent
 from rayox_platform.runs.outbox_entries import DatasetUse, Pictures, Points, Status, Tags, TextFile
@@ -65,7 +66,7 @@ def train_through_an_outage(server, run, seconds_away: float, pace: float) -> No
         assert num_unsent(folder) == 0
         assert sender.refused == []
     assert_never_held_up(seconds)
-    assert not [event for event in said if event["kind"] == "notice"]
+    assert not [event for event in said if isinstance(event, Note)]
     assert_whole(tracking, steps, steps // 10)
     assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
     runs = tracking.client.search_runs([tracking.store.experiment_id], f"tags.`rayox.run` = '{folder.name}'")
@@ -106,9 +107,9 @@ def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends
         assert record.registered() == ""
         record.close("FINISHED")
         assert time.monotonic() - began < patient(8.0)
-    (stage, *_) = [event["text"] for event in said if event["kind"] == "stage"]
+    (stage, *_) = [event.text for event in said if isinstance(event, Stage)]
     assert stage.startswith("sending the rest to MLflow")
-    (line,) = [event["text"] for event in said if event["kind"] == "notice"]
+    (line,) = [event.text for event in said if isinstance(event, Note)]
     assert line.startswith("13 entries of the run are not in MLflow yet: ")
     assert f"`rayox runs sync {folder.name}`" in line
     with pytest.raises(TrackingError, match="13 of 13 entries"):
@@ -149,7 +150,7 @@ def test_what_mlflow_never_takes_is_counted_and_holds_nothing_up(run):
         record.add(Pictures("nowhere", "nowhere"))
         record.close("FINISHED")
     assert len(sender.refused) == 2
-    (line,) = [event["text"] for event in said if event["kind"] == "notice"]
+    (line,) = [event.text for event in said if isinstance(event, Note)]
     assert line.startswith("MLflow has refused 2 entries of the run; the first: ")
     assert {one.step for one in tracking.client.get_metric_history(tracking.run_id, "good")} == {1, 3}
     assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"

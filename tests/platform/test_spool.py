@@ -6,6 +6,7 @@ import pytest
 
 from rayox_platform.runs.outbox import SENT, Spool, Target, num_unsent, open_spool, read_target, spooled
 from rayox_platform.runs.outbox_entries import (
+    ENTRIES,
     DatasetUse,
     Pictures,
     Points,
@@ -13,11 +14,9 @@ from rayox_platform.runs.outbox_entries import (
     Status,
     Tags,
     TextFile,
-    from_line,
-    to_line,
 )
 
-ENTRIES = [
+EXAMPLES = [
     Points({"AP": 0.5, "loss": 1e-300}, 3, 1700000000.1234567),
     Tags({"a": "ü\n"}),
     TextFile("x.txt", "one\ntwo\n"),
@@ -46,22 +45,22 @@ def point(step: int) -> Points:
     return Points({"loss": 1.0 / (1 + step)}, step, 1000.0 + step)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: type(entry).__name__)
+@pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: type(entry).__name__)
 def test_an_entry_is_one_line_that_reads_back(entry):
-    line = to_line(entry)
+    line = ENTRIES.to_line(entry)
     assert line.count("\n") == 1
-    assert from_line(line) == entry
+    assert ENTRIES.from_line(line) == entry
 
 
 def test_a_loss_that_is_no_number_reads_back():
-    found = from_line(to_line(Points({"loss": math.nan, "rate": math.inf}, 1, 1.0)))
+    found = ENTRIES.from_line(ENTRIES.to_line(Points({"loss": math.nan, "rate": math.inf}, 1, 1.0)))
     assert math.isnan(found.metrics["loss"])
     assert found.metrics["rate"] == math.inf
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", '"x"', "{}", '{"kind": "Holes"}', '{"kind": "Tags", "colour": 1}'])
 def test_what_is_no_entry_is_none(line):
-    assert from_line(line) is None
+    assert ENTRIES.from_line(line) is None
 
 
 def test_what_was_added_is_unsent_until_it_is_acknowledged_also_for_another_process(opened, tmp_path):
@@ -80,7 +79,7 @@ def test_a_line_cut_off_by_a_crash_is_passed_over_and_the_next_is_whole(opened, 
     spool = opened()
     spool.add(point(0))
     with (tmp_path / "tracking.jsonl").open("a") as file:
-        file.write(to_line(point(1))[:20])
+        file.write(ENTRIES.to_line(point(1))[:20])
     assert [line.entry for line in spool.unsent()] == [point(0)]  # half a line waits for its end
     again = opened()
     again.add(point(2))

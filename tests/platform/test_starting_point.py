@@ -9,6 +9,7 @@ from toy_runs import toy_config
 from rayox_model.checkpoint.snapshot import take_snapshot
 from rayox_model.core.errors import ModelError
 from rayox_model.train.engine import new_state
+from rayox_platform.runs.event_kinds import CheckpointSkipped
 from rayox_platform.train.job import facts_of, job_of, start_run
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.starting_point import choose, chosen
@@ -44,8 +45,8 @@ def test_a_damaged_one_is_skipped_and_told(job):
     path = job.checkpoints.fetch("step-00000003") / "ema.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert choose(job) == chosen(job) == "step-00000000"
-    (event,) = [event for event in job.home.events.read() if event["kind"] == "checkpoint_skipped"]
-    assert "step-00000003" in event["text"]
+    (event,) = [event for event in job.home.events.read() if isinstance(event, CheckpointSkipped)]
+    assert "step-00000003" in event.text
 
 
 def test_one_that_the_driver_has_chosen_is_taken(job):

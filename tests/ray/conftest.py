@@ -6,6 +6,7 @@ import pytest
 
 from rayox_cluster.local import RAY_SETTINGS, ray_session
 from rayox_platform.ray_internals.first_call import ray_imported
+from rayox_platform.runs.event_kinds import RunEvent
 
 for name, value in RAY_SETTINGS.items():  # Ray reads some when it is imported: raylets may start on a busy machine
     os.environ.setdefault(name, value)
@@ -23,7 +24,7 @@ def cluster():
 def undisturbed(cluster, toy_data, tmp_path_factory):
     """(folder, result, events) of one toy run without a fault and with a checkpoint every second step."""
     folder = tmp_path_factory.mktemp("runs")
-    events: list[dict[str, object]] = []
+    events: list[RunEvent] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAYOX_STATE", str(folder / "state"))
         return folder, train(toy_config(toy_data, folder, "whole", every_steps=2), events.append), events

@@ -11,6 +11,7 @@ from toy_runs import toy_config, train
 from rayox_cluster.local import ray_session
 from rayox_model.checkpoint.snapshot import averaged_weights
 from rayox_platform.ray_internals.first_call import ray_imported
+from rayox_platform.runs.event_kinds import Epoch, Stage, Start
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.fault_injection import Kill
 
@@ -43,14 +44,14 @@ def test_a_run_in_a_bucket_ends_as_one_in_a_folder(bucket, toy_data, tmp_path, m
     home = open_runs(STORAGE).home("mine")
 
     def stop_at_the_end(event):
-        if event.get("text") == "drawing predictions":
+        if isinstance(event, Stage) and event.text == "drawing predictions":
             raise Stopped
 
     with pytest.raises(Stopped):
         train(config, stop_at_the_end, faults=(Kill(0, 5),))
     events = home.events.read()
-    assert len([event for event in events if event["kind"] == "start"]) == 2, "rank 0 died once"
-    assert [event["epoch"] for event in events if event["kind"] == "epoch"][-1] == 3
+    assert len([event for event in events if isinstance(event, Start)]) == 2, "rank 0 died once"
+    assert [event.epoch for event in events if isinstance(event, Epoch)][-1] == 3
     assert not home.shared.has("result.json")
     assert not home.shared.under("claims").files()
 
@@ -58,7 +59,7 @@ def test_a_run_in_a_bucket_ends_as_one_in_a_folder(bucket, toy_data, tmp_path, m
     seen = []
     resumed = train(config, seen.append, resume=True)
     assert resumed.steps == STEPS
-    assert not [event for event in seen if event["kind"] == "start"], "there was nothing left to train"
+    assert not [event for event in seen if isinstance(event, Start)], "there was nothing left to train"
     assert resumed.metrics == whole.metrics
     mine = averaged_weights(home.checkpoints.fetch(home.checkpoints.newest()))
     others = averaged_weights(Path(whole.checkpoint))
@@ -88,8 +89,8 @@ def test_a_stopped_run_is_gone_on_with_from_a_fresh_state_folder(bucket, toy_dat
     assert name == "toy-1"
     seen = []
     resumed = train(resumed_config(runs, name, {}), seen.append, resume=True)
-    (start,) = [event for event in seen if event["kind"] == "start"]
-    assert start["step"] in (4, 6)
+    (start,) = [event for event in seen if isinstance(event, Start)]
+    assert start.step in (4, 6)
     assert resumed.steps == STEPS
     home = runs.home(name)
     mine, others = (

@@ -13,6 +13,7 @@ from small_cluster import three_nodes
 from toy_runs import starts, toy_config, train
 
 from rayox_cluster.local import RAY_SETTINGS
+from rayox_platform.runs.event_kinds import Checkpoint, Epoch, Progress, Urgent
 from rayox_platform.runs.events import read_events
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
@@ -40,7 +41,7 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
     killed_at = 0.0
 
     def steps() -> int:
-        done = [event["step"] for event in read_events(run) if event["kind"] in ("progress", "epoch")]
+        done = [event.step for event in read_events(run) if isinstance(event, Progress | Epoch)]
         return max(done, default=0)
 
     def disturb(cluster: Cluster) -> None:
@@ -52,7 +53,7 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
         before = steps()
         wait_until(lambda: steps() >= before + 20, 200)
         cluster.add_node(**NODE)
-        wait_until(lambda: starts(run)[-1]["workers"] == 3, 300)
+        wait_until(lambda: starts(run)[-1].workers == 3, 300)
 
     with three_nodes(**NODE) as cluster, ThreadPoolExecutor(1) as pool:
         training = pool.submit(train, config, lambda event: None)
@@ -60,13 +61,13 @@ def test_a_lost_node_costs_a_few_steps_and_a_new_one_is_used(toy_data, tmp_path,
         finished = training.result()
     began = starts(run)
     events = read_events(run)
-    last = max(e["step"] for e in events if e["kind"] in ("progress", "epoch") and e["time"] < killed_at)
-    first = next(e for e in events if e["kind"] == "progress" and e["time"] > began[1]["time"])
-    print(f"workers {[event['workers'] for event in began]}, started at steps {[event['step'] for event in began]}")
-    repeated, seconds = last - began[1]["step"], first["time"] - killed_at
+    last = max(e.step for e in events if isinstance(e, Progress | Epoch) and e.time < killed_at)
+    first = next(e for e in events if isinstance(e, Progress) and e.time > began[1].time)
+    print(f"workers {[event.workers for event in began]}, started at steps {[event.step for event in began]}")
+    repeated, seconds = last - began[1].step, first.time - killed_at
     print(f"node killed after step {last}: {repeated} steps repeated, the next step {seconds:.1f} s later")
-    assert [event["workers"] for event in began][:2] == [3, 2]
-    assert began[-1]["workers"] == 3
+    assert [event.workers for event in began][:2] == [3, 2]
+    assert began[-1].workers == 3
     assert repeated <= EVERY_STEPS
     assert finished.steps == 3 * config.train.epochs
 
@@ -81,22 +82,22 @@ def test_a_machine_that_will_be_taken_away_is_saved_from_first(toy_data, tmp_pat
     run = tmp_path / "drained"
 
     def events(kind):
-        return [event for event in read_events(run) if event["kind"] == kind]
+        return [event for event in read_events(run) if isinstance(event, kind)]
 
     with three_nodes(**NODE) as cluster, ThreadPoolExecutor(1) as pool:
         training = pool.submit(train, config, lambda event: None)
-        wait_until(lambda: any(event["step"] > 5 for event in events("progress")), 200)
+        wait_until(lambda: any(event.step > 5 for event in events(Progress)), 200)
         node = sorted(cluster.worker_nodes, key=lambda one: one.node_id)[0].node_id
         drain = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.address]
         drain += ["--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
         noticed_from = time.time()
         subprocess.run([*drain, "--deadline-remaining-seconds", "25"], check=True, capture_output=True, timeout=60)
-        wait_until(lambda: events("urgent"), 20)
-        (urgent,) = events("urgent")
+        wait_until(lambda: events(Urgent), 20)
+        (urgent,) = events(Urgent)
         finished = training.result()
-    saved = next(event for event in events("checkpoint") if event["step"] == urgent["step"])
-    seconds = urgent["time"] - noticed_from
-    print(f"saved at step {urgent['step']}, {seconds:.1f} s after the notice was given; starts {starts(run)}")
-    assert f"node {node[:8]} is being taken away in " in urgent["text"]
-    assert noticed_from < saved["time"] <= urgent["time"] < noticed_from + 25
+    saved = next(event for event in events(Checkpoint) if event.step == urgent.step)
+    seconds = urgent.time - noticed_from
+    print(f"saved at step {urgent.step}, {seconds:.1f} s after the notice was given; starts {starts(run)}")
+    assert f"node {node[:8]} is being taken away in " in urgent.text
+    assert noticed_from < saved.time <= urgent.time < noticed_from + 25
     assert finished.steps == 3 * config.train.epochs

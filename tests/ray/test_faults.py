@@ -14,6 +14,7 @@ import pytest
 from patience import patient
 from toy_runs import assert_same_weights, starts, toy_config, train
 
+from rayox_platform.runs.event_kinds import CheckpointFailed, Start
 from rayox_platform.train.fault_injection import Hang, Kill
 
 pytestmark = pytest.mark.ray
@@ -51,7 +52,7 @@ class KilledWhileWriting(threading.Thread):
             for draft in self.run_folder.glob("checkpoints/.draft-*"):
                 last = starts(self.run_folder)
                 if self._is_half(draft) and last and self._past(self.after_step):
-                    self._strike(last[-1]["pid"], draft)
+                    self._strike(last[-1].pid, draft)
             time.sleep(0.0002)
 
     def _strike(self, pid: int, draft: Path) -> None:
@@ -104,17 +105,17 @@ def test_a_disk_that_refuses_is_named_and_training_goes_on(whole, toy_data):
 
     def show(event):
         events.append(event)
-        if event["kind"] == "start":
+        if isinstance(event, Start):
             filler.write_bytes(bytes(35_000_000))
-        elif event["kind"] == "checkpoint_failed" and event["step"] == STEPS:
+        elif isinstance(event, CheckpointFailed) and event.step == STEPS:
             filler.unlink()
 
     try:
         finished = train(toy_config(toy_data, folder, "full", every_steps=2), show)
-        failed = [event for event in events if event["kind"] == "checkpoint_failed"]
-        assert {event["step"] for event in failed} >= {4, 6, STEPS}
-        assert "No space left on device" in failed[0]["text"]
-        assert str(checkpoints) in failed[0]["text"]
+        failed = [event for event in events if isinstance(event, CheckpointFailed)]
+        assert {event.step for event in failed} >= {4, 6, STEPS}
+        assert "No space left on device" in failed[0].text
+        assert str(checkpoints) in failed[0].text
         assert finished.steps == STEPS
         assert_same_weights(finished, undisturbed)
     finally:
@@ -127,7 +128,7 @@ def test_killed_after_every_single_step(whole, toy_data):
     """One run in which each step is the last of one rank once: nine deaths, one after the other."""
     deaths = tuple(Kill(step % 2, step) for step in range(1, STEPS + 1))
     run = faulty(whole, toy_data, "every-step", deaths, max_failures=len(deaths))
-    print(f"started at steps {[event['step'] for event in starts(run)]}")
+    print(f"started at steps {[event.step for event in starts(run)]}")
     assert len(starts(run)) == 1 + len(deaths)
 
 
@@ -146,7 +147,7 @@ class KilledAtRandom(threading.Thread):
                 time.sleep(0.01)
             time.sleep(delay)
             try:
-                os.kill(found[number]["pid"], signal.SIGKILL)
+                os.kill(found[number].pid, signal.SIGKILL)
             except ProcessLookupError:
                 return
 
@@ -158,5 +159,5 @@ def test_killed_at_random_microseconds(whole, toy_data):
     killer = KilledAtRandom(folder / "random", deaths=8, longest_seconds=6.0)
     killer.start()
     run = faulty(whole, toy_data, "random", max_failures=killer.deaths)
-    print(f"killed after {[round(delay, 6) for delay in killer.delays]} s; {[e['step'] for e in starts(run)]}")
+    print(f"killed after {[round(delay, 6) for delay in killer.delays]} s; {[e.step for e in starts(run)]}")
     assert len(starts(run)) > 2

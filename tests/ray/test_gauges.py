@@ -6,23 +6,25 @@ import pytest
 import ray
 from patience import wait_until
 
+from rayox_platform.runs.event_kinds import Epoch, Progress, Start
+
 pytestmark = pytest.mark.ray
 
 EVENTS = (
-    {"kind": "start", "time": 100.0, "step": 0, "workers": 2, "checkpoint_time": 90.0},
-    {
-        "kind": "progress",
-        "time": 130.0,
-        "step": 320,
-        "epoch": 4,
-        "images_per_second": 58.5,
-        "data_wait_fraction": 0.25,
-        "learning_rate": 0.0078125,
-        "gradient_norm": 1.5,
-        "loss_total": 9.0,
-        "loss_iou": 3.5,
-    },
-    {"kind": "epoch", "time": 140.0, "epoch": 5, "step": 400, "metrics": {"AP": 0.3125, "loss_total": 9.0}},
+    Start(time=100.0, step=0, workers=2, checkpoint_time=90.0),
+    Progress(
+        time=130.0,
+        step=320,
+        epoch=4,
+        images_per_second=58.5,
+        data_seconds=0.0,
+        data_wait_fraction=0.25,
+        learning_rate=0.0078125,
+        gradient_norm=1.5,
+        loss_total=9.0,
+        loss_iou=3.5,
+    ),
+    Epoch(time=140.0, epoch=5, step=400, metrics={"AP": 0.3125, "loss_total": 9.0}),
 )
 EXPECTED = {
     'ray_rayox_step{run="toy"}': 320,

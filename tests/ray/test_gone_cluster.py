@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rayox_platform.runs.event_kinds import Checkpoint, Start
 from rayox_platform.runs.events import read_events
 from rayox_platform.runs.overview import read_run
 from rayox_platform.runs.places import open_runs
@@ -57,9 +58,9 @@ def test_a_dead_head_is_told_from_a_failed_training(lasting_cluster, toy_data, t
         | {"OMP_NUM_THREADS": "1", "RAY_gcs_rpc_server_reconnect_timeout_s": "40"},
     )
     run = tmp_path / ".rayox" / "runs" / "run"
-    wanted = "checkpoint" if trained else "start"
+    wanted = Checkpoint if trained else Start
     end = time.monotonic() + 300
-    while not any(event["kind"] == wanted for event in read_events(run)):
+    while not any(isinstance(event, wanted) for event in read_events(run)):
         assert driver.poll() is None, (tmp_path / "errors.txt").read_text()
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -71,7 +72,7 @@ def test_a_dead_head_is_told_from_a_failed_training(lasting_cluster, toy_data, t
     assert driver.returncode == 6
     error = json.loads(out.splitlines()[-1])["error"]
     assert f"the cluster at {address} is gone" in error["message"]
-    steps = max((event["step"] for event in read_events(run) if event["kind"] == "checkpoint"), default=0)
+    steps = max((event.step for event in read_events(run) if isinstance(event, Checkpoint)), default=0)
     assert ("has trained no step" in error["hint"]) == (steps == 0)
     seen = read_run(open_runs(str(run.parent)).home("run"))
     assert (seen.state, seen.exit_code, seen.reason) == ("failed", 6, error["message"])

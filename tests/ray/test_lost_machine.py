@@ -20,6 +20,7 @@ from toy_runs import toy_config, train
 from rayox_cluster.local import RAY_SETTINGS
 from rayox_model.core.errors import ClusterError
 from rayox_platform.resources.data_room import share_for_data
+from rayox_platform.runs.event_kinds import Epoch, Progress, RunEvent, Stall, Start
 from rayox_platform.runs.events import read_events
 from rayox_platform.stream.stall import explain_stall, lost_nodes
 
@@ -56,7 +57,7 @@ def kill_raylet(cluster: Cluster, node_id: str) -> None:
 
 
 def steps(run: Path) -> int:
-    return max((event["step"] for event in read_events(run) if event["kind"] in ("progress", "epoch")), default=0)
+    return max((event.step for event in read_events(run) if isinstance(event, Progress | Epoch)), default=0)
 
 
 def wait_for(condition: Any, training: "Future[Any]", seconds: float = 600) -> None:
@@ -79,7 +80,7 @@ def run_on(toy_data, tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
 
-    def run(machines: int, **settings: Any) -> tuple[Any, list[dict[str, Any]]]:
+    def run(machines: int, **settings: Any) -> tuple[Any, list[RunEvent]]:
         config = toy_config(toy_data, tmp_path, "lost", every_steps=5, evaluate_every=1000, epochs=30, **settings)
         folder = tmp_path / "lost"
         with head_and(machines) as cluster, ThreadPoolExecutor(1) as pool:
@@ -102,15 +103,15 @@ def test_workers_that_move_together_leave_the_data_its_share(run_on):
     """Two machines of two CPUs; both workers end on the one that is left."""
     finished, events = run_on(2)
     assert finished.steps == 90
-    assert len([event for event in events if event["kind"] == "start"]) == 2
-    assert [event for event in events if event["kind"] == "stall"] == []
+    assert len([event for event in events if isinstance(event, Start)]) == 2
+    assert [event for event in events if isinstance(event, Stall)] == []
 
 
 def test_large_workers_that_leave_half_a_cpu_have_it_used(run_on):
     """Three machines of two CPUs, workers of 1.5: after the loss each machine has half a CPU, less than a data task."""
     finished, events = run_on(3, cpus_per_worker=1.5)
     assert finished.steps == 90
-    assert [event for event in events if event["kind"] == "stall"] == []
+    assert [event for event in events if isinstance(event, Stall)] == []
 
 
 def test_workers_that_take_every_cpu_end_the_run_with_what_is_missing(run_on):
@@ -119,7 +120,7 @@ def test_workers_that_take_every_cpu_end_the_run_with_what_is_missing(run_on):
     assert "no machine has a part of a CPU left for data beside the workers" in error.message
     assert "has 2 CPUs (0 free)" in error.message
     assert "fewer train.workers" in error.hint
-    assert [event for event in events if event["kind"] == "stall"] == []
+    assert [event for event in events if isinstance(event, Stall)] == []
 
 
 def test_workers_that_fit_nowhere_any_more_end_the_run_with_what_is_missing(run_on):

@@ -10,6 +10,7 @@ from toy_runs import toy_config, train
 from rayox.panel import TrainingStatus
 from rayox_platform.config import Config
 from rayox_platform.evaluate.metrics import METRICS
+from rayox_platform.runs.event_kinds import Diagnosis, Epoch, RunEvent
 from rayox_platform.runs.overview import find_run, read_run
 from rayox_platform.runs.places import open_runs
 
@@ -22,7 +23,7 @@ def test_no_number_and_no_best_without_boxes_to_find(cluster, cases, toy_data, t
     for split in ("train", "val"):
         files = {"annotations": str(cases / f"emptyval/{split}.json"), "images": str(cases / "emptyval" / split)}
         values["data"][split] = files
-    events: list[dict[str, object]] = []
+    events: list[RunEvent] = []
     finished = train(Config.model_validate(values), events.append)
 
     assert finished.metrics == dict.fromkeys(METRICS)
@@ -34,7 +35,7 @@ def test_no_number_and_no_best_without_boxes_to_find(cluster, cases, toy_data, t
     assert "loss_total" in recorded
     assert not {name for name in recorded if name.startswith(("AP", "AR"))}
     assert read_run(find_run(open_runs(str(tmp_path)), "blind")).metrics == {}
-    assert [event for event in events if event["kind"] == "diagnosis"] == []
+    assert [event for event in events if isinstance(event, Diagnosis)] == []
     status = TrainingStatus("blind", 6, 2)
-    lines = [status.take(event) for event in events if event["kind"] == "epoch"]
+    lines = [status.take(event) for event in events if isinstance(event, Epoch)]
     assert all(line and "AP –  AP50 –" in line for line in lines), lines

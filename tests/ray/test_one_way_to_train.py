@@ -12,6 +12,7 @@ from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config import Config
 from rayox_platform.resources.capacity import Capacity
+from rayox_platform.runs.event_kinds import Epoch, RunEvent, Start
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.training import Trained, train
 
@@ -27,7 +28,7 @@ class Runs:
 
     def __init__(self, data: Path, folder: Path) -> None:
         self.data, self.folder = data, folder
-        self.events: dict[str, list[dict[str, object]]] = {}
+        self.events: dict[str, list[RunEvent]] = {}
 
     def config(self, name: str, **train: object) -> Config:
         return toy_config(self.data, self.folder, name, workers=1, **train)
@@ -43,7 +44,7 @@ class Runs:
         return self.folder / trained.name / "checkpoints" / trained.checkpoint
 
     def steps(self, name: str) -> list[int]:
-        return [event["step"] for event in self.events[name] if event["kind"] == "start"]
+        return [event.step for event in self.events[name] if isinstance(event, Start)]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
 def test_one_process_trains_to_the_end_and_tells_its_epochs(runs, whole):
     assert (whole.step, whole.epoch, whole.whole) == (9, 3, True)
     assert set(whole.metrics) >= {"AP", "AP50"}
-    assert [event["epoch"] for event in runs.events["whole"] if event["kind"] == "epoch"] == [1, 2, 3]
+    assert [event.epoch for event in runs.events["whole"] if isinstance(event, Epoch)] == [1, 2, 3]
     assert not (runs.folder / "whole" / "result.json").exists(), "finishing is the caller's choice"
 
 

@@ -8,6 +8,7 @@ from mlflow_server import MlflowServer
 from toy_runs import toy_config
 
 from rayox_platform.config import Config
+from rayox_platform.runs.event_kinds import Progress, Start
 from rayox_platform.runs.events import read_events
 from rayox_platform.track.record import recorded
 from rayox_platform.track.tracking import connect
@@ -38,8 +39,8 @@ def test_a_minute_without_the_tracking_server_costs_no_step_and_no_point(cluster
     away: list[float] = []
 
     def outage(event):
-        if not away and event["kind"] == "progress" and event["step"] > STEPS_BEFORE:
-            away.append(event["time"])
+        if not away and isinstance(event, Progress) and event.step > STEPS_BEFORE:
+            away.append(event.time)
             server.kill()
             server.start_after(AWAY_SECONDS)
             back.start()
@@ -57,11 +58,11 @@ def test_a_minute_without_the_tracking_server_costs_no_step_and_no_point(cluster
     back.join()
 
     events = read_events(tmp_path / "outage")
-    progress = [event for event in events if event["kind"] == "progress"]
-    assert len([event for event in events if event["kind"] == "start"]) == 1
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert len([event for event in events if isinstance(event, Start)]) == 1
     died, returned = away
     assert returned - died > AWAY_SECONDS
-    assert progress[-1]["time"] > returned  # it trained all the while
+    assert progress[-1].time > returned  # it trained all the while
     rate = {name: steps_per_second(progress, span) for name, span in spans(progress, died, died + AWAY_SECONDS).items()}
     print(f"steps a second with the server {rate['with']:.1f}, without it {rate['without']:.1f}")
     assert rate["without"] > 0.8 * rate["with"]
@@ -71,9 +72,9 @@ def test_a_minute_without_the_tracking_server_costs_no_step_and_no_point(cluster
     assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
     by_step = client.get_metric_history(run_id, "system/step/loss_total")
     during = [point for point in by_step if died < point.timestamp / 1000 < returned]
-    told = [event for event in progress if died < event["time"] < returned]
+    told = [event for event in progress if died < event.time < returned]
     assert len(during) > 0.5 * AWAY_SECONDS
-    assert {point.step for point in during} <= {event["step"] for event in told}
+    assert {point.step for point in during} <= {event.step for event in told}
     assert client.get_run(run_id).info.status == "FINISHED"
     assert finished.registered
     assert [run.info.run_id for run in client.search_runs([store.experiment_id])] == [run_id]
@@ -81,14 +82,14 @@ def test_a_minute_without_the_tracking_server_costs_no_step_and_no_point(cluster
 
 def spans(progress, died, back):
     """Without the server, and with it before and after: (first, last) of the events' times."""
-    return {"without": [(died, back)], "with": [(progress[5]["time"], died), (back + 15, progress[-1]["time"])]}
+    return {"without": [(died, back)], "with": [(progress[5].time, died), (back + 15, progress[-1].time)]}
 
 
 def steps_per_second(progress, parts):
     steps = seconds = 0.0
     for first, last in parts:
-        inside = [event for event in progress if first <= event["time"] <= last]
+        inside = [event for event in progress if first <= event.time <= last]
         if len(inside) > 1:
-            steps += inside[-1]["step"] - inside[0]["step"]
-            seconds += inside[-1]["time"] - inside[0]["time"]
+            steps += inside[-1].step - inside[0].step
+            seconds += inside[-1].time - inside[0].time
     return steps / seconds

@@ -12,6 +12,7 @@ import ray
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from rayox_cluster.local import RAY_SETTINGS
+from rayox_platform.runs.event_kinds import Progress
 from rayox_platform.runs.overview import read_run
 from rayox_platform.runs.places import open_runs
 
@@ -88,7 +89,7 @@ def test_a_job_that_is_stopped_leaves_an_interrupted_run(client, toy_data, proje
     job = submit(client, project, f"storage={tmp_path}/runs", RAYOX_STATE=str(tmp_path / "state"))
     home = open_runs(str(tmp_path / "runs")).home("job")
     end = time.monotonic() + 300
-    while not any(event["kind"] == "progress" for event in home.events.read()):
+    while not any(isinstance(event, Progress) for event in home.events.read()):
         assert time.monotonic() < end, client.get_job_logs(job)
         time.sleep(0.3)
     client.stop_job(job)

@@ -15,6 +15,7 @@ from patience import patient, wait_until
 from rayox_model.checkpoint.checkpoint_folder import newest_checkpoint
 from rayox_model.checkpoint.snapshot import averaged_weights
 from rayox_platform.config import Config, load_config
+from rayox_platform.runs.event_kinds import Progress, Start, Urgent
 from rayox_platform.runs.events import read_events
 from rayox_platform.track.record import recorded
 from rayox_platform.track.tracking import connect
@@ -119,12 +120,12 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_leaves_no_process(toy_data
     run = tmp_path / ".rayox" / "runs" / "stopped"
 
     def events(kind):
-        return [event for event in read_events(run) if event["kind"] == kind]
+        return [event for event in read_events(run) if isinstance(event, kind)]
 
-    wait_for(lambda: [event for event in events("progress") if event["step"] % 3], process)
-    (first,) = events("start")
+    wait_for(lambda: [event for event in events(Progress) if event.step % 3], process)
+    (first,) = events(Start)
     if not plain:
-        assert first["born"] < first["checkpoint_time"], "its process was not there before the run was made"
+        assert first.born < first.checkpoint_time, "its process was not there before the run was made"
     started = alive_below(process.pid)
     process.send_signal(number)
     if number == signal.SIGTERM:  # a scheduler sends it to all that the job has started
@@ -136,8 +137,8 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_leaves_no_process(toy_data
     assert json.loads(out.splitlines()[-1])["error"]["code"] == "interrupted"
     assert "saving a checkpoint first" in err
     assert "--resume stopped" in err
-    (urgent,) = events("urgent")
-    assert newest_checkpoint(run / "checkpoints").name == f"step-{urgent['step']:08d}"
+    (urgent,) = events(Urgent)
+    assert newest_checkpoint(run / "checkpoints").name == f"step-{urgent.step:08d}"
     assert not (run / "stop").exists()
     assert not [pid for pid in started if (Path("/proc") / str(pid)).exists()]
 

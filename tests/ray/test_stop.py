@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from rayox_platform.runs.event_kinds import Checkpoint, Progress, RunEvent, Stage, Start
 from rayox_platform.runs.events import read_events
 from rayox_platform.runs.overview import read_run
 from rayox_platform.runs.places import open_runs
@@ -154,8 +155,8 @@ def start(tmp_path) -> Iterator[Callable[..., Driver]]:
         driver.errors.close()
 
 
-def events(driver: Driver, kind: str) -> list[dict[str, object]]:
-    return [event for event in read_events(driver.run) if event["kind"] == kind]
+def events(driver: Driver, kind: type[RunEvent]) -> list[RunEvent]:
+    return [event for event in read_events(driver.run) if isinstance(event, kind)]
 
 
 @contextmanager
@@ -227,17 +228,17 @@ def test_while_it_waits_for_its_workers(start, words, number):
 @pytest.mark.faults
 def test_while_it_waits_for_its_first_batch(start, words):
     driver = start(words())
-    driver.wait_for(lambda: bool(events(driver, "start")))
+    driver.wait_for(lambda: bool(events(driver, Start)))
     driver.stopped(signal.SIGTERM, SAVE_SECONDS)
 
 
 @pytest.mark.faults
 def test_while_it_trains_a_checkpoint_is_saved_first(start, words):
     driver = start(words(train__evaluate_every=100))
-    driver.wait_for(lambda: bool(events(driver, "progress")))
+    driver.wait_for(lambda: bool(events(driver, Progress)))
     time.sleep(2)
     driver.stopped(signal.SIGTERM, SAVE_SECONDS)
-    saved = [event["step"] for event in events(driver, "checkpoint")]
+    saved = [event.step for event in events(driver, Checkpoint)]
     assert saved
     assert read_run(open_runs(str(driver.run.parent)).home("run")).state == "interrupted"
 
@@ -252,7 +253,7 @@ def test_a_second_signal_does_not_wait(start, words):
 @pytest.mark.faults
 def test_while_it_evaluates(start, words):
     driver = start(words())
-    driver.wait_for(lambda: any("evaluating" in str(event["text"]) for event in events(driver, "stage")))
+    driver.wait_for(lambda: any("evaluating" in event.text for event in events(driver, Stage)))
     driver.stopped(signal.SIGTERM, SAVE_SECONDS)
 
 

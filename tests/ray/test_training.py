@@ -17,6 +17,7 @@ from rayox_model.replay import kept_step
 from rayox_platform.config import Config
 from rayox_platform.evaluate.operating import read_operating
 from rayox_platform.models.open_model import local_model, open_detector
+from rayox_platform.runs.event_kinds import Diagnosis, Epoch, Progress, RunEvent, Stage, Start
 from rayox_platform.runs.events import read_events
 from rayox_platform.runs.places import open_runs
 from rayox_platform.track.registry import versions
@@ -46,7 +47,7 @@ def test_the_run_ends_with_a_model_metrics_and_pictures(trained):
     assert facts.classes == ("dim", "bright")
     assert facts.epoch == 3
     assert facts.config["train"]["optimizer"] == "adamw"
-    assert [event["epoch"] for event in events if event["kind"] == "epoch"] == [1, 2, 3]
+    assert [event.epoch for event in events if isinstance(event, Epoch)] == [1, 2, 3]
     assert (Path(finished.pictures) / "sheet.jpg").stat().st_size > 1000
     assert open_detector(finished.model, None).classes == ("dim", "bright")
 
@@ -54,11 +55,11 @@ def test_the_run_ends_with_a_model_metrics_and_pictures(trained):
 def test_who_watches_its_storage_sees_what_is_done_before_the_first_step_and_after_the_last(trained):
     folder, _, _ = trained
     told = read_events(folder / "whole")
-    stages = [event["text"].partition(" ")[0] for event in told if event["kind"] == "stage"]
+    stages = [event.text.partition(" ")[0] for event in told if isinstance(event, Stage)]
     always = [stage for stage in stages if stage != "sending"]  # to MLflow: only where there is something to wait for
     assert always == ["starting", *(["evaluating"] * 3), "drawing", "exporting"]
-    (start,) = [event for event in told if event["kind"] == "start"]
-    assert start["nodes"] == [ray.nodes()[0]["NodeID"]] * 2
+    (start,) = [event for event in told if isinstance(event, Start)]
+    assert start.nodes == [ray.nodes()[0]["NodeID"]] * 2
 
 
 def test_mlflow_has_one_finished_run_with_all_that_made_it(trained):
@@ -114,10 +115,10 @@ def test_the_detector_is_a_registered_version_that_finds_the_same(trained, toy_d
 def test_a_killed_worker_changes_nothing(trained, toy_data, rank, step, resumes_at):
     """SIGKILL a rank after a step; the run goes on from the last checkpoint and ends with the same weights."""
     folder, finished, _ = trained
-    events: list[dict[str, object]] = []
+    events: list[RunEvent] = []
     config = toy_config(toy_data, folder, f"killed-rank{rank}-step{step}")
     again = train(config, events.append, faults=(Kill(rank, step),))
-    assert [event["step"] for event in events if event["kind"] == "start"] == [0, resumes_at]
+    assert [event.step for event in events if isinstance(event, Start)] == [0, resumes_at]
     assert again.steps == finished.steps
     assert_same_weights(finished, again)
 
@@ -131,10 +132,10 @@ def test_an_unreadable_image_ends_the_run_at_once_with_its_path(cluster, toy_dat
         (images / path.name).write_bytes(path.read_bytes())
     (images / "train3.png").write_bytes(b"not an image")
     config = toy_config(toy_data, tmp_path, "damaged", images=images)
-    events: list[dict[str, object]] = []
+    events: list[RunEvent] = []
     with pytest.raises(DataError, match=r"train3\.png"):
         train(config, events.append)
-    assert sum(event["kind"] == "start" for event in events) <= 1
+    assert sum(isinstance(event, Start) for event in events) <= 1
     client = MlflowClient(f"sqlite:///{tmp_path / 'state' / 'mlflow.db'}")
     run = client.search_runs([client.get_experiment_by_name("rayox").experiment_id])[0]
     assert run.info.status == "FAILED"
@@ -160,15 +161,15 @@ def test_three_workers_share_four_lanes_and_divide_by_the_positives_of_all(clust
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     tree = toy_config(toy_data, tmp_path, "three").model_dump(mode="json")
     tree["train"] |= {"workers": 3, "batch_norm": "synchronised", "accumulate": 2, "clip_grad_norm": 50.0}
-    events: list[dict[str, object]] = []
+    events: list[RunEvent] = []
     finished = train(Config.model_validate(tree), events.append)
     assert finished.steps == 9
-    assert [event["workers"] for event in events if event["kind"] == "start"] == [3]
-    epochs = [event["metrics"] for event in events if event["kind"] == "epoch"]
+    assert [event.workers for event in events if isinstance(event, Start)] == [3]
+    epochs = [event.metrics for event in events if isinstance(event, Epoch)]
     assert all(metrics["gradient_norm"] > 0 and metrics["positives_per_box"] >= 1 for metrics in epochs)
     zero = [number for number, metrics in enumerate(epochs, start=1) if metrics["AP"] == 0]
     assert zero, "after a few steps nothing is found yet"
-    assert [event["epoch"] for event in events if event["kind"] == "diagnosis"] == zero
+    assert [event.epoch for event in events if isinstance(event, Diagnosis)] == zero
     history = MlflowClient(finished.tracking_uri).get_metric_history(finished.run_id, "positives_per_box")
     assert {point.step for point in history} == {1, 2, 3}
 
@@ -181,12 +182,12 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_images_and_without_a_res
     tree = toy_config(toy_data, tmp_path, "exploding").model_dump(mode="json")
     tree["train"] |= {"learning_rate": 1e30, "optimizer": "sgd", "warmup_epochs": 0.0}
     tree["checkpoint"] = {"every_steps": 1}
-    events: list[dict[str, object]] = []
+    events: list[RunEvent] = []
     with pytest.raises(TrainingError, match=r"of step \d+ \(epoch \d\) is not finite: total ") as caught:
         train(Config.model_validate(tree), events.append)
     assert "image 1" in caught.value.message
     (step,) = set(re.findall(r"of step (\d+)", caught.value.message))
-    assert sum(event["kind"] == "start" for event in events) == 1
+    assert sum(isinstance(event, Start) for event in events) == 1
     newest = newest_checkpoint(tmp_path / "exploding" / "checkpoints")
     assert newest is not None
     assert read_facts(newest).step == int(step)
@@ -206,12 +207,12 @@ def test_a_finished_run_is_trained_further_with_the_schedule_of_the_longer_one(t
         resumed_config(runs, "longer", {})
     config = resumed_config(runs, "longer", {}, extend=2)
     assert config.train.epochs == 5
-    events: list[dict[str, object]] = []
+    events: list[RunEvent] = []
     longer = train(config, events.append, resume=True, extend=True)
     assert longer.steps == 15
     assert longer.run_id == finished.run_id
-    assert [event["epoch"] for event in events if event["kind"] == "epoch"] == [4, 5]
-    rates = {event["step"]: event["learning_rate"] for event in events if event["kind"] == "progress"}
+    assert [event.epoch for event in events if isinstance(event, Epoch)] == [4, 5]
+    rates = {event.step: event.learning_rate for event in events if isinstance(event, Progress)}
     engine = engine_settings(config, stream_plan(config, 20), "cpu")
     assert rates[10] == pytest.approx(engine.schedule.at(9))
     with pytest.raises(ConfigError, match="is finished"):

@@ -1,6 +1,5 @@
 """Trainings of the toy data set by two workers, as the tests here start and compare them."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ import torch
 
 from rayox_model.checkpoint.snapshot import averaged_weights
 from rayox_platform.config import Config
-from rayox_platform.runs.events import read_events
+from rayox_platform.runs.event_kinds import Start
+from rayox_platform.runs.events import Watch, read_events
 from rayox_platform.storage.state import state_folder
 from rayox_platform.track.record import recorded
 from rayox_platform.track.tracking import connect
@@ -60,7 +60,7 @@ def toy_config(
 
 def train(
     config: Config,
-    show: Callable[[Mapping[str, Any]], None],
+    show: Watch,
     faults: tuple[Fault, ...] = (),
     resume: bool = False,
     extend: bool = False,
@@ -72,9 +72,9 @@ def train(
         return finish(prepared, trained, record)
 
 
-def starts(run: Path) -> list[dict[str, Any]]:
+def starts(run: Path) -> list[Start]:
     """The events of a run that tell of its workers' starts."""
-    return [event for event in read_events(run) if event["kind"] == "start"]
+    return [event for event in read_events(run) if isinstance(event, Start)]
 
 
 def assert_same_weights(one: Finished, other: Finished) -> None:

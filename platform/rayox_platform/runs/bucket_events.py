@@ -5,16 +5,15 @@ takes what it has not sent with it: no more than those seconds, unless the store
 of somebody else is a segment TIME-by-WRITER.jsonl, so nothing of rank 0's can be written over.
 """
 
-import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
-from typing import Any
 
-from rayox_platform.runs.events import RunEvent, Watch, parsed
+from rayox_platform.runs.event_kinds import EVENTS, Progress, RunEvent
+from rayox_platform.runs.events import Watch, parsed
 from rayox_platform.storage.bucket import Bucket
 
 BY = "-by-"
@@ -29,10 +28,9 @@ class BucketEvents:
     def log(self, watch: Watch | None = None) -> "SegmentLog":
         return SegmentLog(self.bucket, watch)
 
-    def tell(self, kind: str, fields: dict[str, Any]) -> None:
-        event = {"kind": kind, "time": time.time()} | fields
+    def tell(self, event: RunEvent) -> None:
         name = f"{round(1000 * time.time()):013d}{BY}{uuid.uuid4().hex}.jsonl"
-        self.bucket.write(name, (json.dumps(event) + "\n").encode())
+        self.bucket.write(name, EVENTS.to_line(event).encode())
 
     def num_starts(self) -> int:
         return len({name.partition("-")[0] for name in self.bucket.files() if BY not in name})
@@ -80,13 +78,12 @@ class SegmentLog:
         self._wanted = Event()
         Thread(target=self._send_for_ever, name="rayox-event-log", daemon=True).start()
 
-    def write(self, kind: str, fields: dict[str, Any]) -> None:
-        event = {"kind": kind, "time": time.time()} | fields
+    def write(self, event: RunEvent) -> None:
         with self._lock:
-            self._waiting += (json.dumps(event) + "\n").encode()
+            self._waiting += EVENTS.to_line(event).encode()
             if self._watch:
                 self._watch(event)
-        if kind != "progress":
+        if not isinstance(event, Progress):
             self._wanted.set()
 
     def flush(self) -> None:

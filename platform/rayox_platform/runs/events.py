@@ -1,30 +1,30 @@
 """What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches.
 
-Of a run in a bucket they lie there instead, see store/bucket_events.py.
+Those of a run in a bucket lie there instead, see bucket_events.py.
 """
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any, Protocol
+from typing import Protocol
+
+from rayox_platform.runs.event_kinds import EVENTS, RunEvent, Stage, Start
 
 POLL_SECONDS = 0.5
 FILE = "events.jsonl"
 
-RunEvent = dict[str, Any]
 Tail = Callable[[], list[RunEvent]]
-Watch = Callable[[Mapping[str, Any]], None]
+Watch = Callable[[RunEvent], None]
 
 
 class EventLog(Protocol):
     """Takes events, from any thread."""
 
-    def write(self, kind: str, fields: dict[str, Any]) -> None: ...
+    def write(self, event: RunEvent) -> None: ...
 
     def flush(self) -> None:
         """Bring what was written to where others see it, if that can be done now."""
@@ -38,7 +38,7 @@ class Events(Protocol):
         """For rank 0, of which there is one at a time; watch is told of each event."""
         ...
 
-    def tell(self, kind: str, fields: dict[str, Any]) -> None:
+    def tell(self, event: RunEvent) -> None:
         """Write one event at once, whoever else writes meanwhile. Raises OSError."""
         ...
 
@@ -70,10 +70,9 @@ class FileLog:
         self._unwritten = b"\n" if cut_off else b""  # by a crash in the middle of a line
         self._lock = Lock()
 
-    def write(self, kind: str, fields: dict[str, Any]) -> None:
-        event = {"kind": kind, "time": time.time()} | fields
+    def write(self, event: RunEvent) -> None:
         with self._lock:
-            self._unwritten += (json.dumps(event) + "\n").encode()
+            self._unwritten += EVENTS.to_line(event).encode()
             self._flush()
             if self._watch:
                 self._watch(event)
@@ -92,11 +91,12 @@ class FileLog:
         os.close(self._file)
 
 
-def tell_stage(events: Events, text: str, show: Callable[[RunEvent], None]) -> None:
+def tell_stage(events: Events, text: str, show: Watch) -> None:
     """Say what a driver does before the first step or after the last one: here, and to whoever watches the run."""
-    show({"kind": "stage", "text": text})
+    event = Stage(text=text)
+    show(event)
     with suppress(OSError):  # the store is away, which whoever writes to it next tells
-        events.tell("stage", {"text": text})
+        events.tell(event)
 
 
 def read_events(folder: Path) -> list[RunEvent]:
@@ -106,13 +106,8 @@ def read_events(folder: Path) -> list[RunEvent]:
 
 
 def parsed(lines: str) -> list[RunEvent]:
-    events = []
-    for line in lines.splitlines():
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            continue
-    return events
+    """The events in lines; what is not one that this version knows is left out."""
+    return [event for event in map(EVENTS.from_line, lines.splitlines()) if event is not None]
 
 
 @dataclass(frozen=True)
@@ -122,13 +117,13 @@ class FileEvents:
     def log(self, watch: Watch | None = None) -> FileLog:
         return FileLog(self.folder, watch)
 
-    def tell(self, kind: str, fields: dict[str, Any]) -> None:
+    def tell(self, event: RunEvent) -> None:
         log = FileLog(self.folder)
-        log.write(kind, fields)
+        log.write(event)
         log.close()
 
     def num_starts(self) -> int:
-        return sum(event["kind"] == "start" for event in self.read())
+        return sum(isinstance(event, Start) for event in self.read())
 
     def read(self) -> list[RunEvent]:
         return read_events(self.folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from rayox_platform.runs.outbox_entries import Entry, from_line, to_line
+from rayox_platform.runs.outbox_entries import ENTRIES, Entry
 
 FILE = "tracking.jsonl"
 SENT = "tracking.sent"
@@ -53,7 +53,7 @@ class Spool:
 
         A full disk must not end a training: what it does not take is counted.
         """
-        line = to_line(entry).encode()
+        line = ENTRIES.to_line(entry).encode()
         with self._lock:
             try:
                 written = self._file.write(line)
@@ -136,7 +136,7 @@ def _lines(path: Path, start: int) -> Iterator[Line]:
             if not line.endswith(b"\n"):
                 return
             end += len(line)
-            yield Line(from_line(line), end)
+            yield Line(ENTRIES.from_line(line), end)
 
 
 def _cut_off(path: Path) -> bool:

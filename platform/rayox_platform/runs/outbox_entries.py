@@ -3,9 +3,10 @@
 Times are those of the event, in seconds since 1970: MLflow knows a point again by its key, value, time and step.
 """
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from rayox_platform.runs.tagged_union import TaggedUnion
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,4 @@ class Status:
 
 
 Entry = Points | Tags | TextFile | Pictures | DatasetUse | Registration | Status
-KINDS: dict[str, type[Entry]] = {
-    kind.__name__: kind for kind in (Points, Tags, TextFile, Pictures, DatasetUse, Registration, Status)
-}
-
-
-def to_line(entry: Entry) -> str:
-    return json.dumps({"kind": type(entry).__name__} | asdict(entry)) + "\n"
-
-
-def from_line(line: str | bytes) -> Entry | None:
-    """None for what is not an entry: half a line, or one of another version of rayox."""
-    try:
-        fields = json.loads(line)
-        return KINDS[fields.pop("kind")](**fields)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+ENTRIES = TaggedUnion[Entry](get_args(Entry), tag=str)

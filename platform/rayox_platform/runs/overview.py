@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.runs.ending import End, read_end
+from rayox_platform.runs.event_kinds import EVENTS, Checkpoint, Epoch, RunEvent, Start, StepEvent
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.outbox import num_unsent, read_target, spooled
 from rayox_platform.runs.outbox_entries import Status
@@ -61,25 +62,25 @@ def find_run(runs: Runs, name: str) -> RunHome:
 def read_run(home: RunHome) -> Run:
     """What the files of one run say. Raises OSError."""
     events = home.events.read()
-    started = [event for event in events if event["kind"] == "start"]
-    epochs = [event for event in events if event["kind"] == "epoch"]
-    saved = [event for event in events if event["kind"] == "checkpoint"]
-    scored = [event["metrics"] for event in epochs if "AP" in event["metrics"]]
+    started = [event for event in events if isinstance(event, Start)]
+    epochs = [event for event in events if isinstance(event, Epoch)]
+    saved = [event for event in events if isinstance(event, Checkpoint)]
+    scored = [event.metrics for event in epochs if "AP" in event.metrics]
     held_by, result = home.holder(), read_result(home)
     end = None if result or held_by else read_end(home)
     return Run(
         name=home.name,
         state=_state(home, held_by, result, end),
-        step=next((event["step"] for event in reversed(events) if "step" in event), 0),
-        num_steps=started[-1].get("num_steps") if started else None,
-        epoch=max((event["epoch"] for event in epochs), default=0),
-        epochs=started[-1].get("epochs") if started else None,
+        step=next((event.step for event in reversed(events) if isinstance(event, StepEvent)), 0),
+        num_steps=started[-1].num_steps if started else None,
+        epoch=max((event.epoch for event in epochs), default=0),
+        epochs=started[-1].epochs if started else None,
         metrics=_scores(scored[-1]) if scored else {},
-        began=events[0]["time"] if events else None,
-        last=events[-1]["time"] if events else home.changed_at(),
+        began=events[0].time if events else None,
+        last=events[-1].time if events else home.changed_at(),
         restarts=max(len(started) - 1, 0),
         holder=held_by,
-        checkpoint=saved[-1]["path"] if saved else None,
+        checkpoint=saved[-1].path if saved else None,
         unsent=_unsent(home, is_over=not held_by),
         result=result,
         reason=end.reason if end else None,
@@ -105,12 +106,12 @@ def is_over(home: RunHome) -> bool:
         return False
 
 
-def event_line(event: Mapping[str, Any]) -> str:
+def event_line(event: RunEvent) -> str:
     """An event as one line for a log: when, what, and its numbers."""
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
-    metrics = event.get("metrics", {})
-    fields = {name: value for name, value in {**event, **metrics}.items() if name not in ("kind", "time", "metrics")}
-    return "  ".join([at, f"{event['kind']:10}", *(f"{name}={_short(value)}" for name, value in fields.items())])
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+    numbers = vars(event) | (dict(event.metrics) if isinstance(event, Epoch) else {})
+    fields = {name: value for name, value in numbers.items() if name not in ("time", "metrics") and value is not None}
+    return "  ".join([at, f"{EVENTS.tag(event):10}", *(f"{name}={_short(value)}" for name, value in fields.items())])
 
 
 def _state(home: RunHome, held_by: str | None, result: Mapping[str, Any], end: End | None) -> State:
@@ -141,6 +142,6 @@ def _scores(metrics: Mapping[str, float]) -> dict[str, float]:
 def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"{len(value)}: {value[-1]}" if value else "none"
     return str(value)

@@ -1,12 +1,11 @@
 """The MLflow run of a training: what is written when it opens, while it runs, and the status it ends with."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from rayox_model.core.secrets import without_secrets
 from rayox_platform.config.settings import leaves, settings
@@ -15,7 +14,8 @@ from rayox_platform.config.tree import Tracking as TrackingSettings
 from rayox_platform.data.fingerprint import annotations_digest, fingerprint
 from rayox_platform.data.images import CocoImages
 from rayox_platform.runs.data_record import DataRecord, read_data_record, write_data_record
-from rayox_platform.runs.events import tell_stage
+from rayox_platform.runs.event_kinds import BadImages, Epoch, Note, Progress, RunEvent, Start
+from rayox_platform.runs.events import Watch, tell_stage
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.outbox import TARGET, spooled
 from rayox_platform.runs.outbox_entries import DatasetUse, Entry, Points, Status, Tags, TextFile
@@ -25,7 +25,6 @@ from rayox_platform.track.registry import versions
 from rayox_platform.track.sender import Sender, sending
 from rayox_platform.track.tracking import STORE_ERRORS, Store, open_run
 
-RunEvent = Mapping[str, Any]
 CONTEXTS = {"train": "training", "val": "evaluation"}  # what a split is for, in MLflow's words
 NO_CURVE = frozenset(("time", "step", "epoch", "data_seconds"))  # numbers of a progress event
 STEPS = "system/step/"  # MLflow shows what begins with system/ in a table and on a page of its own
@@ -39,21 +38,24 @@ class Record:
     The ends of epochs are curves by epoch; what is told in between are curves by step, thinned out.
     """
 
-    def __init__(
-        self, home: RunHome, sender: Sender, show: Callable[[RunEvent], None], settings: TrackingSettings
-    ) -> None:
+    def __init__(self, home: RunHome, sender: Sender, show: Watch, settings: TrackingSettings) -> None:
         self.sender = sender
         self._home, self._name, self._show, self._settings = home, home.name, show, settings
         self._epochs: dict[int, Mapping[str, float]] = {}
         self._step, self._step_time = 0, 0.0  # of the last point of the curves by step
-        self.bad_images: list[str] = []
+        self.bad_images: Sequence[str] = ()
         self._spooled = {entry.time for entry in spooled(home.folder) if isinstance(entry, Points)}
         for event in home.events.read():  # of an earlier driver, which may have died before it took note of them
             self._keep(event)
-        self.first_events: dict[str, RunEvent] = {}
+        self.first_start: Start | None = None
+        self.first_progress: Progress | None = None
 
     def handle(self, event: RunEvent) -> None:
-        self.first_events.setdefault(event["kind"], event)
+        match event:
+            case Start():
+                self.first_start = self.first_start or event
+            case Progress():
+                self.first_progress = self.first_progress or event
         self._show(event)
         self._keep(event)
 
@@ -86,7 +88,7 @@ class Record:
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED, and say what MLflow does not have yet."""
         with suppress(OSError):  # the store is away: its events come with a later sync
-            lines = [event_line(event) for event in self._home.events.read() if event["kind"] != "progress"]
+            lines = [event_line(event) for event in self._home.events.read() if not isinstance(event, Progress)]
             self.add(TextFile("log.txt", without_secrets("\n".join(lines)) + "\n"))
         self.add(Status(status, time.time()))
         most = self._settings.flush_seconds
@@ -109,22 +111,23 @@ class Record:
         return self.sender.drain(seconds, lambda: self.stage(text))
 
     def _notice(self, text: str) -> None:
-        self._show({"kind": "notice", "text": text})
+        self._show(Note(text=text))
 
     def _keep(self, event: RunEvent) -> None:
         """An epoch or step that is trained again after a restart ends as it did the first time: the first counts."""
-        if event["kind"] == "epoch" and event["epoch"] not in self._epochs:
-            self._epochs[event["epoch"]] = event["metrics"]
-            self._add_points(_scores_first(event["metrics"]), event["epoch"], event["time"])
-            if event["time"] not in self._spooled:
-                self._describe(event["epoch"], event["metrics"])
-        elif event["kind"] == "progress" and self._is_due(event):
-            self._step, self._step_time = event["step"], event["time"]
-            self._add_points(_curves(event), event["step"], event["time"])
-        elif event["kind"] == "bad_images" and event["images"] != self.bad_images:
-            self.bad_images = event["images"]
-            self.add(TextFile("bad_images.txt", "\n".join(self.bad_images) + "\n"))
-            self.add(Tags({"bad_images": str(len(self.bad_images))}))
+        match event:
+            case Epoch(epoch=epoch, metrics=metrics) if epoch not in self._epochs:
+                self._epochs[epoch] = metrics
+                self._add_points(_scores_first(metrics), epoch, event.time)
+                if event.time not in self._spooled:
+                    self._describe(epoch, metrics)
+            case Progress() if self._is_due(event):
+                self._step, self._step_time = event.step, event.time
+                self._add_points(_curves(event), event.step, event.time)
+            case BadImages(images=images) if images != self.bad_images:
+                self.bad_images = images
+                self.add(TextFile("bad_images.txt", "\n".join(images) + "\n"))
+                self.add(Tags({"bad_images": str(len(images))}))
 
     def _describe(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Let a run's page begin with its scores."""
@@ -134,10 +137,10 @@ class Record:
             text = f"**{'  '.join(scores)}** after epoch {epoch}; best AP {best[0]:.3f} after epoch {-best[1]}"
             self.add(Tags({"mlflow.note.content": text}))
 
-    def _is_due(self, event: RunEvent) -> bool:
+    def _is_due(self, event: Progress) -> bool:
         every = self._settings.step_seconds
-        since = event["time"] - self._step_time
-        return bool(every) and event["step"] > self._step and since >= max(every, LEAST_STEP_SECONDS)
+        since = event.time - self._step_time
+        return bool(every) and event.step > self._step and since >= max(every, LEAST_STEP_SECONDS)
 
     def _add_points(self, metrics: Mapping[str, float], step: int, at: float) -> None:
         if at not in self._spooled:
@@ -150,7 +153,7 @@ def recorded(
     home: RunHome,
     images: Mapping[str, CocoImages],
     store: Store,
-    show: Callable[[RunEvent], None],
+    show: Watch,
 ) -> Iterator[Record]:
     """Open the run, or the one of that name again, and end it as FINISHED, KILLED or FAILED. Raises TrackingError.
 
@@ -189,13 +192,10 @@ def _scores_first(metrics: Mapping[str, float]) -> dict[str, float]:
     return dict(sorted(metrics.items(), key=lambda item: not item[0].startswith(("AP", "AR"))))
 
 
-def _curves(event: RunEvent) -> dict[str, float]:
-    """The numbers of a progress event, by names that MLflow's pages show apart from a run's scores and below them."""
-    return {
-        f"{STEPS}{name}": float(value)
-        for name, value in event.items()
-        if name not in NO_CURVE and isinstance(value, int | float) and not isinstance(value, bool)
-    }
+def _curves(event: Progress) -> dict[str, float]:
+    """Its numbers, by names that MLflow's pages show apart from a run's scores and below them."""
+    numbers = {name: value for name, value in vars(event).items() if name not in NO_CURVE and value is not None}
+    return {f"{STEPS}{name}": float(value) for name, value in numbers.items()}
 
 
 @contextmanager

@@ -100,14 +100,13 @@ def _as_text(finished: Finished) -> str:
 
 def _start_seconds(record: Record, called: float) -> dict[str, float]:
     """Where the time to the first step went, as far as this driver saw it."""
-    start, progress = record.first_events.get("start"), record.first_events.get("progress")
-    if start is None or progress is None:
+    start, progress = record.first_start, record.first_progress
+    if start is None or start.began is None or progress is None:
         return {}
-    first_batch = progress["data_seconds"]
     parts = {
-        "workers": start["began"] - called,
-        "model": start["time"] - start["began"],
-        "first_batch": first_batch,
-        "first_step": progress["time"] - start["time"] - first_batch,
+        "workers": start.began - called,
+        "model": start.time - start.began,
+        "first_batch": progress.data_seconds,
+        "first_step": progress.time - start.time - progress.data_seconds,
     }
     return {name: round(seconds, 2) for name, seconds in parts.items()}

@@ -20,6 +20,7 @@ from rayox_platform.ray_internals.reservations import refresh_for_a_while
 from rayox_platform.resources.capacity import Capacity
 from rayox_platform.resources.data_room import share_for_data
 from rayox_platform.resources.labels import selector
+from rayox_platform.runs.event_kinds import Failure
 from rayox_platform.runs.events import Events
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.stream.blocks import SampleBlocks
@@ -128,7 +129,7 @@ class _Failures(ray.train.UserCallback):  # type: ignore[misc]
         text = "; ".join(f"worker {rank}: {reason}" for rank, reason in reasons.items())
         refresh_for_a_while()
         with suppress(OSError):  # the store is away: the next start tells of itself
-            self._events.tell("failure", {"ranks": sorted(reasons), "text": text})
+            self._events.tell(Failure(ranks=sorted(reasons), text=text))
 
 
 def _tries_for_room(seconds: float) -> int:

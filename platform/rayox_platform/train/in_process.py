@@ -1,21 +1,20 @@
 """A training of one worker in this very process: Ray Data feeds it, Ray Train has no part in it."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import ray
 import torch
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_platform.resources.capacity import Capacity
+from rayox_platform.runs.events import Watch
 from rayox_platform.stream.blocks import SampleBlocks
 from rayox_platform.stream.dataset import stream_dataset
 from rayox_platform.train.job import TrainJob, newest
 from rayox_platform.train.worker import Rank, train_rank
 
 
-def fit_in_process(job: TrainJob, given: Capacity, checkpoint: str, show: Callable[[Mapping[str, Any]], None]) -> str:
+def fit_in_process(job: TrainJob, given: Capacity, checkpoint: str, show: Watch) -> str:
     """As fitting.fit, with the events shown as they are written. Raises what the training raises."""
     plan = replace(job.plan, start_step=step_of(checkpoint))
     blocks = SampleBlocks(ray.put(job.train_images), plan, job.config.augment, job.engine.image_size)

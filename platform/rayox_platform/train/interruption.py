@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from rayox_platform.runs.ending import tell_interrupted
-from rayox_platform.runs.events import RunEvent
+from rayox_platform.runs.event_kinds import Failure, Note, RunEvent, Start
+from rayox_platform.runs.events import Watch
 from rayox_platform.runs.home import RunHome
 from rayox_platform.storage.folders import Folder
 from rayox_platform.train.preemption import STOP
@@ -28,17 +29,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Standing:
     """Whether workers train, as the events of the run tell it on their way to whoever they are shown to."""
 
-    def __init__(self, show: Callable[[RunEvent], None]) -> None:
+    def __init__(self, show: Watch) -> None:
         self._show, self._started = show, False
 
     def show(self, event: RunEvent) -> None:
-        if event["kind"] in ("start", "failure"):
-            self._started = event["kind"] == "start"
+        if isinstance(event, Start | Failure):
+            self._started = isinstance(event, Start)
         self._show(event)
 
     def say(self, text: str) -> None:
         """What a user should know, of this driver alone."""
-        self._show({"kind": "note", "text": text})
+        self._show(Note(text=text))
 
     def is_started(self) -> bool:
         return self._started

@@ -1,10 +1,8 @@
 """A run's numbers for Prometheus: set by rank 0 beside every event, given out by the metrics agent of its Ray node."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from ray.util.metrics import Gauge
 
+from rayox_platform.runs.event_kinds import Checkpoint, Epoch, Progress, RunEvent, Start
 from rayox_platform.runs.home import RunHome
 
 # Of a progress event: its field, the gauge, what it is.
@@ -34,29 +32,28 @@ class RunGauges:
         self._earlier_starts = home.events.num_starts()
         self._saved_at = 0.0
 
-    def take(self, event: Mapping[str, Any]) -> None:
+    def take(self, event: RunEvent) -> None:
         """Bring the gauges up to an event of the run's log."""
-        match event["kind"]:
-            case "start":
-                self._workers.set(event["workers"], self._run)
+        match event:
+            case Start():
+                self._workers.set(event.workers, self._run)
                 self._restarts.set(self._earlier_starts, self._run)
-                self._saved_at = event["checkpoint_time"]
-            case "progress":
+                self._saved_at = event.checkpoint_time or 0.0
+            case Progress():
                 self._take_progress(event)
-            case "epoch":
-                for name, value in event["metrics"].items():
+            case Epoch():
+                for name, value in event.metrics.items():
                     if name[:2] in ("AP", "AR"):
                         self._score.set(value, self._run | {"metric": name})
-            case "checkpoint":
-                self._saved_at = event["time"]
+            case Checkpoint():
+                self._saved_at = event.time
         if self._saved_at:
             self._saved.set(self._saved_at, self._run)
-            self._age.set(max(0.0, event["time"] - self._saved_at), self._run)
+            self._age.set(max(0.0, event.time - self._saved_at), self._run)
 
-    def _take_progress(self, event: Mapping[str, Any]) -> None:
+    def _take_progress(self, event: Progress) -> None:
         for field, gauge in self._progress:
-            if event.get(field) is not None:
-                gauge.set(event[field], self._run)
-        for field, value in event.items():
-            if field.startswith("loss_"):
-                self._loss.set(value, self._run | {"term": field.removeprefix("loss_")})
+            if (value := getattr(event, field)) is not None:
+                gauge.set(value, self._run)
+        for term, value in event.losses.items():
+            self._loss.set(value, self._run | {"term": term})

@@ -5,6 +5,7 @@ import time
 from rayox_model.checkpoint.checkpoint_writer import CheckpointWriter, Written
 from rayox_model.checkpoint.snapshot import Snapshot, take_snapshot
 from rayox_model.train.engine import NonFiniteError, TrainState
+from rayox_platform.runs.event_kinds import Checkpoint, CheckpointFailed, Urgent
 from rayox_platform.runs.events import EventLog
 from rayox_platform.train.job import Measured, TrainJob, facts_of
 from rayox_platform.train.preemption import Urgency
@@ -73,7 +74,7 @@ class Saver:
         self._urgency.answer()
 
     def _tell_urgent(self, reason: str, step: int) -> None:
-        self._log.write("urgent", {"text": reason, "step": step})
+        self._log.write(Urgent(step=step, text=reason))
         self._log.flush()
 
     def save(self, state: TrainState, epoch: int, measured: Measured | None = None) -> None:
@@ -96,8 +97,8 @@ class Saver:
 
     def _tell(self, written: Written) -> None:
         if written.error is None:
-            self._log.write("checkpoint", {"step": written.step, "path": written.path, "seconds": written.seconds})
+            self._log.write(Checkpoint(step=written.step, path=str(written.path), seconds=written.seconds))
             return
         why = written.error.strerror or str(written.error)
         text = f"the checkpoint of step {written.step} could not be written to {self._job.checkpoints}: {why}"
-        self._log.write("checkpoint_failed", {"step": written.step, "text": text})
+        self._log.write(CheckpointFailed(step=written.step, text=text))

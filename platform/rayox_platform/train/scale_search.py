@@ -1,6 +1,6 @@
 """What is said of the steps that GradScaler skips: a user would take them for a fault."""
 
-from collections.abc import Mapping
+from rayox_platform.runs.event_kinds import Progress
 
 
 class ScaleSearch:
@@ -10,9 +10,9 @@ class ScaleSearch:
         self._skipped = 0
         self._over = False
 
-    def said(self, summary: Mapping[str, float]) -> str | None:
+    def said(self, progress: Progress) -> str | None:
         """What a user should read after some more steps, if anything."""
-        scale, skipped = summary.get("gradient_scale"), round(summary["skipped_steps"])
+        scale, skipped = progress.gradient_scale, round(progress.skipped_steps)
         if scale is None or self._over:
             return None
         first, self._skipped = not self._skipped, self._skipped + skipped

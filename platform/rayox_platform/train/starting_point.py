@@ -4,6 +4,7 @@ Each choosing for itself could take another: a node's view of a shared folder ma
 and the weights would not go together.
 """
 
+from rayox_platform.runs.event_kinds import CheckpointSkipped
 from rayox_platform.train.job import TrainJob, newest
 
 MARK = ".start"  # beside the run's checkpoints: the name of the one chosen last
@@ -13,7 +14,7 @@ def choose(job: TrainJob, known: str | None = None) -> str:
     """The name of the latest whole checkpoint, or the known one, which `chosen` tells. Raises ModelError, OSError."""
 
     def skipped(reason: str) -> None:
-        job.home.events.tell("checkpoint_skipped", {"text": reason})
+        job.home.events.tell(CheckpointSkipped(text=reason))
 
     name = known or newest(job, skipped)
     job.home.shared.write(MARK, name.encode())

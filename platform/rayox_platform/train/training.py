@@ -5,10 +5,9 @@ checkpoint. What is made of that (pictures, an exported and registered model) is
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import ray
 
@@ -20,7 +19,8 @@ from rayox_platform.ray_internals.prestart import start_first
 from rayox_platform.resources.capacity import Capacity, Demand, room_for_block
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.resources.labels import placed, selector
-from rayox_platform.runs.events import Follower, tell_stage
+from rayox_platform.runs.event_kinds import CheckpointSkipped
+from rayox_platform.runs.events import Follower, Watch, tell_stage
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.state import RESULT
 from rayox_platform.train.fault_injection import Fault
@@ -30,8 +30,6 @@ from rayox_platform.train.interruption import Standing
 from rayox_platform.train.job import TrainJob, extend_run, fork_run, job_of, newest, start_run
 from rayox_platform.train.prepare import Prepared
 from rayox_platform.train.stream_blocks import block_bytes, larger_blocks
-
-Show = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def start_early(given: Capacity) -> None:
 def train(
     prepared: Prepared,
     given: Capacity,
-    show: Show = lambda event: None,
+    show: Watch = lambda event: None,
     *,
     until_epoch: int | None = None,
     fork: Path | None = None,
@@ -102,14 +100,14 @@ def train(
     return _trained(job, checkpoint, began)
 
 
-def _first_checkpoint(prepared: Prepared, job: TrainJob, fork: Path | None, show: Show) -> str:
+def _first_checkpoint(prepared: Prepared, job: TrainJob, fork: Path | None, show: Watch) -> str:
     """The name of the one that training starts from, written if need be."""
     if not prepared.resumed:
         return fork_run(job, prepared.network, fork) if fork else start_run(job, prepared.network)
     if prepared.extended:
         prepared.home.shared.remove(RESULT)
         return extend_run(job, prepared.network)
-    return newest(job, lambda reason: show({"kind": "checkpoint_skipped", "text": reason}))
+    return newest(job, lambda reason: show(CheckpointSkipped(text=reason)))
 
 
 def _trained(job: TrainJob, checkpoint: str, began: float) -> Trained:

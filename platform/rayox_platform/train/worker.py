@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -22,10 +22,11 @@ from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import NonFiniteError, StepReport, TrainState, averaged_model, new_state, settle, train
 from rayox_platform.evaluate.evaluation import highest_score
 from rayox_platform.ray_internals.prestart import keep_spare_worker
-from rayox_platform.runs.events import EventLog
+from rayox_platform.runs.event_kinds import BadImages, Diagnosis, Epoch, Note, Progress, RunEvent, Stage, Stall, Start
+from rayox_platform.runs.events import EventLog, Watch
 from rayox_platform.stream.batches import rank_batches
 from rayox_platform.stream.stall import Patience
-from rayox_platform.train.diagnosis import Progress, diagnose
+from rayox_platform.train import diagnosis
 from rayox_platform.train.distributed import (
     Agreement,
     Evaluated,
@@ -82,7 +83,7 @@ def train_rank(
     checkpoint: str,
     report: Callable[[dict[str, float]], None] = lambda metrics: None,
     *,
-    watch: Callable[[Mapping[str, Any]], None] = lambda event: None,
+    watch: Watch = lambda event: None,
     after_first_step: Callable[[], None] = _nothing,
     began: float | None = None,
 ) -> None:
@@ -119,8 +120,7 @@ def train_rank(
     replica = _replica(state.model, me.world_size, me.device)
     nodes = gathered(str(ray.get_runtime_context().get_node_id()))
     if log:
-        length = {"num_steps": job.plan.num_steps, "epochs": job.plan.epochs}
-        log.write("start", _start(start, nodes, began, folder.stat().st_mtime) | length)
+        log.write(_start(job, start, nodes, began, folder.stat().st_mtime))
     try:
         _train(job, state, train(state, batches, engine, me.device, replica), me, broken, log, report, after_first_step)
     except NonFiniteError as failure:
@@ -129,10 +129,10 @@ def train_rank(
         raise explained(failure, state, engine, images, me.rank, job.home) from None
 
 
-def _event_log(job: TrainJob, watch: Callable[[Mapping[str, Any]], None]) -> EventLog:
+def _event_log(job: TrainJob, watch: Watch) -> EventLog:
     gauges = RunGauges(job.home)
 
-    def take(event: Mapping[str, Any]) -> None:
+    def take(event: RunEvent) -> None:
         gauges.take(event)
         watch(event)
 
@@ -167,9 +167,9 @@ def _train(
                 fault.strike(job.home.shared, me.rank, state.step)
             if log and (first or meter.age_seconds > REPORT_SECONDS):
                 progress = _progress(step, meter, state)
-                log.write("progress", progress)
+                log.write(progress)
                 if said := search.said(progress):
-                    log.write("note", {"text": said})
+                    log.write(Note(text=said))
                 meter = Meter(job.plan.batch_size)
             if first:
                 after_first_step()
@@ -213,7 +213,7 @@ class BrokenImages:
         self._check()
         if log and self._found:
             named = [self._found[index].why for index in sorted(self._found)]
-            log.write("bad_images", {"images": named})
+            log.write(BadImages(images=named))
 
     def _check(self) -> None:
         check_broken(self._found.values(), self._job.plan.num_images, self._job.config.data.max_bad_images)
@@ -221,7 +221,7 @@ class BrokenImages:
 
 def _report_stall(log: EventLog | None, cause: str) -> None:
     if log:
-        log.write("stall", {"text": cause})
+        log.write(Stall(text=cause))
 
 
 def _replica(model: nn.Module, world_size: int, device: torch.device) -> DistributedDataParallel | None:
@@ -245,40 +245,38 @@ def _end_epoch(
     evaluated = epoch % job.config.train.evaluate_every == 0 or epoch == job.stop_epoch
     if evaluated:
         if log:
-            log.write("stage", {"text": f"evaluating after epoch {epoch}"})
+            log.write(Stage(text=f"evaluating after epoch {epoch}"))
         found = evaluate_together(averaged_model(state), job.val_images, job.evaluation, job.engine, device)
         if found:
             measured = Measured(found.scores.metrics.measured(), found.operating.as_json())
         if log and found and found.scores.metrics.AP == 0:
-            log.write("diagnosis", {"epoch": epoch, "text": _why_zero(job, state, found)})
+            log.write(Diagnosis(epoch=epoch, text=_why_zero(job, state, found)))
     if log:
         summary = meter.summary() | measured.metrics
-        done = {"epoch": epoch, "step": state.step, "evaluated": evaluated}
-        log.write("epoch", done | {"metrics": summary, "weights": digest})
+        log.write(Epoch(epoch=epoch, step=state.step, evaluated=evaluated, metrics=summary, weights=digest))
     return measured
 
 
 def _why_zero(job: TrainJob, state: TrainState, found: Evaluated) -> str:
-    threshold, progress = job.evaluation.score_threshold, Progress(state.step, job.engine.schedule.warmup_steps)
+    threshold = job.evaluation.score_threshold
+    progress = diagnosis.Progress(state.step, job.engine.schedule.warmup_steps)
     best = partial(highest_score, found.detector, job.val_images, job.evaluation)
-    return diagnose(job.val_images.dataset, found.detections, threshold, best, progress)
+    return diagnosis.diagnose(job.val_images.dataset, found.detections, threshold, best, progress)
 
 
-def _start(step: int, nodes: list[str], began: float, checkpoint_time: float) -> dict[str, Any]:
-    """nodes are Ray's ids of those that the ranks are on, in their order.
-
-    began is when Ray Train called this rank; from there to this event the network was made and loaded.
-    """
-    return {
-        "step": step,
-        "workers": len(nodes),
-        "nodes": nodes,
-        "node": os.uname().nodename,
-        "pid": os.getpid(),
-        "born": _process_start(),
-        "began": began,
-        "checkpoint_time": checkpoint_time,
-    }
+def _start(job: TrainJob, step: int, nodes: list[str], began: float, checkpoint_time: float) -> Start:
+    return Start(
+        step=step,
+        workers=len(nodes),
+        nodes=nodes,
+        node=os.uname().nodename,
+        pid=os.getpid(),
+        born=_process_start(),
+        began=began,
+        checkpoint_time=checkpoint_time,
+        num_steps=job.plan.num_steps,
+        epochs=job.plan.epochs,
+    )
 
 
 def _process_start() -> float:
@@ -288,11 +286,11 @@ def _process_start() -> float:
     return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _progress(report: StepReport, meter: Meter, state: TrainState) -> dict[str, Any]:
-    return {
-        "step": state.step,
-        "epoch": report.epoch,
-        "learning_rate": report.learning_rate,
-        "data_seconds": report.data_seconds,
+def _progress(report: StepReport, meter: Meter, state: TrainState) -> Progress:
+    return Progress(
+        step=state.step,
+        epoch=report.epoch,
+        learning_rate=report.learning_rate,
+        data_seconds=report.data_seconds,
         **meter.summary(),
-    }
+    )

@@ -15,6 +15,7 @@ from rayox_platform.config.tree import Config
 from rayox_platform.resources.capacity import Capacity
 from rayox_platform.runs.bucket_lock import STALE_SECONDS
 from rayox_platform.runs.ending import end_told, tell_rest
+from rayox_platform.runs.event_kinds import Epoch, RunEvent, Start
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.prepare import prepare
@@ -104,12 +105,12 @@ class Teller:
         for event in home.events.read():
             self.show(event)
 
-    def show(self, event: Mapping[str, Any]) -> None:
-        if event["kind"] == "start":
-            self.since = event["time"]
-        if event["kind"] != "epoch":
+    def show(self, event: RunEvent) -> None:
+        if isinstance(event, Start):
+            self.since = event.time
+        if not isinstance(event, Epoch):
             return
-        seconds, self.since = event["time"] - self.since, event["time"]
-        if event["epoch"] not in self.known:
-            self.known.add(event["epoch"])
-            tune.report({"epoch": event["epoch"], "metrics": dict(event["metrics"]), "seconds": max(0.0, seconds)})
+        seconds, self.since = event.time - self.since, event.time
+        if event.epoch not in self.known:
+            self.known.add(event.epoch)
+            tune.report({"epoch": event.epoch, "metrics": dict(event.metrics), "seconds": max(0.0, seconds)})

@@ -1,10 +1,11 @@
 """What a campaign's ledger is made of: one frozen dataclass a kind of record, and their form in the journal."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from rayox_model.core.errors import DataError
+from rayox_platform.runs.tagged_union import TaggedUnion
 
 Phase = Literal["search", "confirm"]
 Values = Mapping[str, Any]
@@ -145,35 +146,18 @@ Event = (
     | Confirmed
     | Ended
 )
-KINDS: Mapping[str, type[Any]] = {
-    kind.__name__.lower(): kind
-    for kind in (
-        Opened,
-        Driven,
-        Extended,
-        Planned,
-        Started,
-        Reported,
-        Paused,
-        Exploited,
-        Finished,
-        Pruned,
-        Failed,
-        Confirmed,
-        Ended,
-    )
-}
-NAMES = {kind: tuple(one.name for one in fields(kind)) for kind in KINDS.values()}
+RECORDS = TaggedUnion[Event](get_args(Event))
 
 
 def to_record(event: Event, time: float) -> dict[str, Any]:
-    return {"kind": type(event).__name__.lower(), "time": time} | asdict(event)
+    return RECORDS.to_json(event) | {"time": time}
 
 
 def from_record(record: Mapping[str, Any], place: str) -> tuple[Event, float]:
     """The event and its time. Raises DataError for a kind that this version does not know."""
-    kind = KINDS.get(record["kind"])
-    if kind is None:
-        raise DataError(f"{place}: a record {record['kind']!r} is not known to this version", "use the newer rayox")
-    event: Event = kind(**{name: record[name] for name in NAMES[kind] if name in record})
-    return event, record["time"]
+    try:
+        return RECORDS.from_json(record), record["time"]
+    except KeyError:
+        raise DataError(
+            f"{place}: a record {record['kind']!r} is not known to this version", "use the newer rayox"
+        ) from None

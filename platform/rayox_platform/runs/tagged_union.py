@@ -1,0 +1,48 @@
+"""Dataclasses of several kinds as JSON objects that name theirs: events, entries for MLflow, records of a ledger."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class TaggedUnion(Generic[T]):
+    """Writes and reads records of these kinds; tag makes the `kind` in the JSON from a class's name."""
+
+    def __init__(self, kinds: Iterable[type[T]], tag: Callable[[str], str] = snake_case) -> None:
+        self._tags = {kind: tag(kind.__name__) for kind in kinds}
+        self._kinds = {tag: (kind, {one.name for one in fields(kind)}) for kind, tag in self._tags.items()}
+
+    def tag(self, record: T) -> str:
+        return self._tags[type(record)]
+
+    def to_json(self, record: T) -> dict[str, Any]:
+        return {"kind": self.tag(record), **asdict(record)}
+
+    def from_json(self, given: Mapping[str, Any]) -> T:
+        """A field that this version does not know is ignored.
+
+        Raises KeyError for a kind that it does not know, and TypeError where a field is missing.
+        """
+        kind, names = self._kinds[given["kind"]]
+        return kind(**{name: value for name, value in given.items() if name in names})
+
+    def to_line(self, record: T) -> str:
+        return json.dumps(self.to_json(record)) + "\n"
+
+    def from_line(self, line: str | bytes) -> T | None:
+        """None for what is not a record: half a line, or one of another version of rayox."""
+        try:
+            return self.from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError):
+            return None
