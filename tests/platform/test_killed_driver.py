@@ -1,12 +1,13 @@
 """A driver that is killed with lines that MLflow does not have: another process sends them, once each."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from rayox_platform.runs.event_kinds import EVENTS
 from rayox_platform.runs.home import FolderHome
 from rayox_platform.runs.outbox import num_unsent
 from rayox_platform.track.record import Record
@@ -76,12 +77,12 @@ def test_a_resumed_run_first_sends_what_was_left_and_trains_over_it_without_doub
     killed_driver(folder, tmp_path / "state")
     # What the workers wrote after the driver's death, and what the driver had seen.
     events = [*map(progress, range(1, 44)), *map(epoch, range(1, 5))]
-    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    (folder / "events.jsonl").write_text("".join(map(EVENTS.to_line, events)))
     tracking = open_run(connect(None, tmp_path / "state", "rayox"), "resumed", {}, {})
     with sending(folder, tracking) as sender:
         record = Record(FolderHome(folder), sender, lambda event: None, settings())
         for step in range(41, 51):  # the checkpoint was at step 40
-            record.handle(progress(step) | {"time": 5000.0 + step} if step < 44 else progress(step))
+            record.handle(replace(progress(step), time=5000.0 + step) if step < 44 else progress(step))
         record.handle(epoch(5))
         record.close("FINISHED")
         assert num_unsent(folder) == 0
