@@ -1,10 +1,13 @@
 """What a run tells MLflow, on disk first: whole lines, an offset, nothing lost by a crash."""
 
 import math
+from pathlib import Path
 
 import pytest
 
-from rayox_platform.runs.outbox import SENT, Spool, Target, num_unsent, open_spool, read_target, spooled
+from rayox_platform.runs import outbox
+from rayox_platform.runs.journal_file import FileJournal
+from rayox_platform.runs.outbox import FILE, SENT, Spool, Target, num_unsent, open_spool, read_target, spooled
 from rayox_platform.runs.outbox_entries import (
     ENTRIES,
     DatasetUse,
@@ -75,20 +78,70 @@ def test_what_was_added_is_unsent_until_it_is_acknowledged_also_for_another_proc
     assert list(spooled(tmp_path)) == [point(step) for step in range(5)]
 
 
-def test_a_line_cut_off_by_a_crash_is_passed_over_and_the_next_is_whole(opened, tmp_path):
+def test_a_line_cut_off_by_a_crash_is_cut_and_the_next_is_whole(opened, tmp_path):
     spool = opened()
     spool.add(point(0))
-    with (tmp_path / "tracking.jsonl").open("a") as file:
+    with (tmp_path / FILE).open("a") as file:
         file.write(ENTRIES.to_line(point(1))[:20])
     assert [line.entry for line in spool.unsent()] == [point(0)]  # half a line waits for its end
     again = opened()
     again.add(point(2))
-    assert [line.entry for line in again.unsent()] == [point(0), None, point(2)]
+    assert [line.entry for line in again.unsent()] == [point(0), point(2)]
     again.acknowledge(again.unsent()[-1].end)
     assert again.unsent() == []
 
 
-@pytest.mark.parametrize("offset", ["", "12x", "99999999"])
+def test_a_damaged_entry_is_left_out_alone(opened, tmp_path):
+    spool = opened()
+    for step in range(3):
+        spool.add(point(step))
+    content = bytearray((tmp_path / FILE).read_bytes())
+    content[content.index(b'"step":1') + len('"step":')] ^= 2
+    (tmp_path / FILE).write_bytes(content)
+    assert [line.entry for line in opened().unsent()] == [point(0), None, point(2)]
+    assert list(spooled(tmp_path)) == [point(0), point(2)]
+
+
+def test_the_file_of_an_older_version_is_sent_on_and_added_to(opened, tmp_path):
+    """Lines without number and checksum, one of them cut off by a crash, and an offset in bytes."""
+    lines = [ENTRIES.to_line(point(0)), ENTRIES.to_line(point(1)), '{"kind": "Poi\n', ENTRIES.to_line(point(2))]
+    (tmp_path / FILE).write_text("".join(lines))
+    (tmp_path / SENT).write_text(str(len(lines[0])))
+    assert num_unsent(tmp_path) == 3
+    spool = opened()
+    spool.add(point(3))
+    assert [line.entry for line in spool.unsent()] == [point(1), None, point(2), point(3)]
+    spool.acknowledge(spool.unsent()[1].end)
+    assert [line.entry for line in opened().unsent()] == [point(2), point(3)]
+
+
+def test_what_a_power_cut_took_after_it_was_sent_makes_place_for_new_entries(opened, tmp_path):
+    spool = opened()
+    for step in range(3):
+        spool.add(point(step))
+    spool.acknowledge(spool.unsent()[-1].end)
+    lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
+    (tmp_path / FILE).write_bytes(lines[0])
+    opened().add(point(4))
+    assert num_unsent(tmp_path) == 1
+    assert [line.entry for line in opened().unsent()] == [point(4)]
+
+
+def test_unsent_entries_are_read_in_parts_and_none_is_left_out(opened, monkeypatch):
+    monkeypatch.setattr(outbox, "BYTES_AT_ONCE", 100)
+    spool, found = opened(), []
+    entries = [point(0), TextFile("log.txt", "long" * 1000), *map(point, range(1, 9))]
+    for entry in entries:
+        spool.add(entry)
+    spool.acknowledge(2)
+    while lines := spool.unsent():
+        assert len(lines) < 4
+        found += [line.entry for line in lines]
+        spool.acknowledge(lines[-1].end)
+    assert found == entries[2:]
+
+
+@pytest.mark.parametrize("offset", ["", "12x", "99999999", "99 entries"])
 def test_a_broken_offset_loses_nothing_that_is_there(opened, tmp_path, offset):
     opened().add(point(0))
     (tmp_path / SENT).write_text(offset)
@@ -110,8 +163,7 @@ def test_a_spool_that_went_to_another_run_is_sent_again_as_a_whole(opened, tmp_p
 def test_a_full_disk_is_counted_and_raises_nothing(opened):
     """/dev/full takes nothing."""
     spool = opened()
-    spool._file.close()
-    spool._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+    spool._journal = FileJournal(Path("/dev/full"), durable=False, strict=False)
     spool.add(point(0))
     spool.add(point(1))
     assert spool.lost == 2

@@ -2,7 +2,7 @@
 
 In a folder it is one file, a line a record: `CRC32 NUMBER JSON`. In a bucket it is one immutable object a record. A
 line cut off by a crash was never acknowledged: it is left out, and cut before the next one is written. Anything else
-that does not add up is refused, with its place.
+that does not add up is refused, with its place; a file whose records are worth something each leaves it out instead.
 """
 
 import json
@@ -60,9 +60,9 @@ class Parsed(NamedTuple):
     cut_off: int  # bytes of a line behind them that a crash has cut off
 
 
-def encoded(number: int, record: Mapping[str, Any]) -> bytes:
-    """A record as a line. Raises ValueError for a number that is not finite: JSON has none."""
-    body = f"{number} {json.dumps(record, allow_nan=False, separators=(',', ':'))}".encode()
+def encoded(number: int, record: Mapping[str, Any], finite: bool = True) -> bytes:
+    """A record as a line. Raises ValueError for a number that is not finite, which JSON has not, unless told not to."""
+    body = f"{number} {json.dumps(record, allow_nan=not finite, separators=(',', ':'))}".encode()
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
@@ -90,6 +90,24 @@ def parsed(content: bytes, number: int, path: object) -> Parsed:
     places = enumerate(lines, number)
     records = [decoded(line + b"\n", place, f"{path}:{place + 1}") for place, line in places]
     return Parsed(records, len(content) - cut_off, cut_off)
+
+
+def salvaged(content: bytes) -> Parsed:
+    """As parsed, with an empty record for each line that cannot be read.
+
+    Lines without number and checksum are those of a rayox that wrote none.
+    """
+    *lines, last = content.split(b"\n")
+    return Parsed([_salvaged(line) for line in lines], len(content) - len(last), len(last))
+
+
+def _salvaged(line: bytes) -> Record:
+    checksum, _, body = line.partition(b" ")
+    try:
+        record = json.loads(body.partition(b" ")[2] if _fits(checksum, body) else line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def cut_off_line(path: object, num_bytes: int) -> str:

@@ -7,13 +7,29 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from rayox_platform.runs.journal import Record, Tell, cut_off_line, damaged, encoded, parsed, say_nothing
+from rayox_platform.runs.journal import (
+    Parsed,
+    Record,
+    Tell,
+    cut_off_line,
+    damaged,
+    encoded,
+    parsed,
+    salvaged,
+    say_nothing,
+)
 
 
 class FileJournal:
-    def __init__(self, path: Path, durable: bool = True, tell: Tell = say_nothing) -> None:
+    """durable and tell are those of open_journal.
+
+    strict=False is for records that are worth something each, as what MLflow is told: a damaged one is read as an empty
+    one, numbers need not be finite, and lines without number and checksum are read, as rayox wrote them before.
+    """
+
+    def __init__(self, path: Path, durable: bool = True, tell: Tell = say_nothing, strict: bool = True) -> None:
         self.path = path
-        self._durable, self._tell = durable, tell
+        self._durable, self._tell, self._strict = durable, tell, strict
         self._lock = Lock()
         self._size = self._count = 0  # of what this process has written or seen
 
@@ -29,20 +45,23 @@ class FileJournal:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 self._catch_up(file)
                 number = self._count
-                self._write(file, encoded(number, record))
+                self._write(file, encoded(number, record, finite=self._strict))
         finally:
             os.close(file)
         if fresh and self._durable:
-            _sync_folder(self.path.parent)
+            _sync(self.path.parent)  # the file's name is on the disk as well
         return number
 
     def _catch_up(self, file: int) -> None:
         """See what others have appended, and cut what a crash has left of a line."""
         size = os.fstat(file).st_size
         if size < self._size:
-            raise damaged(str(self.path), f"the file has shrunk from {self._size} to {size} bytes")
+            if self._strict:
+                raise damaged(str(self.path), f"the file has shrunk from {self._size} to {size} bytes")
+            self._size = self._count = 0
         if size > self._size:
-            new = parsed(os.pread(file, size - self._size, self._size), self._count, self.path)
+            content = os.pread(file, size - self._size, self._size)
+            new = _parsed(content, self._count, self.path, self._strict)
             self._size += new.num_bytes
             self._count += len(new.records)
             if new.cut_off:
@@ -64,21 +83,28 @@ class FileJournal:
         self._count += 1
 
     def read(self, tell: Tell = say_nothing) -> list[Record]:
-        found = parsed(self.path.read_bytes() if self.path.exists() else b"", 0, self.path)
+        found = _parsed(self.path.read_bytes() if self.path.exists() else b"", 0, self.path, self._strict)
         if found.cut_off:
             tell(cut_off_line(self.path, found.cut_off))
         return found.records
 
     def tail(self, whole: bool = False) -> "FileJournalTail":
-        tail = FileJournalTail(self.path)
+        tail = FileJournalTail(self.path, self._strict)
         if not whole:
             tail()
         return tail
 
+    def sync(self) -> None:
+        """Let the disk have what was appended with durable=False."""
+        if self.path.exists():
+            _sync(self.path)
+
 
 class FileJournalTail:
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    """at_once bounds the bytes that a call reads, but for the end of a line; -1 is all there are."""
+
+    def __init__(self, path: Path, strict: bool = True, at_once: int = -1) -> None:
+        self._path, self._strict, self._at_once = path, strict, at_once
         self._size = self._count = 0
 
     def __call__(self) -> list[Record]:
@@ -86,15 +112,18 @@ class FileJournalTail:
             return []
         with self._path.open("rb") as file:
             file.seek(self._size)
-            new = parsed(file.read(), self._count, self._path)
+            new = _parsed(file.read(self._at_once) + file.readline(), self._count, self._path, self._strict)
         self._size += new.num_bytes
         self._count += len(new.records)
         return new.records
 
 
-def _sync_folder(folder: Path) -> None:
-    """The file's name is on the disk as well."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _parsed(content: bytes, number: int, path: Path, strict: bool) -> Parsed:
+    return parsed(content, number, path) if strict else salvaged(content)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,29 +1,31 @@
-"""A run's writes to MLflow, on disk first: lines appended by the driver, sent on by whoever has the run's folder.
+"""A run's writes to MLflow, on disk first: a journal of the driver's, sent on by whoever has the run's folder.
 
-`tracking.jsonl` only grows; `tracking.sent` is the offset up to which MLflow has it. A crash between a send and its
-offset sends a line again, which changes nothing there.
+`tracking.jsonl` only grows; `tracking.sent` says how many of its entries MLflow has. A crash between a send and that
+sends an entry again, which changes nothing there.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from rayox_platform.runs.journal import Record
+from rayox_platform.runs.journal_file import FileJournal, FileJournalTail
 from rayox_platform.runs.outbox_entries import ENTRIES, Entry
 
 FILE = "tracking.jsonl"
 SENT = "tracking.sent"
 TARGET = "tracking.json"
 FILES = frozenset((FILE, SENT, TARGET))
-LINES_AT_ONCE = 1000
+UNIT = "entries"  # of tracking.sent
+BYTES_AT_ONCE = 1 << 18
 
 
 class Line(NamedTuple):
-    entry: Entry | None  # None: no line of ours, as after a crash
-    end: int  # offset behind it
+    entry: Entry | None  # None: one that cannot be read, or is of another version of rayox
+    end: int  # entries up to it
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,14 @@ class Spool:
     """The spool in a run's folder; add is for any thread, the rest for the one that sends."""
 
     def __init__(self, folder: Path) -> None:
-        self._path, self._sent_path = folder / FILE, folder / SENT
+        self._folder, self._journal = folder, _journal(folder)
+        self._tail, self._read = FileJournalTail(self._journal.path, strict=False, at_once=BYTES_AT_ONCE), 0
+        self._unsent: list[Line] = []  # of what was read
         self._lock = Lock()
-        self._file = self._path.open("ab", buffering=0)  # nothing waits in this process
-        if _cut_off(self._path):
-            self._file.write(b"\n")
-        self._synced = 0
-        self.sent = min(_read_offset(self._sent_path), self._path.stat().st_size)
+        self.size = self._synced = len(self._journal.read())  # entries
+        self.sent = _num_sent(folder, self.size)
+        if self.sent:
+            self.acknowledge(self.sent)  # a power cut may have taken some that were sent: new ones are in their places
         self.lost = 0  # entries that the disk did not take
 
     def add(self, entry: Entry) -> None:
@@ -53,42 +56,40 @@ class Spool:
 
         A full disk must not end a training: what it does not take is counted.
         """
-        line = ENTRIES.to_line(entry).encode()
         with self._lock:
             try:
-                written = self._file.write(line)
+                self.size = self._journal.append(ENTRIES.to_json(entry)) + 1
             except OSError:
-                written = 0
-            self.lost += written != len(line)
+                self.lost += 1
 
     def sync(self) -> None:
         """Let the disk have what was added, if anything was."""
-        size = self.size()
+        size = self.size
         if size > self._synced:
-            os.fsync(self._file.fileno())
+            self._journal.sync()
             self._synced = size
 
-    def size(self) -> int:
-        return self._path.stat().st_size
-
     def unsent(self) -> list[Line]:
-        """The next lines that MLflow has not, at most a thousand."""
-        return [line for line, _ in zip(_lines(self._path, self.sent), range(LINES_AT_ONCE), strict=False)]
+        """The next entries that MLflow has not, at most some hundreds of KB."""
+        while not self._unsent and (records := self._tail()):
+            lines = [Line(_entry(record), end) for end, record in enumerate(records, self._read + 1)]
+            self._read += len(records)
+            self._unsent = [line for line in lines if line.end > self.sent]
+        return self._unsent
 
     def acknowledge(self, end: int) -> None:
-        """Everything before this offset is in MLflow."""
-        draft = self._sent_path.with_name(f".{SENT}")
-        draft.write_text(str(end))
-        draft.replace(self._sent_path)
+        """So many entries are in MLflow."""
+        draft = self._folder / f".{SENT}"
+        draft.write_text(f"{end} {UNIT}")
+        draft.replace(self._folder / SENT)
         self.sent = end
+        self._unsent = [line for line in self._unsent if line.end > end]
 
     def num_unsent(self) -> int:
-        return num_unsent(self._path.parent)
+        return num_unsent(self._folder)
 
     def close(self) -> None:
         self.sync()
-        with self._lock:
-            self._file.close()
 
 
 def open_spool(folder: Path, target: Target) -> Spool:
@@ -118,38 +119,30 @@ def parse_target(content: bytes) -> Target | None:
 
 def spooled(folder: Path) -> Iterator[Entry]:
     """All that was ever added to the spool of a run's folder, if it has one."""
-    return (line.entry for line in _lines(folder / FILE, 0) if line.entry is not None)
+    return (entry for entry in map(_entry, _journal(folder).read()) if entry is not None)
 
 
 def num_unsent(folder: Path) -> int:
-    return sum(1 for _ in _lines(folder / FILE, _read_offset(folder / SENT)))
+    size = len(_journal(folder).read())
+    return size - _num_sent(folder, size)
 
 
-def _lines(path: Path, start: int) -> Iterator[Line]:
-    """Whole lines from an offset on; none when there is no file."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        file.seek(start)
-        end = start
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            end += len(line)
-            yield Line(ENTRIES.from_line(line), end)
+def _journal(folder: Path) -> FileJournal:
+    return FileJournal(folder / FILE, durable=False, strict=False)
 
 
-def _cut_off(path: Path) -> bool:
-    size = path.stat().st_size
-    if not size:
-        return False
-    with path.open("rb") as file:
-        file.seek(size - 1)
-        return file.read(1) != b"\n"
-
-
-def _read_offset(path: Path) -> int:
+def _entry(record: Record) -> Entry | None:
     try:
-        return int(path.read_text())
+        return ENTRIES.from_json(record)
+    except (KeyError, TypeError):
+        return None
+
+
+def _num_sent(folder: Path, size: int) -> int:
+    """How many of size entries MLflow has; a rayox before the journal counted bytes."""
+    try:
+        count, *unit = (folder / SENT).read_text().split()
+        sent = int(count) if unit else (folder / FILE).read_bytes()[: int(count)].count(b"\n")
     except (OSError, ValueError):  # none yet, or cut off by a crash: all is sent again
         return 0
+    return min(sent, size)

@@ -69,7 +69,7 @@ class Sender:
 
         waiting is called when that is not a matter of a moment. After a first time in vain this hardly waits.
         """
-        end = self.spool.size()
+        end = self.spool.size
         self._wake.set()
         seconds = min(seconds, 1.0) if self._gave_up else seconds
         began = since = time.monotonic()
