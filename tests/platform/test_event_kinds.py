@@ -58,11 +58,11 @@ def test_an_event_is_one_line_with_its_kind_that_reads_back(kind):
     line = EVENTS.to_line(EXAMPLES[kind])
     assert line.count("\n") == 1
     assert json.loads(line)["kind"] == kind
-    assert EVENTS.from_line(line) == EXAMPLES[kind]
+    assert EVENTS.from_json(json.loads(line)) == EXAMPLES[kind]
 
 
 def test_a_loss_that_is_not_finite_reads_back():
-    found = EVENTS.from_line(EVENTS.to_line(replace(PROGRESS, loss_total=math.nan, gradient_norm=math.inf)))
+    found = EVENTS.from_json(json.loads(EVENTS.to_line(replace(PROGRESS, loss_total=math.nan, gradient_norm=math.inf))))
     assert math.isnan(found.loss_total)
     assert found.gradient_norm == math.inf
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
 from rayox_platform.runs.event_kinds import EVENTS, Progress, RunEvent
-from rayox_platform.runs.events import Watch, parsed
+from rayox_platform.runs.events import Watch, known
+from rayox_platform.runs.journal import salvaged
 from rayox_platform.storage.bucket import Bucket
 
 BY = "-by-"
@@ -44,7 +45,7 @@ class BucketEvents:
     def _read(self, names: list[str]) -> list[RunEvent]:
         with ThreadPoolExecutor(self.bucket.num_threads) as pool:
             contents = list(pool.map(self.bucket.read, names))
-        return [event for content in contents for event in parsed(content.decode(errors="replace"))]
+        return [event for content in contents for event in known(salvaged(content).records)]
 
 
 class SegmentTail:

@@ -1,18 +1,22 @@
 """What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches.
 
-Those of a run in a bucket lie there instead, see bucket_events.py.
+They are read as a journal is, and written without its numbers and checksums: rank 0 writes in the middle of training
+and waits for no lock, and a user's tools read the file as it is. Those of a run in a bucket lie there instead, see
+bucket_events.py.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, RLock, Thread
 from typing import Protocol
 
 from rayox_platform.runs.event_kinds import EVENTS, RunEvent, Stage, Start
+from rayox_platform.runs.journal import Record
+from rayox_platform.runs.journal_file import FileJournal
 
 POLL_SECONDS = 0.5
 FILE = "events.jsonl"
@@ -68,24 +72,24 @@ class FileLog:
         cut_off = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         self._unwritten = b"\n" if cut_off else b""  # by a crash in the middle of a line
-        self._lock = Lock()
+        self._lock = RLock()
 
     def write(self, event: RunEvent) -> None:
         with self._lock:
             self._unwritten += EVENTS.to_line(event).encode()
-            self._flush()
+            self.flush()  # else the next event tries again
             if self._watch:
                 self._watch(event)
 
-    def _flush(self) -> None:
-        try:
+    def flush(self) -> None:
+        with suppress(OSError):
+            self.write_out()
+
+    def write_out(self) -> None:
+        """Raises OSError while the disk does not take it all."""
+        with self._lock:
             while self._unwritten:
                 self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
-        except OSError:
-            return  # the next event tries again
-
-    def flush(self) -> None:
-        """Every event has been written at once."""
 
     def close(self) -> None:
         os.close(self._file)
@@ -101,13 +105,12 @@ def tell_stage(events: Events, text: str, show: Watch) -> None:
 
 def read_events(folder: Path) -> list[RunEvent]:
     """All events of a run in a folder so far; a line cut off by a crash is left out."""
-    path = folder / FILE
-    return parsed(path.read_text(errors="replace")) if path.exists() else []
+    return known(FileJournal(folder / FILE, strict=False).read())
 
 
-def parsed(lines: str) -> list[RunEvent]:
-    """The events in lines; what is not one that this version knows is left out."""
-    return [event for event in map(EVENTS.from_line, lines.splitlines()) if event is not None]
+def known(records: Iterable[Record]) -> list[RunEvent]:
+    """The events in records of a journal or lines; what is not one that this version knows is left out."""
+    return [event for event in EVENTS.known(records) if event is not None]
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,11 @@ class FileEvents:
 
     def tell(self, event: RunEvent) -> None:
         log = FileLog(self.folder)
-        log.write(event)
-        log.close()
+        try:
+            log.write(event)
+            log.write_out()
+        finally:
+            log.close()
 
     def num_starts(self) -> int:
         return sum(isinstance(event, Start) for event in self.read())
@@ -128,24 +134,9 @@ class FileEvents:
     def read(self) -> list[RunEvent]:
         return read_events(self.folder)
 
-    def tail(self, whole: bool = False) -> "FileTail":
-        return FileTail(self.folder / FILE, whole)
-
-
-class FileTail:
-    def __init__(self, path: Path, whole: bool) -> None:
-        self._path = path
-        self._at = 0 if whole or not path.exists() else path.stat().st_size  # an earlier attempt's were handled then
-
-    def __call__(self) -> list[RunEvent]:
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._at)
-            content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        self._at += len(whole)
-        return parsed(whole.decode(errors="replace"))
+    def tail(self, whole: bool = False) -> Tail:
+        tail = FileJournal(self.folder / FILE, strict=False).tail(whole)
+        return lambda: known(tail())
 
 
 class Follower:

@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from rayox_platform.runs.journal import Record
 from rayox_platform.runs.journal_file import FileJournal, FileJournalTail
 from rayox_platform.runs.outbox_entries import ENTRIES, Entry
 
@@ -72,7 +71,7 @@ class Spool:
     def unsent(self) -> list[Line]:
         """The next entries that MLflow has not, at most some hundreds of KB."""
         while not self._unsent and (records := self._tail()):
-            lines = [Line(_entry(record), end) for end, record in enumerate(records, self._read + 1)]
+            lines = [Line(entry, end) for end, entry in enumerate(ENTRIES.known(records), self._read + 1)]
             self._read += len(records)
             self._unsent = [line for line in lines if line.end > self.sent]
         return self._unsent
@@ -119,7 +118,7 @@ def parse_target(content: bytes) -> Target | None:
 
 def spooled(folder: Path) -> Iterator[Entry]:
     """All that was ever added to the spool of a run's folder, if it has one."""
-    return (entry for entry in map(_entry, _journal(folder).read()) if entry is not None)
+    return (entry for entry in ENTRIES.known(_journal(folder).read()) if entry is not None)
 
 
 def num_unsent(folder: Path) -> int:
@@ -129,13 +128,6 @@ def num_unsent(folder: Path) -> int:
 
 def _journal(folder: Path) -> FileJournal:
     return FileJournal(folder / FILE, durable=False, strict=False)
-
-
-def _entry(record: Record) -> Entry | None:
-    try:
-        return ENTRIES.from_json(record)
-    except (KeyError, TypeError):
-        return None
 
 
 def _num_sent(folder: Path, size: int) -> int:

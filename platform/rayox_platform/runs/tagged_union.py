@@ -37,12 +37,15 @@ class TaggedUnion(Generic[T]):
         kind, names = self._kinds[given["kind"]]
         return kind(**{name: value for name, value in given.items() if name in names})
 
+    def known(self, given: Iterable[Mapping[str, Any]]) -> list[T | None]:
+        """Each as from_json gives it; None for what is not a record, or one of another version of rayox."""
+        return [self._known(one) for one in given]
+
+    def _known(self, given: Mapping[str, Any]) -> T | None:
+        try:
+            return self.from_json(given)
+        except (KeyError, TypeError):
+            return None
+
     def to_line(self, record: T) -> str:
         return json.dumps(self.to_json(record)) + "\n"
-
-    def from_line(self, line: str | bytes) -> T | None:
-        """None for what is not a record: half a line, or one of another version of rayox."""
-        try:
-            return self.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError):
-            return None
