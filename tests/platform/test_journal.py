@@ -65,6 +65,25 @@ def test_a_tail_gives_each_record_once(journal):
     assert early() == late() == []
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_tail_that_reads_while_a_line_is_cut_has_each_record_whole(tmp_path, strict):
+    """A new writer cuts off what a crash has left at the very moment that somebody reads it."""
+    path, line = tmp_path / "ledger.jsonl", encoded(0, {"number": 0})
+    for _ in range(300):
+        path.write_bytes(line + line[:-5])
+        writer, tail = (
+            FileJournal(path, durable=False, strict=strict),
+            FileJournal(path, strict=strict).tail(whole=True),
+        )
+        seen = []
+        with ThreadPoolExecutor(1) as pool:
+            appended = pool.submit(writer.append, {"number": 1})
+            while len(seen) < 2:
+                seen += tail()
+            appended.result()
+        assert seen == [{"number": 0}, {"number": 1}]
+
+
 def test_processes_and_threads_may_append_together(journal):
     others = [FileJournal(journal.path, durable=False) for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:

@@ -135,7 +135,7 @@ def test_what_a_power_cut_took_after_it_was_sent_makes_place_for_new_entries(ope
 def test_unsent_entries_are_read_in_parts_and_none_is_left_out(opened, monkeypatch):
     monkeypatch.setattr(outbox, "BYTES_AT_ONCE", 100)
     spool, found = opened(), []
-    entries = [point(0), TextFile("log.txt", "long" * 1000), *map(point, range(1, 9))]
+    entries = [*map(point, range(9)), TextFile("log.txt", "long" * 1000)]
     for entry in entries:
         spool.add(entry)
     spool.acknowledge(2)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
@@ -83,7 +84,7 @@ class FileJournal:
         self._count += 1
 
     def read(self, tell: Tell = say_nothing) -> list[Record]:
-        found = _parsed(self.path.read_bytes() if self.path.exists() else b"", 0, self.path, self._strict)
+        found = _parsed(_content(self.path, 0), 0, self.path, self._strict)
         if found.cut_off:
             tell(cut_off_line(self.path, found.cut_off))
         return found.records
@@ -101,21 +102,33 @@ class FileJournal:
 
 
 class FileJournalTail:
-    """at_once bounds the bytes that a call reads, but for the end of a line; -1 is all there are."""
+    """at_once bounds the bytes that a call reads, where they have a whole line."""
 
-    def __init__(self, path: Path, strict: bool = True, at_once: int = -1) -> None:
+    def __init__(self, path: Path, strict: bool = True, at_once: int = sys.maxsize) -> None:
         self._path, self._strict, self._at_once = path, strict, at_once
         self._size = self._count = 0
 
     def __call__(self) -> list[Record]:
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._size)
-            new = _parsed(file.read(self._at_once) + file.readline(), self._count, self._path, self._strict)
+        content = _content(self._path, self._size, self._at_once)
+        new = _parsed(content, self._count, self._path, self._strict)
         self._size += new.num_bytes
         self._count += len(new.records)
         return new.records
+
+
+def _content(path: Path, start: int, at_once: int = sys.maxsize) -> bytes:
+    """A file from a byte on: in one read, as its writer may cut off the end meanwhile and append to it."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return b""
+    try:
+        left = max(os.fstat(file).st_size - start, 0)
+        while b"\n" not in (content := os.pread(file, min(left, at_once), start)) and at_once < left:
+            at_once *= 2
+        return content
+    finally:
+        os.close(file)
 
 
 def _parsed(content: bytes, number: int, path: Path, strict: bool) -> Parsed:
