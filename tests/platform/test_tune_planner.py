@@ -39,6 +39,20 @@ def test_on_two_cores_trials_of_one_and_of_two_workers_find_room_one_at_a_time_o
         assert used + found.concurrency <= 2 + 1e-6, "each stream keeps a CPU for its data"
 
 
+def planned_or_refused(cluster):
+    """Eight trials of two workers on two CPUs: one at a time, or not at all where each worker wants a whole CPU."""
+    asked = campaign(schedule={"kind": "none"}, confirm={"top": 0})
+    found = planned(cluster, asked, workers=2)
+    assert (found.trials, found.concurrency, found.waves) == (8, 1, 8)
+    assert found.workers_per_trial * found.cpus_per_worker + 1 <= 2
+    with pytest.raises(ClusterError, match="2 workers at 1 CPU and 1 CPU for data need 3 CPUs, but 2 are free"):
+        planned(cluster, asked, workers=2, cpus_per_worker=1.0)
+
+
+def test_the_numbers_with_which_ray_tune_waits_forever_are_limited_or_refused():
+    planned_or_refused(cluster_of(Room(2)))
+
+
 def test_concurrency_grows_with_the_machines_and_never_exceeds_what_is_asked():
     assert planned(cluster_of(Room(16)), cpus_per_worker=1.0).concurrency == 8
     assert planned(cluster_of(*[Room(4)] * 3), cpus_per_worker=2.0).concurrency == 4
