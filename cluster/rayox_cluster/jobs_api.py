@@ -15,6 +15,7 @@ from rayox_cluster.access import auth_headers, is_beyond_loopback
 from rayox_model.core.errors import ClusterError
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+MOST_TOLD = 10_000  # nodes or actors; Ray gives no more at once
 
 Status = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 OVER = ("STOPPED", "SUCCEEDED", "FAILED")
@@ -49,6 +50,25 @@ class JobRequest:
     metadata: Mapping[str, str]
     num_cpus: float = 0.0
     label_selector: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive, as the cluster tells of it."""
+
+    node_id: str
+    address: str
+    total: Mapping[str, float]  # CPU, GPU, memory (bytes) …
+    used: Mapping[str, float]  # of these, what somebody has reserved
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a job's driver asks for while it waits for a node."""
+
+    resources: Mapping[str, float]
+    labels: Mapping[str, str]
 
 
 class UnreachableError(ClusterError):
@@ -89,6 +109,28 @@ class JobsApi:
             body["entrypoint_label_selector"] = job.label_selector
         self._json("POST", "/api/jobs/", json=body)
 
+    def nodes(self) -> list[Node]:
+        """Those that are alive; of a Ray that does not tell what is reserved, nothing is."""
+        report = self._json("GET", "/api/cluster_status")["data"]["clusterStatus"].get("loadMetricsReport") or {}
+        used = report.get("usageByNode") or {}
+        return [
+            Node(
+                one["node_id"],
+                one["node_ip"],
+                one["resources_total"],
+                {name: amount[0] for name, amount in used.get(one["node_id"], {}).items()},
+                one.get("labels") or {},
+            )
+            for one in self._state("nodes", "ALIVE")
+        ]
+
+    def waiting_driver(self, submission_id: str) -> Waiting | None:
+        """None when it does not wait for a node."""
+        for actor in self._state("actors", "PENDING_CREATION"):
+            if (actor.get("name") or "").endswith(f"_{submission_id}"):
+                return Waiting(actor.get("required_resources") or {}, actor.get("label_selector") or {})
+        return None
+
     def logs(self, submission_id: str) -> str:
         return str(self._json("GET", f"/api/jobs/{quote(submission_id)}/logs")["logs"])
 
@@ -108,6 +150,13 @@ class JobsApi:
         else:
             self._good(answer)
         return f"gcs://{name}"
+
+    def _state(self, kind: str, state: str) -> list[dict[str, Any]]:
+        """From Ray's State API: nodes or actors in a state."""
+        asked = {"detail": 1, "limit": MOST_TOLD, "filter_keys": "state", "filter_predicates": "="}
+        answer = self._json("GET", f"/api/v0/{kind}", params=asked | {"filter_values": state})
+        found: list[dict[str, Any]] = answer["data"]["result"]["result"]
+        return found
 
     def _json(self, method: str, path: str, **request: Any) -> Any:
         return self._good(self._ask(method, path, **request)).json()

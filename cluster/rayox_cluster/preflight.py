@@ -5,7 +5,8 @@ import json
 import secrets
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,9 @@ from rayox_cluster.packaging import build_zip, installed_files
 from rayox_model.core.errors import ClusterError
 
 POLL_SECONDS = 0.5
+START_SECONDS = 30.0  # after which a job that has not started is told of
 LONGEST_SECONDS = 240.0
+FORGOTTEN_SECONDS = 60.0  # after which whoever asked has its answer
 PROBE = "probe.py"
 PREFIX = "rayox-probe-"
 
@@ -80,8 +83,12 @@ class Answers:
     all_reduce: float | str | None = None  # seconds, or what went wrong; None when not asked or of one node
 
 
-def ask(api: JobsApi, question: Question) -> Answers:
-    """Ask every node. Raises ClusterError when the cluster does not come to answer."""
+def ask(api: JobsApi, question: Question, waits: Callable[[str], None] = lambda name: None) -> Answers:
+    """Ask every node; waits is told the job that asks when that has not started for START_SECONDS.
+
+    Raises ClusterError when the cluster does not come to answer.
+    """
+    forget_probes(api)
     began, mark = time.monotonic(), secrets.token_hex(8)
     files = {PROBE: inspect.getsource(node_probe).encode()}
     files |= {f"{SHIPPED}/{name}": content for name, content in installed_files().items()} if question.module else {}
@@ -93,19 +100,34 @@ def ask(api: JobsApi, question: Question) -> Answers:
             name, shlex.join(["python", PROBE, asked]), {"working_dir": api.upload(package)}, {"rayox_verb": "probe"}
         )
     )
-    told = _answers(api, name, LONGEST_SECONDS + question.patience_seconds)
+    told = _answers(api, name, LONGEST_SECONDS + question.patience_seconds, waits)
     api.delete(name)
     nodes = tuple(_facts(one) for one in told["nodes"])
     return Answers(nodes, mark, len(package), round(time.monotonic() - began, 1), told.get("all_reduce"))
 
 
-def _answers(api: JobsApi, name: str, longest_seconds: float) -> dict[str, Any]:
-    deadline = time.monotonic() + longest_seconds
+def forget_probes(api: JobsApi, seconds: float = FORGOTTEN_SECONDS) -> None:
+    """Delete the jobs that have asked and ended so long ago.
+
+    Each is deleted once its answer is here; a Ray that has not noticed its end by then notes it as failed afterwards.
+    """
+    for job in api.jobs():
+        if job.submission_id.startswith(PREFIX) and job.is_over and time.time() - job.end_time > seconds:
+            with suppress(ClusterError):  # somebody else has done it
+                api.delete(job.submission_id)
+
+
+def _answers(api: JobsApi, name: str, longest_seconds: float, waits: Callable[[str], None]) -> dict[str, Any]:
+    began, told = time.monotonic(), False
     while True:
         job = api.find(name)
         if job is not None and job.is_over:
             break
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if not told and waited > START_SECONDS and (job is None or job.status == "PENDING"):
+            told = True
+            waits(name)
+        if waited > longest_seconds:
             api.stop(name)
             raise ClusterError(
                 f"the cluster at {api.url} has not run a job of a second within {longest_seconds:.0f} s"

@@ -106,7 +106,7 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console) -> "Job":
     submission_id = f"{resolved.submission_id}-{len(before) + 1}" if before else resolved.submission_id
     _send(api, resolved, submission_id, bool(before), console)
     remember(resolved.name, api.url, submission_id, resolved.storage)
-    return wait_for_start(api, submission_id, console)
+    return wait_for_start(api, submission_id, console, resolved.recipe)
 
 
 def attempts(jobs: Sequence["Job"], submission_id: str) -> list["Job"]:
@@ -132,6 +132,7 @@ def require_ray(api: "JobsApi") -> None:
 
 
 def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: bool, console: Console) -> None:
+    from rayox.following import VERB
     from rayox.verdicts import refuse
     from rayox_cluster.jobs_api import JobRequest
     from rayox_cluster.packaging import build_wheel, build_zip, digest
@@ -139,7 +140,7 @@ def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: boo
 
     console.note(f"asking the nodes of {api.url}")
     question = Question("rayox.node_checks", resolved.storage, resolved.tracking, resolved.paths)
-    answers = ask(api, question)
+    answers = ask(api, question, lambda name: _tell_of_waiting(api, name, console, resolved.recipe))
     refuse(answers.nodes)
     everywhere = all(node.rayox.get("digest") == digest() for node in answers.nodes)
     wheel = b"" if everywhere else build_wheel()
@@ -153,7 +154,7 @@ def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: boo
     sent = f"settings {_kilobytes(files)}" + (f", rayox {_kilobytes(wheel)}" if wheel else "")
     has = "" if wheel else " (the nodes have this rayox)"
     console.note(f"{len(answers.nodes)} nodes asked in {answers.seconds:.0f} s; sent: {sent}{has}")
-    metadata = {"rayox_run": resolved.name, "rayox_verb": resolved.verb, "rayox_version": version("rayox")}
+    metadata = {"rayox_run": resolved.name, VERB: resolved.verb, "rayox_version": version("rayox")}
     entrypoint = shlex.join(["python", "-m", "rayox.job_driver", "."])
     api.submit(JobRequest(submission_id, entrypoint, runtime_env, metadata, DRIVER_CPUS, driver_label(answers)))
 
@@ -164,21 +165,31 @@ def driver_label(answers: "Answers") -> dict[str, str] | None:
     return {"ray.io/market-type": "!spot"} if "spot" in markets and len(markets) > 1 else None
 
 
-def wait_for_start(api: "JobsApi", submission_id: str, console: Console) -> "Job":
-    """The job once it runs or is over, or 30 seconds later with what it waits for."""
-    deadline = time.monotonic() + 30
+def wait_for_start(api: "JobsApi", submission_id: str, console: Console, recipe: bytes = b"") -> "Job":
+    """The job once it runs or is over, or half a minute later, when what it waits for and what would fit is said."""
+    from rayox_cluster.preflight import START_SECONDS
+
+    deadline = time.monotonic() + START_SECONDS
     while True:
         job = api.find(submission_id)
         assert job is not None
         if job.status != "PENDING":
             return job
         if time.monotonic() > deadline:
-            console.note(
-                f"{submission_id} has not started for 30 s: {job.message or 'the cluster has given no reason'}"
-            )
-            console.note("its driver needs a process on a node that is not spot; `rayox doctor` looks at the nodes")
+            _tell_of_waiting(api, submission_id, console, recipe)
             return job
         time.sleep(0.5)
+
+
+def _tell_of_waiting(api: "JobsApi", submission_id: str, console: Console, recipe: bytes) -> None:
+    from rayox.waiting import what_it_waits_for
+    from rayox_cluster.preflight import START_SECONDS
+
+    job = api.find(submission_id)
+    why = job.message if job is not None and job.message else "the cluster has given no reason"
+    console.note(f"{submission_id} has not started for {START_SECONDS:.0f} s: {why}")
+    for line in what_it_waits_for(api, submission_id, recipe):
+        console.note(line)
 
 
 def said(status: str) -> str:

@@ -44,7 +44,8 @@ def hook() -> None:
     note_nodes(str(NOTES))
 
 
-config = toy_config(DATA, STATE / "runs", "placed", nodes="rayox.io/role=train", epochs=1, closing_epochs=0)
+PHASES = {"epochs": 1, "closing_epochs": 0, "warmup_epochs": 0.5}
+config = toy_config(DATA, STATE / "runs", "placed", nodes="rayox.io/role=train", **PHASES)
 config = config.model_validate(
     config.model_dump() | {"data": config.data.model_dump() | {"nodes": "rayox.io/role=data"}}
 )

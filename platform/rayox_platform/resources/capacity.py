@@ -130,6 +130,20 @@ def most_workers(demand: Demand, cluster: Cluster) -> int:
     return fits
 
 
+def most_that_fits(demand: Demand, cluster: Cluster) -> str:
+    """The largest settings that fit now, as "train.workers=1 or train.cpus_per_worker=0.5"; empty when none does."""
+    settings = []
+    workers = most_workers(demand, cluster)
+    if workers:
+        settings.append(f"train.workers={workers}")
+    if demand.cpus_per_worker is not None:
+        largest = min(demand.cpus_per_worker, max(machine.free.cpus for machine in cluster.machines))
+        share = next((share for share in _shares(largest) if _fits(demand, cluster, share)), None)
+        if share is not None:
+            settings.append(f"train.cpus_per_worker={share:g}")
+    return " or ".join(settings)
+
+
 def room_for_block(demand: Demand, given: Capacity, cluster: Cluster) -> float:
     """Bytes that a block of the stream may have before the stream fills its share of the object store."""
     tasks = _data_tasks(given.data_cpus, given.cpus_per_data_task)
@@ -263,17 +277,9 @@ def _refused(demand: Demand, cluster: Cluster) -> ClusterError:
 
 def _way_out(demand: Demand, cluster: Cluster, could: bool) -> str:
     """The largest settings that fit now; could: on idle machines the demand would."""
-    settings = []
-    workers = most_workers(demand, cluster)
-    if workers:
-        settings.append(f"train.workers={workers}")
-    if demand.cpus_per_worker is not None:
-        largest = min(demand.cpus_per_worker, max(machine.free.cpus for machine in cluster.machines))
-        share = next((share for share in _shares(largest) if _fits(demand, cluster, share)), None)
-        if share is not None:
-            settings.append(f"train.cpus_per_worker={share:g}")
+    most = most_that_fits(demand, cluster)
     ways = ["wait for the others to finish"] if could else []
-    ways += [f"set {' or '.join(settings)}, the most that fits"] if settings else []
+    ways += [f"set {most}, the most that fits"] if most else []
     return ", or ".join(ways) or "add CPUs"
 
 
