@@ -38,6 +38,9 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 }
 """
 OWN = {"localhost", "None", "", socket.gethostname(), socket.getfqdn()}
+# Ray's dashboard asks the metadata service of the cloud it may be in which one that is, whatever its settings: a name
+# that only machines of that cloud know. Nothing is sent.
+CLOUD = frozenset(("metadata.google.internal",))
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +68,12 @@ def alone(watch, tmp_path) -> Callable[..., None]:
     kept = {name: value for name, value in os.environ.items() if name not in own + silent and name[:4] != "XDG_"}
     environment = kept | watch | {"HOME": str(home), "LOOKED_UP": str(asked), "OMP_NUM_THREADS": "1"}
 
-    def run(*words: object, leaves: tuple[str, ...] = ()) -> None:
+    def run(*words: object, leaves: tuple[str, ...] = (), may_ask: frozenset[str] = frozenset()) -> None:
         command = [sys.executable, *map(str, words)]
         done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         names = asked.read_text().splitlines() if asked.exists() else []
-        assert [name for name in names if not is_own(name)] == []
+        assert [name for name in names if not is_own(name) and name not in may_ask] == []
         assert [str(path) for path in home.rglob("*") if path.is_file()] == []
         assert {path.name for path in work.iterdir()} <= {".rayox", *leaves}
 
@@ -139,4 +142,4 @@ def test_a_whole_run_on_ray(alone, toy_data):
     data = [f"data.{split}.annotations={toy_data / f'{split}.json'}" for split in ("train", "val")]
     data += [f"data.{split}.images={toy_data / 'images'}" for split in ("train", "val")]
     sizes = ["image_size=64", "train.epochs=1", "train.closing_epochs=0", "train.warmup_epochs=0", "train.batch_size=8"]
-    alone("-m", "rayox", "train", "scratch", *data, *sizes, "train.workers=1", "augment.mixup_prob=0")
+    alone("-m", "rayox", "train", "scratch", *data, *sizes, "train.workers=1", "augment.mixup_prob=0", may_ask=CLOUD)

@@ -20,6 +20,11 @@ def import_all() -> None:
     _import("rayox_platform.train.worker", "torch._dynamo", "numpy.ctypeslib", "ray.data.extensions")
 
 
+def import_waiting() -> None:
+    """What Ray Data imports in a driver once a run is fitted, which happens in a thread beside the main one."""
+    _import("ray.data._internal.issue_detection.issue_detector_manager", "ray.data._internal.operator_event_exporter")
+
+
 def _import(*names: str) -> None:
     for name in names:
         with suppress(ImportError):  # who needs it says what is missing

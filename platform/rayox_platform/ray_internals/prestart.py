@@ -11,8 +11,9 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 import ray
@@ -109,9 +110,7 @@ def _raylet() -> _Raylet:
     context = ray.get_runtime_context()
     node = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
     address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
-    from ray._private.grpc_utils import init_grpc_channel
-
-    init_grpc_channel(address).close()  # what that imports is imported here, and in no thread beside another
+    _messages().channel(address).close()  # what that imports is imported here, and in no thread beside another
     return _Raylet(address, bytes.fromhex(context.get_job_id()))
 
 
@@ -128,15 +127,37 @@ def _ask(raylet: _Raylet, environment: str, count: int) -> None:
 
 def _request(raylet: _Raylet, environment: str, count: int) -> None:
     """Ask for processes by an RPC that Ray has no function for; where it is refused, a start only takes longer."""
-    from ray._private.grpc_utils import init_grpc_channel
-    from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc, runtime_environment_pb2
-
-    request = node_manager_pb2.PrestartWorkersRequest(
-        language=common_pb2.Language.PYTHON,
+    messages = _messages()
+    request = messages.request(
+        language=messages.python,
         job_id=raylet.job,
-        runtime_env_info=runtime_environment_pb2.RuntimeEnvInfo(serialized_runtime_env=environment),
+        runtime_env_info=messages.environment(serialized_runtime_env=environment),
         keep_alive_duration_secs=KEEP_SECONDS,
         num_workers=count,
     )
-    with suppress(grpc.RpcError), init_grpc_channel(raylet.address) as channel:
-        node_manager_pb2_grpc.NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=ANSWER_SECONDS)
+    with suppress(grpc.RpcError), messages.channel(raylet.address) as channel:
+        messages.raylet(channel).PrestartWorkers(request, timeout=ANSWER_SECONDS)
+
+
+class _Messages(NamedTuple):
+    """Ray's own RPC, of which it makes no promise."""
+
+    channel: Callable[[str], Any]
+    request: Callable[..., Any]
+    environment: Callable[..., Any]
+    raylet: Callable[[Any], Any]
+    python: int
+
+
+@cache
+def _messages() -> _Messages:
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray.core.generated import common_pb2, node_manager_pb2, node_manager_pb2_grpc, runtime_environment_pb2
+
+    return _Messages(
+        init_grpc_channel,
+        node_manager_pb2.PrestartWorkersRequest,
+        runtime_environment_pb2.RuntimeEnvInfo,
+        node_manager_pb2_grpc.NodeManagerServiceStub,
+        common_pb2.Language.PYTHON,
+    )

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
 from rayox_model.core.finite import without_non_finite
 from rayox_model.detect.onnx_export import export_onnx
+from rayox_model.detect.runtime import silent_onnxruntime
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.evaluate.examples import draw_examples
 from rayox_platform.evaluate.metrics import METRICS
@@ -60,6 +61,7 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     record.stage("exporting and registering the model")
     model = folder / ONNX
     export_onnx(network, facts.classes, facts.image_size, model)
+    silent_onnxruntime()  # imported here, not by the thread that registers
     tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}
     tags |= {"checkpoint": whole.name, "epoch": str(facts.epoch)}
     tags |= {name: f"{scores[name]:.4f}" for name in ("AP", "AP50") if name in scores}

@@ -15,6 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_model.core.errors import ClusterError, TrainingError
 from rayox_platform.config.tree import Config
+from rayox_platform.ray_internals.preloading import import_waiting
 from rayox_platform.ray_internals.prestart import keep_spare_helpers, worker_environment
 from rayox_platform.ray_internals.reservations import refresh_for_a_while
 from rayox_platform.resources.capacity import Capacity
@@ -77,6 +78,7 @@ def fit(
         dataset_config=LaneSplit(),
     )
     starts = _num_starts(job)
+    import_waiting()
     try:
         fit_interruptibly(trainer.fit, job.home, say, is_started)
     except (RayError, ray.train.TrainingFailedError) as error:
