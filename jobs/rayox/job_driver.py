@@ -21,7 +21,7 @@ class Task:
     verb: str
     arguments: tuple[str, ...]
     run: str = ""  # the run that it trains, if it does
-    storage: str = ""
+    storage: str = ""  # empty: where the state folder has it
     state: str = ""  # RAYOX_STATE of the driver; of a node's own home when it is empty
     submission_id: str = ""
     tracking: str = ""
@@ -41,7 +41,9 @@ def main(folder: str) -> int:
     os.environ["RAYOX_ADDRESS"] = "auto"
     os.environ["RAYOX_SUBMISSION"] = task.submission_id
     if not task.run:
-        os.environ["RAYOX_STORAGE"], os.environ["RAYOX_TRACKING__URI"] = task.storage, task.tracking
+        os.environ["RAYOX_TRACKING__URI"] = task.tracking
+        if task.storage:
+            os.environ["RAYOX_STORAGE"] = task.storage
         more = ["--resume"] if task.verb == "tune" and task.goes_on else []
         return rayox([task.verb, *task.arguments, *more])
     recipe = str(Path(folder) / RECIPE)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ VERBS = ("train", "tune", "evaluate", "predict", "data", "promote", "runs", "mod
 OWN_OPTIONS = ("--resume", "--address", "--extend", "--smoke", "--dry-run", "--json")  # submit decides these
 ELSEWHERE = ("shapes:", "models:/", "runs:/")  # drawn where it is needed, or in MLflow
 SETTINGS = (".yaml", ".yml", ".toml")
+BUILDS_ON = ("extends", "recipe")  # of such a file: another one
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,7 @@ class Resolved:
 
     def files(self, submission_id: str, goes_on: bool = False) -> dict[str, bytes]:
         """The job's folder; goes_on is whether an earlier job of this work has not come to its end."""
-        task = Task(
-            self.task.verb,
-            self.task.arguments,
-            self.task.run,
-            self.task.storage,
-            self.task.state,
-            submission_id,
-            self.tracking,
-            goes_on,
-        )
+        task = replace(self.task, submission_id=submission_id, tracking=self.tracking, goes_on=goes_on)
         return {TASK: task.to_json(), **self.settings} | ({RECIPE: self.recipe} if self.recipe else {})
 
 
@@ -105,7 +97,8 @@ def _other(verb: str, arguments: Sequence[str], record: ClusterRecord | None) ->
             raise _local(value)
     digest = _digest(verb, [*words, storage, tracking, *(content.decode() for content in sent.values())])
     state = str(Path(record.storage).parent) if record else ("" if is_remote(storage) else f"{storage}/.rayox")
-    task = Task(verb, tuple(words), "", storage, state)
+    own = "storage" in places  # that of the local cluster: campaigns lie where those of this machine do
+    task = Task(verb, tuple(words), "", "" if own else storage, state)
     return Resolved(verb, f"{verb}-{digest[:8]}", digest, task, b"", storage, tracking, paths, sent)
 
 
@@ -118,14 +111,35 @@ def places_of(config: Config, record: ClusterRecord | None) -> tuple[str | None,
 
 def _with_settings(arguments: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
     """The words with each file of settings (a campaign, a gate) under its name in the job's folder, and those files."""
-    words, sent = [], {}
+    words: list[str] = []
+    sent: dict[str, bytes] = {}
     for word in arguments:
         path = Path(word)
         if path.suffix in SETTINGS and path.is_file():
-            sent[path.name] = path.read_bytes()
+            _add_settings(path, sent)
             word = path.name
         words.append(word)
     return words, sent
+
+
+def _add_settings(path: Path, sent: dict[str, bytes]) -> None:
+    """A file of settings and those beside it that it builds on. Raises ConfigError for one that lies elsewhere."""
+    sent[path.name] = path.read_bytes()
+    try:
+        content = yaml.safe_load(sent[path.name])
+    except yaml.YAMLError:  # the verb says where
+        return
+    for key in BUILDS_ON:
+        name = content.get(key) if isinstance(content, dict) else None
+        named = path.parent / name if isinstance(name, str) else path
+        if named.suffix not in SETTINGS or not named.is_file() or named.name in sent:
+            continue
+        if named.parent != path.parent:
+            raise ConfigError(
+                f"{path}: {key}: {name} lies in another folder than this file, and a job's files lie side by side",
+                f"copy it beside {path.name} and name it {named.name}",
+            )
+        _add_settings(named, sent)
 
 
 def _train_words(arguments: Sequence[str]) -> tuple[str, list[str], str | None]:

@@ -91,6 +91,21 @@ def test_a_file_of_settings_is_sent_and_is_part_of_the_id(tmp_path):
     assert resolve(["tune", str(campaign), *PLACES], None).submission_id != first.submission_id
 
 
+def test_a_campaign_takes_the_recipe_beside_it_along(tmp_path):
+    (tmp_path / "search.yaml").write_text("recipe: toy.yaml")
+    (tmp_path / "toy.yaml").write_text("extends: root.yaml")
+    (tmp_path / "root.yaml").write_text("image_size: 64")
+    resolved = resolve(["tune", str(tmp_path / "search.yaml"), *PLACES], None)
+    assert set(resolved.files("x")) == {"job.json", "search.yaml", "toy.yaml", "root.yaml"}
+    (tmp_path / "root.yaml").write_text("image_size: 96")
+    assert resolve(["tune", str(tmp_path / "search.yaml"), *PLACES], None).submission_id != resolved.submission_id
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "search.yaml").write_text("recipe: ../toy.yaml")
+    with pytest.raises(ConfigError, match=r"recipe: \.\./toy\.yaml lies in another folder") as error:
+        resolve(["tune", str(tmp_path / "far" / "search.yaml"), *PLACES], None)
+    assert "copy it beside search.yaml" in error.value.hint
+
+
 def test_data_of_this_machine_are_refused_with_what_to_do():
     with pytest.raises(DataError) as error:
         resolve(["train", "scratch", *DATA[:-1], "data.val.images=images", *PLACES], None)
