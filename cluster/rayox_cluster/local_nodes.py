@@ -86,7 +86,8 @@ def _started(record: ClusterRecord, labels: tuple[Mapping[str, str], ...], say: 
     say("starting the tracking server and the head")
     record = _start(record, "mlflow", _mlflow_command(record))
     record = _start(record, "head", _head_command(record) + _labels(labels, 0))
-    _wait(record, f"{record.dashboard}/api/version", lambda answer: True)
+    # The dashboard answers before the head's own node is known, and a further one that comes by then ends at once.
+    _wait(record, f"{record.dashboard}/nodes?view=summary", lambda answer: _num_alive(answer) == 1)
     for number in range(1, record.nodes):
         say(f"starting node {number + 1} of {record.nodes}")
         record = _start(record, f"node{number}", _node_command(record, number) + _labels(labels, number))
