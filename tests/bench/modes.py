@@ -30,6 +30,7 @@ from rayox_model.core.pack import pack
 from rayox_model.core.plan import StreamPlan
 from rayox_model.core.structures import Batch
 from rayox_model.detect.detector import TorchDetector
+from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.train.engine import EngineSettings, StepReport, TrainState, averaged_model, new_state, train
 from rayox_platform.config import load_config
 from rayox_platform.config.tree import Config
@@ -202,7 +203,7 @@ def resumed(
     """The state as a new process has it after a stop: rank 0's checkpoint, loaded by all."""
     if rank == 0:
         facts = Facts(
-            size=config.model.size,
+            model=YOLOXSpec(size=config.model.size),
             classes=classes,
             image_size=config.image_size,
             step=state.step,

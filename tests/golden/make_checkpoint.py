@@ -15,13 +15,14 @@ from torch import Tensor
 from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.checkpoint.snapshot import FORMAT, Facts, take_snapshot, write_checkpoint
 from rayox_model.loss.loss_weights import LossWeights
+from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import EngineSettings, TrainState, new_state
 from rayox_model.train.schedule import Schedule
 
 FOLDER = Path(__file__).parent / "checkpoints"
 FACTS = Facts(
-    size="nano",
+    model=YOLOXSpec(size="nano"),
     classes=("cat", "dog"),
     image_size=(64, 96),
     step=7,

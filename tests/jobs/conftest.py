@@ -13,6 +13,7 @@ from toy_engine import ENGINE
 
 from rayox.cli import main
 from rayox_model.checkpoint.snapshot import Facts
+from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import new_state
 from rayox_platform.config.tree import Config
@@ -61,7 +62,7 @@ def checkpoint(toy_data, tmp_path_factory) -> Path:
     data = {"val": {"annotations": str(toy_data / "val.json"), "images": str(toy_data / "images")}}
     config = Config.model_validate({"image_size": 64, "data": data, "eval": {"nms_threshold": 0.5}})
     facts = Facts(
-        size="nano",
+        model=YOLOXSpec(size="nano"),
         classes=CLASSES,
         image_size=(64, 64),
         step=12,

@@ -12,6 +12,7 @@ from toy_engine import ENGINE
 from rayox_model.checkpoint.checkpoint_folder import best_checkpoint, newest_checkpoint, prune
 from rayox_model.checkpoint.snapshot import Facts, averaged_weights, read_facts, verify
 from rayox_model.core.errors import ModelError
+from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import new_state
 
@@ -25,7 +26,7 @@ def state():
 
 def facts(step):
     return Facts(
-        size="nano",
+        model=YOLOXSpec(size="nano"),
         classes=("cat", "dog"),
         image_size=(64, 96),
         step=step,
@@ -41,6 +42,18 @@ def test_what_is_saved_comes_back(tmp_path, state):
     assert read_facts(folder) == facts(7)
     weights = averaged_weights(folder)
     assert all(torch.equal(weights[name], value) for name, value in state.ema.module.state_dict().items())
+
+
+def test_a_network_of_a_kind_that_this_version_does_not_know_is_named(tmp_path, state):
+    folder = save_checkpoint(tmp_path, state, facts(7))
+    content = json.loads((folder / "checkpoint.json").read_text())
+    assert content["model"] == {"kind": "yolox", "size": "nano"}
+    (folder / "checkpoint.json").write_text(json.dumps(content | {"model": {"kind": "detr", "queries": 100}}))
+    digests = json.loads((folder / "manifest.json").read_text())
+    digests["checkpoint.json"] = hashlib.sha256((folder / "checkpoint.json").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(digests))
+    with pytest.raises(ModelError, match="kind 'detr', which is not one of yolox"):
+        read_facts(folder)
 
 
 @pytest.mark.parametrize("name", FILES)

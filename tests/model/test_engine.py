@@ -19,6 +19,7 @@ from rayox_model.checkpoint.snapshot import Facts, restore
 from rayox_model.core.errors import ConfigError, TrainingError
 from rayox_model.core.structures import Batch, Targets
 from rayox_model.loss.losses import LossWeights
+from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import NonFiniteError, new_state, predict, sums_of, train
 from rayox_model.train.schedule import Schedule
@@ -59,7 +60,9 @@ def toy_state(settings, seed=0, layout=torch.contiguous_format, size="nano"):
 
 
 def facts(step, size="nano"):
-    return Facts(size=size, classes=CLASSES, image_size=(64, 64), step=step, epoch=0, config={}, metrics={})
+    return Facts(
+        model=YOLOXSpec(size=size), classes=CLASSES, image_size=(64, 64), step=step, epoch=0, config={}, metrics={}
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_a_golden_checkpoint_comes_back_whole(archive, tmp_path):
         packed.extractall(tmp_path, filter="data")
     (folder,) = tmp_path.iterdir()
     facts, wanted = read_facts(folder), golden_state()
-    assert (facts.size, facts.classes, facts.image_size) == (FACTS.size, FACTS.classes, FACTS.image_size)
+    assert (facts.model, facts.classes, facts.image_size) == (FACTS.model, FACTS.classes, FACTS.image_size)
     assert (facts.step, facts.epoch, facts.config, facts.metrics) == (7, 1, FACTS.config, FACTS.metrics)
 
     state = new_state(YOLOX("nano", 2), settings(), torch.device("cpu"))

@@ -1,7 +1,8 @@
 """A checkpoint is a folder: weights as safetensors, optimiser state, one JSON of facts, and a manifest written last.
 
 A folder without a manifest, or whose files do not have the manifest's digests, is not a checkpoint. Formats: 1, without
-stream position, random states and versions; 2, with them. Every format that was ever released is read.
+stream position, random states and versions; 2, with them; 3, with the network's kind beside its size. Every format that
+was ever released is read.
 """
 
 import hashlib
@@ -24,10 +25,11 @@ from rayox_model.checkpoint.finite import check_finite
 from rayox_model.core.errors import ModelError
 from rayox_model.core.modes import open_to_others
 from rayox_model.core.rng import rng_states, set_rng_states
+from rayox_model.nets.spec import ModelSpec, spec_of
 from rayox_model.train.engine import TrainState, settle
 from rayox_model.train.optimizer import start_momentum
 
-FORMAT = 2
+FORMAT = 3
 RAW, EMA, TRAINING, FACTS, MANIFEST = (
     "model.safetensors",
     "ema.safetensors",
@@ -43,7 +45,7 @@ DRAFT = ".draft-"  # how the name of a folder begins that is being written or ta
 class Facts:
     """What a checkpoint says of itself, beside its weights."""
 
-    size: str  # the variant: nano … x, darknet53
+    model: ModelSpec
     classes: tuple[str, ...]
     image_size: tuple[int, int]
     step: int  # optimiser steps taken
@@ -194,6 +196,9 @@ def _read_facts(folder: Path) -> tuple[Facts, dict[str, Any]]:
         raise ModelError(
             f"{folder}: a checkpoint of format {form}", f"this rayox reads formats 1 to {FORMAT}; use a newer rayox"
         )
+    if form < 3:
+        content["model"] = {"kind": "yolox", "size": content.pop("size")}
+    content["model"] = spec_of(content["model"])
     rng = content.pop("rng", {})
     content["classes"], content["image_size"] = tuple(content["classes"]), tuple(content["image_size"])
     return Facts(**content), rng

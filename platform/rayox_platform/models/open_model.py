@@ -13,6 +13,7 @@ from rayox_model.checkpoint.weights import NamelessClassesError, PretrainedWeigh
 from rayox_model.core.errors import ModelError
 from rayox_model.detect.detector import Detector, TorchDetector, load_pth_detector
 from rayox_model.detect.onnx_detector import load_onnx_detector
+from rayox_model.nets.spec import network_of
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Promotion
 from rayox_platform.storage.bucket import Bucket
@@ -105,7 +106,7 @@ def _open(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if path.is_dir():
         facts = read_facts(path)
-        network = YOLOX(facts.size, len(facts.classes))
+        network = network_of(facts.model, len(facts.classes))
         network.load_state_dict(averaged_weights(path))
         return TorchDetector(network, facts.classes, image_size or facts.image_size, device)
     if path.suffix.lower() == ".onnx":
@@ -131,7 +132,7 @@ def read_weights(model: str) -> PretrainedWeights:
     if not path.is_dir():
         return read_pth(path)
     facts = read_facts(path)
-    return PretrainedWeights(str(path), facts.size, len(facts.classes), facts.classes, averaged_weights(path))
+    return PretrainedWeights(str(path), facts.model.size, len(facts.classes), facts.classes, averaged_weights(path))
 
 
 def checkpoint_facts(model: str) -> Facts | None:

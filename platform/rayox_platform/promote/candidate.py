@@ -9,6 +9,7 @@ from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
 from rayox_model.checkpoint.weights import read_pth, transfer
 from rayox_model.core.errors import ModelError
 from rayox_model.detect.onnx_export import export_onnx
+from rayox_model.nets.spec import network_of
 from rayox_model.nets.yolox import VARIANTS, YOLOX
 from rayox_platform.models.bundle import file_digest
 from rayox_platform.models.champion import ALIAS, CACHE, champion, check_folder
@@ -67,7 +68,7 @@ def _as_onnx(path: Path, model: str, onnx: Path) -> None:
         raise ModelError(f"{model}: no such model", "give a checkpoint folder, a .pth, an .onnx or a registered model")
     if path.is_dir():
         facts = read_facts(path)
-        network = YOLOX(facts.size, len(facts.classes))
+        network = network_of(facts.model, len(facts.classes))
         network.load_state_dict(averaged_weights(path))
         export_onnx(network, facts.classes, facts.image_size, onnx)
     elif path.suffix.lower() == ".onnx":

@@ -8,7 +8,7 @@ from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
 from rayox_model.core.finite import without_non_finite
 from rayox_model.detect.onnx_export import export_onnx
 from rayox_model.detect.runtime import silent_onnxruntime
-from rayox_model.nets.yolox import YOLOX
+from rayox_model.nets.spec import network_of
 from rayox_platform.evaluate.examples import draw_examples
 from rayox_platform.evaluate.metrics import METRICS
 from rayox_platform.runs.outbox_entries import Pictures, Registration
@@ -51,7 +51,7 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     best = checkpoints.best()
     whole = checkpoints.fetch(best or trained.checkpoint)  # what is drawn, exported and registered
     facts = read_facts(whole)
-    network = YOLOX(facts.size, len(facts.classes))
+    network = network_of(facts.model, len(facts.classes))
     network.load_state_dict(averaged_weights(whole))
     scores = {name: facts.metrics[name] for name in METRICS if name in facts.metrics}
 
@@ -62,7 +62,7 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     model = folder / ONNX
     export_onnx(network, facts.classes, facts.image_size, model)
     silent_onnxruntime()  # imported here, not by the thread that registers
-    tags = {"run": folder.name, "size": facts.size, "classes": ", ".join(facts.classes)}
+    tags = {"run": folder.name, "size": facts.model.size, "classes": ", ".join(facts.classes)}
     tags |= {"checkpoint": whole.name, "epoch": str(facts.epoch)}
     tags |= {name: f"{scores[name]:.4f}" for name in ("AP", "AP50") if name in scores}
     record.add(Registration(prepared.config.tracking.model, ONNX, scores, facts.epoch, tags, facts.operating))

@@ -14,6 +14,7 @@ import torch
 from rayox_model.checkpoint.snapshot import Facts, read_facts, restore, take_snapshot
 from rayox_model.core.errors import ConfigError, ModelError
 from rayox_model.core.plan import StreamPlan
+from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import EngineSettings, TrainState, new_state
 from rayox_platform.config.tree import Config
@@ -102,7 +103,7 @@ def fork_run(job: TrainJob, network: YOLOX, donor: Path) -> str:
     """
     theirs, mine = read_facts(donor), job.config
     for key, there, here in (
-        ("model.size", theirs.size, mine.model.size),
+        ("model.size", theirs.model.size, mine.model.size),
         ("train.optimizer", theirs.config.get("train", {}).get("optimizer"), mine.train.optimizer),
         ("the classes", theirs.classes, job.classes),
     ):
@@ -148,7 +149,7 @@ class Measured:
 
 def facts_of(job: TrainJob, state: TrainState, epoch: int, measured: Measured) -> Facts:
     return Facts(
-        size=job.config.model.size,
+        model=YOLOXSpec(size=job.config.model.size),
         classes=job.classes,
         image_size=job.config.image_size,
         step=state.step,
