@@ -18,7 +18,7 @@ JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray gives it to the drivers of i
 
 @dataclass(frozen=True)
 class Address:
-    """Of a cluster that runs; text is None where Ray is to be started on this machine."""
+    """Where a running cluster is found; text is None where Ray is to be started on this machine."""
 
     text: str | None
     origin: str  # where it was said: "--address" or "RAY_ADDRESS"

@@ -1,4 +1,4 @@
-"""The program of a submitted job, on the cluster: runs the verb there, goes on with a run that has begun.
+"""The program of a submitted job, on the cluster: runs the verb there, and resumes a run that has begun.
 
 Its one argument is the folder of the job's files: what `rayox submit` has resolved, and nothing from the node.
 """

@@ -36,7 +36,7 @@ def command(address: str | None, follow: bool, as_json: bool, words: tuple[str, 
     """Run a verb as a job on a Ray cluster.
 
     Sends rayox itself and the resolved settings, nothing else: data lie where all nodes read them, and credentials are
-    the nodes' own. Submitting the same again finds the job that runs or has finished, or goes on with one that failed.
+    the nodes' own. Submitting the same again finds the job that runs or has finished, or resumes one that failed.
     """
     from rayox.following import follow_job
     from rayox.resolved import resolve

@@ -143,7 +143,7 @@ def _drive(driver: "Driver", data: "Data", console: Console, address: str | None
         status, why = "stopped" if driver.over == STOPPED else OVER, driver.over
     except KeyboardInterrupt:
         status, why = "interrupted", "interrupted"
-        console.note(f"stopped; the same command with --resume goes on with {driver.state.campaign.name}")
+        console.note(f"stopped; the same command with --resume resumes {driver.state.campaign.name}")
         raise
     except RayoxError as error:
         why = error.message

@@ -43,7 +43,7 @@ def _conv_forward(self: nn.Conv2d, features: Tensor, weight: Tensor, bias: Tenso
 
 
 def half_convolution(features: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
-    """Of half-precision arguments and result; the rest are stride, padding, dilation and groups."""
+    """A convolution with half-precision arguments and result; the rest are stride, padding, dilation and groups."""
     out: Tensor = _Convolution.apply(features, weight, *rest)
     return out if bias is None else out + bias.to(out.dtype)[:, None, None]
 

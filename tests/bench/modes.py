@@ -145,7 +145,7 @@ def run(mode: Mode, folder: Path, rank: int) -> Outcome:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of a step, once nobody waits for them any more."""
+    """A step's numbers, once nobody waits for them any more."""
 
     loss: float
     skipped: bool

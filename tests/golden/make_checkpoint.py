@@ -1,7 +1,7 @@
 """Writes the golden checkpoint of the present format: `python tests/golden/make_checkpoint.py`.
 
 Run it once when checkpoint.FORMAT goes up and keep the older archives: tests/model/test_golden_checkpoints.py loads
-every one of them, for ever. The numbers are patterns, so 15 MB of weights pack into a few kilobytes.
+every one of them, forever. The numbers are patterns, so 15 MB of weights pack into a few kilobytes.
 """
 
 import sys

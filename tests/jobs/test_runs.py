@@ -58,7 +58,7 @@ def runs(rayox):
     return make
 
 
-def test_the_list_has_every_run_with_its_state_the_youngest_first(rayox, runs):
+def test_the_list_has_every_run_with_its_state_the_latest_first(rayox, runs):
     runs("stopped", START, progress(5), said="KILLED", age=400)
     runs("failed", START, progress(7), said="FAILED", age=300)
     runs("dead", START, progress(9), age=200)

@@ -54,7 +54,7 @@ class Rectangles:
 
 
 def assert_box_follows_pixels(sample, label, brightness=255):
-    """Of one white rectangle in the dark: its box is that of its pixels, or around them where the border cuts it.
+    """One white rectangle in the dark has the box of its pixels, or around them where the border cuts it.
 
     Gives whether the whole of it was seen.
     """

@@ -28,7 +28,7 @@ def written_as(raw: torch.Tensor, form: str, anchors) -> torch.Tensor:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0])
 def test_each_form_is_told_and_gives_the_same_boxes(size, form, spread):
-    """Of numbers as heads give them: places near the anchor point, sizes of about a stride to ten."""
+    """Numbers as heads give them: places near the anchor point, sizes of about a stride to ten."""
     anchors = anchor_points(*size, CPU)
     random = torch.Generator().manual_seed(1)
     raw = torch.randn(len(anchors.grid), 4, generator=random) * spread + torch.tensor([0.5, 0.5, 0.8, 0.8]) * spread

@@ -36,7 +36,7 @@ TWO_IMAGES = targets_of([[8, 8, 30, 40], [20, 10, 60, 50], [1, 1, 12, 9]], [0, 2
 
 
 def loss(predictions: Predictions, targets: Targets, with_l1: bool = True, weights: LossWeights = WEIGHTS) -> LossTerms:
-    """Of a batch per positive of this process, as the official code has it."""
+    """A batch's loss per positive of this process, as the official code has it."""
     assignment = assign(predictions, ANCHORS, targets, SimOTA())
     sums = loss_sums(predictions, ANCHORS, targets, assignment, weights, with_l1)
     return divided(sums, sums.num_positives.clamp(min=1))

@@ -27,7 +27,7 @@ def results(tmp_path_factory):
 
 
 def difference(one, other):
-    """Of the whole gradient, relative to its length."""
+    """How far the whole gradients differ, relative to its length."""
     names = [name for name in one if name.endswith(("weight", "bias"))]
     assert names
     apart = torch.stack([(one[name] - other[name]).norm() for name in names]).norm()

@@ -37,7 +37,7 @@ def test_few_cpus_limit_a_gpu():
 
 
 def test_workers_on_cpus_share_them_with_the_data():
-    """Of two cores: 2 / (0.01 / 0.9 + 0.005) = 124 images a second, however many workers there are."""
+    """Two cores give 2 / (0.01 / 0.9 + 0.005) = 124 images a second, however many workers there are."""
     shared = replace(RATES, gpu=False)
     speeds = [outlook(shared, WORK, workers, cpus=2).images_per_second for workers in (1, 2, 4)]
     assert speeds == pytest.approx([124.14] * 3, abs=0.01)

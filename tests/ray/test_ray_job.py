@@ -31,7 +31,7 @@ train: {{epochs: {epochs}, batch_size: 8, workers: 1, closing_epochs: 0, warmup_
 
 @pytest.fixture
 def client(monkeypatch) -> Iterator[JobSubmissionClient]:
-    """Of a cluster of this machine that takes jobs."""
+    """A client of a cluster of this machine that takes jobs."""
     for name, value in RAY_SETTINGS.items():
         monkeypatch.setenv(name, value)
     folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))

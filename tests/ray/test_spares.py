@@ -24,7 +24,7 @@ class Worker:
 
 
 def idle_processes() -> set[int]:
-    """Of Ray here, with everything imported: such a process has the memory of torch."""
+    """Ids of Ray's idle processes here that have imported everything: such a process has the memory of torch."""
     found = set()
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:

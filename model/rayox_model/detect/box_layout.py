@@ -54,7 +54,7 @@ def _as_raw(numbers: Float32[Tensor, "K 4"], layout: BoxLayout, anchors: AnchorP
 
 
 def _typical(raw: Float32[Tensor, "K 4"]) -> float:
-    """Of places or of sizes, whichever is further from what heads give."""
+    """The typical magnitude of places or of sizes, whichever is further from what heads give."""
     if not raw.isfinite().all():
         return float("inf")
     return max(float(part.abs().median()) for part in (raw[:, :2], raw[:, 2:]))

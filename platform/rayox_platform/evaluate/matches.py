@@ -28,7 +28,7 @@ Matches = Sequence[ClassMatches]  # by class
 
 
 def match(dataset: CocoDataset, detections: Mapping[int, Detections]) -> Matches:
-    """Of all images, by COCO's rules; detections are by image index."""
+    """The matches of all images, by COCO's rules; detections are by image index."""
     evaluator = coco_evaluator(dataset, detections)
     evaluator.params.area_rng = [[0.0, 1e10]]
     evaluator.params.area_rng_lbl = ["all"]

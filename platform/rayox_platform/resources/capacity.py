@@ -57,7 +57,7 @@ class Capacity:
 
     @property
     def gpus(self) -> float:
-        """Of all workers."""
+        """All workers' together."""
         return self.workers * self.gpus_per_worker if self.gpu else 0.0
 
     @property

@@ -11,7 +11,7 @@ FILE = "fingerprint.json"
 
 @dataclass(frozen=True)
 class DataRecord:
-    """Of one split; images is empty until all of them have been read."""
+    """The digests of one split; images is empty until all of them have been read."""
 
     annotations: str
     images: str = ""

@@ -1,7 +1,7 @@
 """Where one run is kept: what all machines see of it, and the folder of its driver.
 
 In a folder that all machines have, the two are one. Of a run in a bucket the driver's folder lies in the state folder
-of its machine and can be lost: whoever goes on with the run has all that is needed from the bucket.
+of its machine and can be lost: whoever resumes the run has all that is needed from the bucket.
 """
 
 from collections.abc import Iterator

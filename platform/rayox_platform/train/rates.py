@@ -24,7 +24,7 @@ EVALUATION_SHARE = 0.4  # of a training step's time, that the forward pass and t
 
 
 def measure(prepared: Prepared, images_per_worker: int) -> Rates:
-    """Of a training with so many images of a batch on each worker; leaves the network as it is."""
+    """The rates of a training with so many images of a batch on each worker; leaves the network as it is."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     threads = torch.get_num_threads()
     if device.type == "cpu":
@@ -48,7 +48,7 @@ def measure(prepared: Prepared, images_per_worker: int) -> Rates:
 
 
 def _sample_seconds(prepared: Prepared) -> float:
-    """Of one augmented image on one core."""
+    """How long one augmented image takes on one core."""
     config = prepared.config
     before = cv2.getNumThreads()
     cv2.setNumThreads(0)

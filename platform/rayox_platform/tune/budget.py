@@ -58,12 +58,12 @@ def epochs_planned(trials: Sequence[Trial], state: State) -> int:
 
 
 def gpu_hours(state: State) -> float:
-    """Of all trials so far; a part of a GPU counts as that part."""
+    """What all trials have used so far; a part of a GPU counts as that part."""
     return sum(trial.gpu_seconds for trial in state.trials) / 3600
 
 
 def cost(state: State) -> float:
-    """Of the machines while drivers had them."""
+    """What the machines have cost while drivers had them."""
     price = state.campaign.price
     return (price.node_hour or 0.0) * price.nodes * state.driven_seconds / 3600
 

@@ -26,11 +26,11 @@ class Search(Section):
     near_base: Annotated[float, Ge(0), Le(1)] = 0.5
     """Share of the startup trials that are drawn near the base recipe's values."""
     points: Annotated[int, Ge(2)] = 4
-    """Of a grid: values of each range."""
+    """Values of each range in a grid."""
     population: Annotated[int, Ge(2)] = 20
-    """Of nsga2: trials of a generation."""
+    """Trials of a generation (nsga2)."""
     seed: Annotated[int, Ge(0)] = 0
-    """Of all that is drawn for the search."""
+    """Seed of all that is drawn for the search."""
 
 
 class Schedule(Section):
@@ -45,13 +45,13 @@ class Schedule(Section):
     rungs: tuple[Count, ...] = ()
     """Epochs to judge at, in place of min_epochs and eta's powers; the last one, the whole training, is added."""
     every: Annotated[int, Ge(0)] = 0
-    """Of median and pbt: epochs between two judgements; 0 is a fifth of the training."""
+    """Epochs between two judgements (median, pbt); 0 is a fifth of the training."""
     min_trials: Count = 4
-    """Of median: others that must have come as far."""
+    """Other trials that must have come as far (median)."""
     population: Annotated[int, Ge(2)] = 8
-    """Of pbt: trainings that go on side by side."""
+    """Trainings side by side (pbt)."""
     quantile: Annotated[float, Gt(0), Le(0.5)] = 0.25
-    """Of pbt: the share that takes over from as many of the best."""
+    """Share of the population that takes over from as many of the best (pbt)."""
 
 
 class Budget(Section):
@@ -79,7 +79,7 @@ class StopWhen(Section):
     no_gain_for: Annotated[int, Ge(0)] = 0
     """So many trials one after the other ended without a better one; 0 is off."""
     gain: Annotated[float, Ge(0)] = 0.0
-    """Of no_gain_for: what counts as better."""
+    """Difference from which a trial counts as better for no_gain_for."""
 
 
 class Confirm(Section):
@@ -92,7 +92,7 @@ class Confirm(Section):
     samples: Count = 1000
     """Resamples of the paired bootstrap over images and seeds."""
     confidence: Annotated[float, Gt(0.5), Le(0.999)] = 0.95
-    """Of its interval."""
+    """Confidence level of the bootstrap's interval."""
 
 
 class Price(Section):

@@ -28,7 +28,7 @@ class Located:
     set_nodes: list[tuple[Node, Origin, Path]] = field(default_factory=list)  # of `set`, the lowest first
 
     def origin(self, path: Path_) -> Origin:
-        """Of the value there, or of the nearest one around it."""
+        """Where the value there is written, or the nearest one around it."""
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins.get(path, Origin(Rank.DEFAULT))

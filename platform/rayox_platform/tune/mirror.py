@@ -128,7 +128,7 @@ def send_rest(mirror: Mirror, home: CampaignHome, seconds: float, say: Callable[
         except AWAY as error:
             if time.monotonic() >= end:
                 said = " ".join(str(error).split())[:200]
-                say(f"MLflow has not got all of the campaign ({said}); the next `--resume` sends the rest")
+                say(f"MLflow does not have all of the campaign yet ({said}); the next `--resume` sends the rest")
                 return
         time.sleep(1.0)
 

@@ -145,7 +145,7 @@ def _all_fit(config: Config, cluster: Cluster, block_bytes: int, count: int) -> 
 
 
 def _demand(config: Config, block_bytes: int, count: int) -> Demand:
-    """Of so many trials at once. A trial never grows or shrinks: its loss must not depend on who else is there."""
+    """What so many trials at once need. A trial never grows or shrinks: its loss depends on nobody else there."""
     cpus = None if config.train.cpus_per_worker == "auto" else config.train.cpus_per_worker
     return Demand(
         config.train.workers[1] * count,

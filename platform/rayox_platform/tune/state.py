@@ -90,7 +90,7 @@ class State:
 
     @property
     def epochs(self) -> int:
-        """Of a whole training."""
+        """Epochs of a whole training."""
         return int(self.config["train"]["epochs"])
 
     @property
