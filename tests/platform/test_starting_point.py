@@ -10,7 +10,7 @@ from rayox_model.checkpoint.snapshot import take_snapshot
 from rayox_model.core.errors import ModelError
 from rayox_model.train.engine import new_state
 from rayox_platform.runs.event_kinds import CheckpointSkipped
-from rayox_platform.train.job import facts_of, job_of, start_run
+from rayox_platform.train.job import Measured, facts_of, job_of, start_run
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.starting_point import choose, chosen
 
@@ -29,7 +29,7 @@ def job(toy_data, tmp_path, monkeypatch):
 def write(job, network, step):
     state = new_state(network, job.engine, torch.device("cpu"))
     state.step = step
-    return job.checkpoints.write(take_snapshot(state, replace(facts_of(job, state, epoch=1, metrics={}), step=step)))
+    return job.checkpoints.write(take_snapshot(state, replace(facts_of(job, state, 1, Measured()), step=step)))
 
 
 def test_what_was_chosen_stays_so_when_a_later_checkpoint_comes(job):
