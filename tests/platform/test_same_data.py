@@ -9,6 +9,7 @@ from make_checkpoint import golden_state
 
 from rayox_model.checkpoint.snapshot import Facts, take_snapshot
 from rayox_model.core.errors import DataError
+from rayox_model.nets.spec import YOLOXSpec
 from rayox_platform.config.tree import Config
 from rayox_platform.data.fingerprint import fingerprint
 from rayox_platform.runs.data_record import DataRecord, read_data_record, write_data_record
@@ -39,7 +40,7 @@ def begun(folder: Path, record: bool = True, read: bool = True) -> RunHome:
     prepared = prepare(config, resume=False)
     state = golden_state()
     facts = Facts(
-        size="nano",
+        model=YOLOXSpec(size="nano"),
         classes=("dim", "bright"),
         image_size=(64, 64),
         step=state.step,
