@@ -31,8 +31,8 @@ def _wanted(driver: "Waiting", nodes: "Sequence[Node]") -> str:
     """What the process that is to drive the job asks for, and what of it nobody has."""
     from rayox_platform.resources.labels import fits
 
-    asked = [f"{amount:g} {name}" for name, amount in driver.resources.items()] or ["a process"]
-    labels = ", ".join(f"{key}={value}" for key, value in driver.labels.items())
+    asked = [f"{amount:g} {name}" for name, amount in sorted(driver.resources.items())] or ["a process"]
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(driver.labels.items()))
     text = f"its driver waits for {', '.join(asked)} on a node{f' with {labels}' if labels else ''}"
     there = [node for node in nodes if fits(node.labels, driver.labels)]
     if not there:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from patience import patient
 
 from rayox_platform.runs.event_kinds import Checkpoint, Progress, RunEvent, Stage, Start
 from rayox_platform.runs.events import read_events
@@ -58,7 +59,7 @@ class Driver:
         return self.folder / ".rayox" / "runs" / "run"
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 200) -> None:
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not condition():
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < end, self.said()
@@ -77,9 +78,10 @@ class Driver:
             began = time.monotonic()
             self._send(number)
         try:
-            out, _ = self.process.communicate(timeout=seconds)
+            out, _ = self.process.communicate(timeout=patient(seconds))
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.communicate()
             raise AssertionError(f"it did not end: {self.said()}") from None
         took = time.monotonic() - began
         print(f"ended {took:.1f} s after {signal.Signals(number).name}")
