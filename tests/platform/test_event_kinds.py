@@ -1,4 +1,4 @@
-"""A run's events in its files: every kind reads back, those of other versions of rayox are no obstacle."""
+"""A run's events in its files: every kind reads back, and events of other versions of rayox do no harm."""
 
 import json
 import math

@@ -84,9 +84,11 @@ def sign_folder(folder: Path, key: SigningKey, trust: Trust) -> None:
     signature = folder / SIGNATURE
     signature.parent.mkdir(exist_ok=True)
     what = Config().set_ignored_paths(paths=[signature], ignore_git_paths=False)
+    # No key or a wrong password; a token's driver raises what it likes. A disk that is full is not the key's fault.
+    errors = (Exception,) if key.kind == "pkcs11" else (ValueError, TypeError, AttributeError, RuntimeError)
     try:
         key.signer().set_hashing_config(what).sign(folder, signature)
-    except Exception as error:  # noqa: BLE001  # no key, a wrong password, whatever a token's driver raises
+    except errors as error:
         hint = f"give a PEM key of P-256, P-384 or P-521 (its password in {PASSWORD})"
         if key.kind == "pkcs11":
             hint = "look at its token, object, module-path and pin-source; it needs pip install 'rayox[pkcs11]'"

@@ -91,7 +91,7 @@ def renumbered(
 
 
 def fresh_ids(ids: Sequence[int | None]) -> Iterator[int]:
-    """Numbers that are not among the ids: above the highest, or from 1 where there is no room above it."""
+    """Numbers that are not among the ids: above the highest, or from 1 where the highest is the last that fits."""
     taken = {number for number in ids if number is not None}
     highest = max(taken, default=0)
     start = max(highest, 0) + 1 if highest < _LIMIT // 2 else 1
