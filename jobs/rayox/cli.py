@@ -6,10 +6,8 @@ A verb's module has a click command named `command`. Help lists the summaries be
 import difflib
 import importlib
 import os
-import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ import click
 from rayox.console import print_error, print_json
 from rayox.environment import set_environment
 from rayox.hidden_arguments import hide_credentials
+from rayox.interrupts import interrupts_kept
 from rayox.surroundings import make_usable
 from rayox.system_errors import explained_refusal
 from rayox_model.core.errors import RayoxError
@@ -85,10 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hide_credentials(arguments)
     set_environment()
     quiet_mlflow()
-    _end_like_ctrl_c(signal.SIGTERM)
     try:
         make_usable()
-        with cli.make_context("rayox", list(arguments)) as context:
+        with interrupts_kept(), cli.make_context("rayox", list(arguments)) as context:
             cli.invoke(context)
         sys.stdout.flush()
         return 0
@@ -109,16 +107,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("internal", _one_line(error), _keep_traceback(error), 1, as_json)
     except Exception as error:  # noqa: BLE001 - the outermost border: whatever gets here is a defect, and is reported
         return _fail("internal", _one_line(error), _keep_traceback(error), 1, as_json)
-
-
-def _end_like_ctrl_c(number: int) -> None:
-    """A scheduler that ends the process gets the same orderly end as a user at the keyboard."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(number, interrupt)
 
 
 def _fail(code: str, message: str, hint: str, exit_code: int, as_json: bool) -> int:

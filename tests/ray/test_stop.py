@@ -210,8 +210,7 @@ def test_while_it_opens_the_tracking_store(start, words):
     assert not driver.run.exists()
 
 
-# A Ctrl-C at one moment of the start of Ray is lost beside other busy programs: a known fault, which the drill shows.
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_while_it_starts_ray(start, words, number):
     driver = start(words())
     driver.wait_for(lambda: has_ray(driver))
