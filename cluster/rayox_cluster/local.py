@@ -1,15 +1,18 @@
 """Ray on this machine, or the cluster at an address, for the length of one verb: started quietly, always ended."""
 
 import os
+import secrets
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from rayox_cluster.access import token
 from rayox_cluster.address import cluster_address
 from rayox_cluster.connection import not_connected, reach, require_version
 from rayox_cluster.lookout import head_watched
@@ -73,7 +76,7 @@ def ray_session(
     if not local:
         environment |= {name: value for name, value in os.environ.items() if name.startswith(FOR_EVERY_PROCESS)}
         options["runtime_env"] = {"env_vars": environment}
-    with _short_temp_folder() as folder, _environment(environment if local else {}):
+    with _short_temp_folder() as folder, _environment(environment | _own_token(folder) if local else {}):
         if local:
             cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)
             options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}
@@ -102,6 +105,22 @@ def _as_it_listens(address: str | None) -> AbstractContextManager[None]:
     if address is None:
         return loopback_allowed()
     return on_loopback() if only_on_loopback(address) else nullcontext()
+
+
+def _own_token(folder: Path) -> dict[str, str]:
+    """Where a Ray that nobody else uses finds its token, unless the user has one: Ray would write it into the home."""
+    if os.environ.get("RAY_AUTH_MODE") == "disabled" or token() is not None:
+        return {}
+    path = folder / "auth_token"
+    path.touch(mode=0o600)
+    path.write_text(_token_of_this_process())
+    return {"RAY_AUTH_TOKEN_PATH": str(path)}
+
+
+@cache
+def _token_of_this_process() -> str:
+    """One for every Ray that it starts: Ray reads a process's own token only once."""
+    return secrets.token_hex(32)
 
 
 @contextmanager
