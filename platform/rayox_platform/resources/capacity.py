@@ -54,6 +54,7 @@ class Capacity:
     fewest_workers: int  # equal to `workers` unless the training is elastic
     cpus_per_data_task: float = DATA_TASK_CPUS
     gpus_per_worker: float = 1.0  # reserved where gpu is true; below 1 several workers share one
+    mark: int = 0  # bytes of memory reserved less, by which this training's places are told from all others
 
     @property
     def gpus(self) -> float:
@@ -64,7 +65,7 @@ class Capacity:
     def reserved(self) -> dict[str, float]:
         """What a worker reserves, in Ray's words."""
         gpus = {"GPU": self.gpus_per_worker} if self.gpu else {}
-        return {"CPU": self.cpus_per_worker, "memory": WORKER_BYTES, **gpus}
+        return {"CPU": self.cpus_per_worker, "memory": WORKER_BYTES - self.mark, **gpus}
 
     def __str__(self) -> str:
         device = f"{gpus_in_words(self.gpus_per_worker)} and " if self.gpu else ""

@@ -20,6 +20,7 @@ from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.training import Trained, train
+from rayox_platform.tune.leftovers import free_places, marked
 from rayox_platform.tune.weight import weigh_network
 
 PATIENCE_SECONDS = 2 * STALE_SECONDS
@@ -54,7 +55,10 @@ def run_part(setup: Mapping[str, Any]) -> None:
 def _train(part: Part) -> tuple[Trained, dict[str, float]]:
     runs = open_runs(part.config.storage)
     home = runs.home(part.config.name)
+    given = marked(part.given, home)
     with _claimed(home), end_told(home):
+        if given.workers > 1:
+            free_places(given)
         resumed = home.checkpoints.newest() is not None
         prepared = prepare(part.config, resume=resumed)
         teller = Teller(known=set(part.known))
@@ -66,11 +70,11 @@ def _train(part: Part) -> tuple[Trained, dict[str, float]]:
             fork = runs.home(donor).checkpoints.fetch(checkpoint)
         trained = train(
             prepared,
-            part.given,
+            given,
             teller.show,
             until_epoch=part.until if part.until < part.config.train.epochs else None,
             fork=fork,
-            in_process=part.given.workers == 1,
+            in_process=given.workers == 1,
         )
         tell_rest(home, "finished" if trained.whole else "paused", f"epoch {trained.epoch} of a campaign's trial")
         asked = part.weigh if trained.whole else ()

@@ -17,7 +17,9 @@ from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, 
 from ray.tune.search import Searcher
 
 from rayox_platform.resources.capacity import Capacity
+from rayox_platform.runs.places import open_runs
 from rayox_platform.tune.driver import Driver
+from rayox_platform.tune.leftovers import free_places, marked
 from rayox_platform.tune.part import run_part
 
 QUIET = {
@@ -121,4 +123,12 @@ class Listener(_OfDriver, Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
         failure = trial.get_error() if hasattr(trial, "get_error") else None
         lines = str(failure).strip().splitlines() if failure else []
+        self._free_places(trial.trial_id)
         self._driver.left(trial.trial_id, lines[-1][:300] if lines else None)
+
+    def _free_places(self, identity: str) -> None:
+        """A process that died cannot give back what its workers had."""
+        given, number = self._driver.given, self._driver.running.get(identity)
+        if given is not None and given.workers > 1 and number is not None:
+            home = open_runs(self._driver.base.storage).home(self._driver.state.trials[number].run)
+            free_places(marked(given, home))
