@@ -4,20 +4,28 @@ Each trial reserves a CPU to wait in, so two trials hold both, and the workers t
 does not see what Ray Train asks for (ray-project/ray#54305). The same numbers are limited or refused by the planner.
 """
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
+import psutil
 import pytest
-import ray
 from patience import wait_until
 from test_tune_planner import planned_or_refused
 
-from rayox_platform.resources.connected import connected_cluster
+from rayox_platform.resources.machines import Room, cluster_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(900)]
+CPUS = 2
 NAIVE = """
+import json
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 import ray
@@ -26,7 +34,17 @@ from ray import tune
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-address, folder = sys.argv[1:]
+folder, temp, cpus = sys.argv[1:]
+
+
+def look():
+    while True:
+        table = ray.util.placement_group_table().values()
+        groups = [[group["state"], [one.get("CPU", 0.0) for one in group["bundles"].values()]] for group in table]
+        state = {"groups": sorted(groups), "free": ray.available_resources().get("CPU", 0.0)}
+        Path(folder, "new.json").write_text(json.dumps(state))
+        os.replace(Path(folder, "new.json"), Path(folder, "state.json"))
+        time.sleep(1.0)
 
 
 def step():
@@ -42,46 +60,46 @@ def trial(setup):
     ).fit()
 
 
-ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+ray.init(address="local", num_cpus=int(cpus), include_dashboard=False, log_to_driver=False, _temp_dir=temp)
+threading.Thread(target=look, daemon=True).start()
 tune.Tuner(
     trial,
     param_space={"number": tune.grid_search(list(range(8)))},
     run_config=tune.RunConfig(name="outer", storage_path=folder, verbose=0),
 ).fit()
 """
+TRIALS = [["CREATED", [1.0]], ["CREATED", [1.0]]]
+THEIR_WORKERS = [["PENDING", [1.0, 1.0]], ["PENDING", [1.0, 1.0]]]
 
 
-def groups(state: str) -> list[list[float]]:
-    """The CPUs of the bundles of the placement groups in that state."""
-    table = ray.util.placement_group_table().values()
-    found = [[one.get("CPU", 0.0) for one in group["bundles"].values()] for group in table if group["state"] == state]
-    return sorted(found)
-
-
-def waits_for_itself() -> bool:
+def waits_for_itself(folder: Path) -> bool:
     """Trials hold every CPU, and each of them waits for two workers: nobody who runs can ever give one back."""
-    return groups("CREATED") == [[1.0], [1.0]] and groups("PENDING").count([1.0, 1.0]) == 2
+    try:
+        state = json.loads((folder / "state.json").read_text())
+    except FileNotFoundError:
+        return False
+    wanted = [group for group in state["groups"] if group in THEIR_WORKERS]
+    held = [group for group in state["groups"] if group in TRIALS]
+    return held == TRIALS and wanted == THEIR_WORKERS and state["free"] == 0.0
 
 
-def test_eight_trials_of_two_workers_hang_in_ray_tune_and_are_planned_by_rayox(cluster, tmp_path):
-    before = connected_cluster()
-    address = ray.get_runtime_context().gcs_address
-    with (tmp_path / "log.txt").open("w") as log:
-        hung = subprocess.Popen(
-            [sys.executable, "-c", NAIVE, address, str(tmp_path)],
+def test_eight_trials_of_two_workers_hang_in_ray_tune_and_are_planned_by_rayox(tmp_path):
+    with (
+        (tmp_path / "log.txt").open("w") as log,
+        tempfile.TemporaryDirectory(prefix="rx-", dir="/tmp", ignore_cleanup_errors=True) as temp,
+    ):
+        hung = psutil.Popen(
+            [sys.executable, "-c", NAIVE, str(tmp_path), temp, str(CPUS)],
             stdout=log,
-            stderr=log,
+            stderr=subprocess.STDOUT,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
-            start_new_session=True,
         )
         try:
-            wait_until(waits_for_itself, 120, "it did not come to hold all CPUs")
+            wait_until(lambda: waits_for_itself(tmp_path), 120, "it did not come to hold all CPUs")
             assert hung.poll() is None, (tmp_path / "log.txt").read_text()
-            assert ray.available_resources().get("CPU", 0.0) == 0.0
             assert not (tmp_path / "trained").exists(), "no worker has begun"
         finally:
-            hung.kill()
+            for process in [hung, *hung.children(recursive=True)]:
+                process.kill()
             hung.wait()
-    wait_until(lambda: ray.available_resources().get("CPU") == 2.0, 60, "its CPUs are not free again")
-    assert (before.cpus, before.free_cpus) == (2.0, 2.0)
-    planned_or_refused(before)
+    planned_or_refused(cluster_of(Room(CPUS)))
