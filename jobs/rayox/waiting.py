@@ -61,7 +61,8 @@ def _described(nodes: "Sequence[Node]") -> str:
 def _room_for(recipe: bytes, nodes: "Sequence[Node]") -> str:
     """Whether the workers of a training fit on the nodes of their labels now, else the largest settings that do."""
     from rayox_platform.config.tree import Config
-    from rayox_platform.resources.capacity import Demand, best_share, most_that_fits
+    from rayox_platform.resources.capacity import best_share, most_that_fits
+    from rayox_platform.resources.demand import Demand
     from rayox_platform.resources.labels import selector, where
 
     config = Config.model_validate(yaml.safe_load(recipe))

@@ -21,7 +21,8 @@ from rayox_model.core.structures import AnchorPoints, Batch, Predictions, Target
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.loss.losses import LossTerms
 from rayox_model.nets.yolox import YOLOX
-from rayox_model.train.engine import EngineSettings, predict, sums_of
+from rayox_model.train.engine import predict, sums_of
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_model.train.loss_scale import LossScale
 from rayox_model.train.parts import start_training
 from rayox_model.train.schedule import Schedule

@@ -31,7 +31,8 @@ from rayox_model.core.plan import StreamPlan
 from rayox_model.core.structures import Batch
 from rayox_model.detect.detector import TorchDetector
 from rayox_model.nets.spec import YOLOXSpec
-from rayox_model.train.engine import EngineSettings, StepReport, TrainState, averaged_model, new_state, train
+from rayox_model.train.engine import StepReport, TrainState, averaged_model, new_state, train
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_platform.config import load_config
 from rayox_platform.config.tree import Config
 from rayox_platform.data.images import CocoImages

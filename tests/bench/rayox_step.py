@@ -13,7 +13,8 @@ from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.core.structures import Batch, Targets
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.nets.yolox import YOLOX
-from rayox_model.train.engine import EngineSettings, new_state, train
+from rayox_model.train.engine import new_state, train
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_model.train.schedule import Schedule
 
 

@@ -17,7 +17,8 @@ from rayox_model.checkpoint.snapshot import FORMAT, Facts, take_snapshot, write_
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
-from rayox_model.train.engine import EngineSettings, TrainState, new_state
+from rayox_model.train.engine import TrainState, new_state
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_model.train.schedule import Schedule
 
 FOLDER = Path(__file__).parent / "checkpoints"

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from rayox_model.core.structures import Batch, Targets
 from rayox_model.nets.yolox import YOLOX
-from rayox_model.train.engine import EngineSettings, TrainState, new_state, predict, settle, sums_of, train
+from rayox_model.train.engine import TrainState, new_state, predict, settle, sums_of, train
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_model.train.optimizer import clip_gradients, set_learning_rate
 
 PARTS = ("ship and forward", "assign and loss", "backward", "optimiser", "average")

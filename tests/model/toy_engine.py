@@ -2,7 +2,7 @@
 
 from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.loss.loss_weights import LossWeights
-from rayox_model.train.engine import EngineSettings
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_model.train.schedule import Schedule
 
 ENGINE = EngineSettings(

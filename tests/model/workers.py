@@ -20,7 +20,8 @@ from rayox_model.core.structures import Batch, Targets
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.nets.batchnorm import synchronise
 from rayox_model.nets.yolox import YOLOX
-from rayox_model.train.engine import EngineSettings, NonFiniteError, TrainState, new_state, train
+from rayox_model.train.engine import NonFiniteError, TrainState, new_state, train
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_model.train.schedule import Schedule
 
 CPU = torch.device("cpu")

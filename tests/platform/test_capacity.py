@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayox_model.core.errors import ClusterError
-from rayox_platform.resources.capacity import (
-    DATA_TASK_CPUS,
-    GIB,
-    Demand,
-    best_share,
-    capacity,
-    most_workers,
-    room_for_block,
-)
+from rayox_platform.resources.capacity import best_share, capacity, most_workers, room_for_block
+from rayox_platform.resources.demand import DATA_TASK_CPUS, GIB, Demand
 from rayox_platform.resources.machines import Cluster, Room, cluster_of, described, leaves_a_task, tasks_beside
 
 LAPTOP = cluster_of(Room(2, memory_bytes=16 * GIB), object_store_bytes=4 * GIB)

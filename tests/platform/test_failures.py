@@ -7,7 +7,7 @@ from ray.train import WorkerGroupError
 from ray.train.v2.api.exceptions import ControllerError
 
 from rayox_model.core.errors import ConfigError, DataError, TrainingError
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.event_kinds import Start
 from rayox_platform.runs.home import FolderHome
 from rayox_platform.train.failures import as_user_error, how_to_go_on

@@ -4,7 +4,7 @@ import pytest
 
 from rayox_model.core.errors import ClusterError
 from rayox_platform.config.tree import Config
-from rayox_platform.resources.capacity import Demand
+from rayox_platform.resources.demand import Demand
 from rayox_platform.resources.labels import placed, selector, where
 from rayox_platform.resources.machines import Cluster, Machine, Room
 

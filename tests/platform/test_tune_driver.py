@@ -7,7 +7,7 @@ from tune_toys import CONFIG, campaign
 
 from rayox_model.core.errors import ConfigError, TrainingError
 from rayox_platform.config.tree import Config
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.tune.driver import LOOK_SECONDS, STOPPED, Driver
 from rayox_platform.tune.home import campaign_home
 from rayox_platform.tune.ledger import Ledger

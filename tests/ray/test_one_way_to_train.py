@@ -11,7 +11,7 @@ from toy_runs import toy_config
 from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config import Config
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.event_kinds import Epoch, RunEvent, Start
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.training import Trained, train

@@ -28,7 +28,7 @@ SAVE_SECONDS = 25.0  # when something has trained, a checkpoint is waited for
 # A worker that no node can hold, in spite of the calculator: as when others take the CPUs at that moment.
 TOO_LARGE = """
 import sys
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 before = Capacity.reserved.fget
 Capacity.reserved = property(lambda given: before(given) | {"CPU": 64.0})
 from rayox.cli import main

@@ -6,8 +6,8 @@ B images in this process's share of a batch, H and W pixels.
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float32
@@ -18,7 +18,6 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from rayox_model.assign.assigner import assign
-from rayox_model.assign.settings import Assigner
 from rayox_model.core.anchors import anchor_points
 from rayox_model.core.collective import num_workers, sum_over_workers
 from rayox_model.core.errors import ConfigError, TrainingError
@@ -27,51 +26,17 @@ from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.loss.losses import LossTerms, added, divided, loss_sums
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.ema import averaged, ramp_for
-from rayox_model.train.loss_scale import LEAST_SCALE, LossScale
+from rayox_model.train.engine_settings import EngineSettings, Precision
+from rayox_model.train.loss_scale import LEAST_SCALE
 from rayox_model.train.multiscale import resize, size_at
 from rayox_model.train.optimizer import (
-    OptimizerName,
     clip_gradients,
     make_optimizer,
     scale_gradients,
     set_learning_rate,
     skip_if,
 )
-from rayox_model.train.parts import BatchNorm, Freeze, arrange, start_training
-from rayox_model.train.schedule import Schedule
-
-Precision = Literal["fp32", "bf16", "fp16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineSettings:
-    """All that decides what a step does to the weights."""
-
-    schedule: Schedule
-    epochs: int
-    closing_epochs: int  # the last ones: no mosaic, no mixup, L1 loss on
-    image_size: tuple[int, int]
-    multi_scale: tuple[int, int]  # times 32 pixels the input may be smaller and larger
-    optimizer: OptimizerName
-    weight_decay: float
-    momentum: float
-    ema_decay: float
-    ema_ramp_steps: float | None  # None: scaled to the run
-    precision: Precision
-    seed: int
-    assigner: Assigner
-    loss: LossWeights
-    accumulate: int = 1  # parts that a worker's share of a step is computed in, one after the other
-    clip_grad_norm: float | None = None
-    beta2: float = 0.999  # AdamW's second-moment coefficient
-    freeze: Freeze = "none"
-    batch_norm: BatchNorm = "local"
-    channels_last: bool = True
-    compile: bool = False
-    loss_scale: LossScale = field(default_factory=LossScale)  # of fp16
-
-    def with_l1(self, epoch: int) -> bool:
-        return epoch >= self.epochs - self.closing_epochs
+from rayox_model.train.parts import arrange, start_training
 
 
 class StepReport(NamedTuple):

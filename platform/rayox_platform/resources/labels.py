@@ -4,15 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rayox_model.core.errors import ClusterError
-from rayox_platform.resources.capacity import (
-    DATA_TASK_CPUS,
-    LEAST_SHARE,
-    STEPS,
-    Capacity,
-    Demand,
-    capacity,
-    worker_room,
-)
+from rayox_platform.resources.capacity import LEAST_SHARE, STEPS, capacity, worker_room
+from rayox_platform.resources.demand import DATA_TASK_CPUS, Capacity, Demand
 from rayox_platform.resources.machines import Cluster, Machine, described, places
 
 Selector = Mapping[str, str]

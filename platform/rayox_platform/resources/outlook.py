@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from rayox_platform.resources.capacity import DATA_TASK_BYTES, DATA_TASK_CPUS, GIB, WORKER_BYTES
+from rayox_platform.resources.demand import DATA_TASK_BYTES, DATA_TASK_CPUS, GIB, WORKER_BYTES
 
 LONGEST_WAIT = 0.05  # share of a step that may be spent waiting for data
 STREAM_EFFICIENCY = 0.9  # of what plain processes make, that the stream brings into a worker (see README, Measured)

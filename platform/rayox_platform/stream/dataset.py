@@ -14,7 +14,7 @@ import ray.train
 from ray.data import DataContext
 
 from rayox_platform.ray_internals.backpressure import hold_back
-from rayox_platform.resources.capacity import DATA_TASK_CPUS
+from rayox_platform.resources.demand import DATA_TASK_CPUS
 from rayox_platform.stream.block_ids import block_numbers
 from rayox_platform.stream.blocks import SampleBlocks
 

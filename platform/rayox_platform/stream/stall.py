@@ -16,7 +16,7 @@ from ray.util.state.exception import RayStateApiException
 
 from rayox_model.core.errors import ClusterError
 from rayox_platform.ray_internals.cluster_state import free_resources, object_stores
-from rayox_platform.resources.capacity import DATA_TASK_CPUS
+from rayox_platform.resources.demand import DATA_TASK_CPUS
 
 T = TypeVar("T")
 FULL = 0.9  # of the object stores' bytes: from here on Ray holds tasks back or spills to disk

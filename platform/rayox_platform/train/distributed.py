@@ -13,7 +13,7 @@ from rayox_model.core.errors import TrainingError
 from rayox_model.core.samples import Detections
 from rayox_model.detect.detector import TorchDetector
 from rayox_model.nets.yolox import YOLOX
-from rayox_model.train.engine import EngineSettings
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_platform.data.images import CocoImages
 from rayox_platform.evaluate.evaluation import EvaluationSettings, detect_images
 from rayox_platform.evaluate.metrics import CocoScores, coco_metrics

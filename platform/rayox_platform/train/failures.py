@@ -5,8 +5,8 @@ Ray has few errors of its own; a user wants to know whether the cluster is gone,
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_model.core.errors import ClusterError, ConfigError, ModelError, RayoxError, TrainingError
-from rayox_platform.resources.capacity import Capacity
 from rayox_platform.resources.connected import connected_cluster
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.resources.machines import described
 from rayox_platform.storage.errors import OTHERWISE
 from rayox_platform.storage.object_store import explained

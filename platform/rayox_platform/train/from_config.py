@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from rayox_model.core.plan import StreamPlan
-from rayox_model.train.engine import EngineSettings, Precision
+from rayox_model.train.engine_settings import EngineSettings, Precision
 from rayox_model.train.schedule import Schedule
 from rayox_platform.config.tree import Config
 from rayox_platform.evaluate.evaluation import EvaluationSettings

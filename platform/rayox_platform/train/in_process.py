@@ -6,7 +6,7 @@ import ray
 import torch
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.events import Watch
 from rayox_platform.stream.blocks import SampleBlocks
 from rayox_platform.stream.dataset import stream_dataset

@@ -16,7 +16,8 @@ from rayox_model.core.errors import ConfigError, ModelError
 from rayox_model.core.plan import StreamPlan
 from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
-from rayox_model.train.engine import EngineSettings, TrainState, new_state
+from rayox_model.train.engine import TrainState, new_state
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_platform.config.tree import Config
 from rayox_platform.data.images import CocoImages
 from rayox_platform.evaluate.evaluation import EvaluationSettings

@@ -16,7 +16,8 @@ from rayox_model.core.plan import StreamPlan
 from rayox_model.core.quarantine import Quarantine
 from rayox_model.core.samples import LabelledImages, Sample
 from rayox_model.replay import KeptStep, keep_step
-from rayox_model.train.engine import EngineSettings, NonFiniteError, TrainState
+from rayox_model.train.engine import NonFiniteError, TrainState
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_platform.data.images import CocoImages
 from rayox_platform.runs.home import RunHome
 from rayox_platform.stream.lane_assignment import deal

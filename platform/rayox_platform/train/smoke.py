@@ -12,7 +12,8 @@ from rayox_model.core.collate import unpack
 from rayox_model.core.errors import TrainingError
 from rayox_model.core.pack import pack
 from rayox_model.core.structures import Batch
-from rayox_model.train.engine import EngineSettings, NonFiniteError, StepReport, new_state, train
+from rayox_model.train.engine import NonFiniteError, StepReport, new_state, train
+from rayox_model.train.engine_settings import EngineSettings
 from rayox_model.train.schedule import Schedule
 from rayox_platform.data.look import step_samples
 from rayox_platform.train.from_config import engine_settings

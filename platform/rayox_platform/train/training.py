@@ -16,8 +16,9 @@ from rayox_model.checkpoint.snapshot import read_facts
 from rayox_model.core.errors import ConfigError
 from rayox_platform.evaluate.metrics import measured
 from rayox_platform.ray_internals.prestart import start_first
-from rayox_platform.resources.capacity import Capacity, Demand, room_for_block
+from rayox_platform.resources.capacity import room_for_block
 from rayox_platform.resources.connected import connected_cluster
+from rayox_platform.resources.demand import Capacity, Demand
 from rayox_platform.resources.labels import placed, selector
 from rayox_platform.runs.event_kinds import CheckpointSkipped
 from rayox_platform.runs.events import Follower, Watch, tell_stage

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from rayox_model.core.errors import TrainingError
 from rayox_platform.config.tree import Config
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.storage.state import state_folder
 from rayox_platform.tune.budget import out_of_time, why_no_more
 from rayox_platform.tune.confirmation import confirm_move

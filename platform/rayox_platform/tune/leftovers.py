@@ -11,7 +11,7 @@ import ray
 from ray.util import placement_group_table, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.home import RunHome
 
 MARKS = 1 << 24  # bytes, 16 MiB of the gigabytes that a worker reserves

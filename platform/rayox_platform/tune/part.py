@@ -12,7 +12,7 @@ from ray import tune
 
 from rayox_model.core.errors import ConfigError, RayoxError
 from rayox_platform.config.tree import Config
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.bucket_lock import STALE_SECONDS
 from rayox_platform.runs.ending import end_told, tell_rest
 from rayox_platform.runs.event_kinds import Epoch, RunEvent, Start

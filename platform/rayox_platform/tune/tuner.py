@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, TuneConfig, Tuner
 from ray.tune.search import Searcher
 
-from rayox_platform.resources.capacity import Capacity
+from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.places import open_runs
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.leftovers import free_places, marked
