@@ -55,6 +55,8 @@ class Data(Section):
 
 
 class Model(Section):
+    kind: Literal["yolox"] = "yolox"
+    """The network: YOLOX is the one there is."""
     size: Literal["nano", "tiny", "s", "m", "l", "x", "darknet53"] = "s"
     """The YOLOX variant."""
     init: Address | None = None
