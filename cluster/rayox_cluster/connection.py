@@ -5,6 +5,7 @@ import socket
 from importlib.metadata import PackageNotFoundError, version
 
 from rayox_cluster.address import VARIABLE, Address
+from rayox_cluster.tls import check_tls
 from rayox_model.core.errors import ClusterError
 
 ANSWER_SECONDS = 10.0
@@ -12,10 +13,10 @@ PROCESS_SECONDS = 60.0
 
 
 def reach(address: Address) -> None:
-    """Whether a cluster listens there and takes our token; an address without a port ("auto") is left to Ray.
+    """Whether a cluster listens there, talks TLS as we do and takes our token.
 
-    Ray would retry for minutes where nothing listens, and report a missing token only as a missing cluster. Raises
-    ClusterError.
+    An address without a port ("auto") is left to Ray, which would retry for minutes where nothing listens, and report
+    a missing token only as a missing cluster. Raises ClusterError.
     """
     host, _, port = (address.text or "").rpartition(":")
     if not (host and port.isdigit()):
@@ -24,6 +25,7 @@ def reach(address: Address) -> None:
         socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise not_connected(address, error) from error
+    check_tls(str(address.text))
     _show_token(address)
 
 
