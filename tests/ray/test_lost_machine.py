@@ -20,9 +20,10 @@ from toy_runs import toy_config, train
 from rayox_cluster.local import RAY_SETTINGS
 from rayox_model.core.errors import ClusterError
 from rayox_platform.resources.data_room import share_for_data
-from rayox_platform.runs.event_kinds import Epoch, Progress, RunEvent, Stall, Start
+from rayox_platform.runs.event_kinds import Epoch, Note, Progress, RunEvent, Stall, Start
 from rayox_platform.runs.events import read_events
 from rayox_platform.stream.stall import explain_stall, lost_nodes
+from rayox_platform.train import room
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(900)]
 NODE = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
@@ -123,9 +124,14 @@ def test_workers_that_take_every_cpu_end_the_run_with_what_is_missing(run_on):
     assert [event for event in events if isinstance(event, Stall)] == []
 
 
-def test_workers_that_fit_nowhere_any_more_end_the_run_with_what_is_missing(run_on):
-    error, _ = run_on(2, cpus_per_worker=1.2, timeout_seconds=30)
+def test_workers_that_fit_nowhere_any_more_end_the_run_with_what_is_missing(run_on, monkeypatch):
+    monkeypatch.setattr(room, "WAIT_SECONDS", 5.0)
+    error, events = run_on(2, cpus_per_worker=1.2, timeout_seconds=30)
     assert isinstance(error, ClusterError)
+    (waits,) = [event.text for event in events if isinstance(event, Note)]
+    assert waits.startswith("no room for 5 s: 2 workers with 1.2 CPU each, 1.6 CPU for data wait for machines")
+    assert "train.cpus_per_worker=0.5 would fit now" in waits
+    assert "train.cpus_per_worker=0.5 would fit now" in error.hint
     assert "2 workers with 1.2 CPU each, 1.6 CPU for data have found no room for 30 s" in error.message
     assert "have 2 CPUs" in error.message or "has 2 CPUs" in error.message
     assert "--resume lost" in error.hint

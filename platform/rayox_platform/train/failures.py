@@ -11,6 +11,7 @@ from rayox_platform.resources.machines import described
 from rayox_platform.storage.errors import OTHERWISE
 from rayox_platform.storage.object_store import explained
 from rayox_platform.train.job import TrainJob, newest
+from rayox_platform.train.room import what_would_fit
 
 NO_ROOM = {"WorkerGroupStartupTimeoutError", "InsufficientClusterResourcesError"}  # Ray Train's, by their names
 
@@ -26,10 +27,11 @@ def as_user_error(error: Exception, job: TrainJob, given: Capacity, starts_befor
     going_on = how_to_go_on(job)
     if any(kind.__name__ in NO_ROOM for cause in causes(error) for kind in type(cause).__mro__):
         waited = f"{job.config.train.timeout_seconds:.0f} s"
+        cluster = connected_cluster()
         return ClusterError(
             f"run {job.home.name}: {given} have found no room for {waited}, as machines were lost "
-            f"or others use them: {described(connected_cluster())}",
-            f"bring machines back, or lower train.workers; {going_on}",
+            f"or others use them: {described(cluster)}",
+            f"bring machines back, or lower train.workers ({what_would_fit(job, cluster)}); {going_on}",
         )
     fault = next((cause for cause in causes(error) if _is_of_storage(cause, job)), None)
     if isinstance(fault, OSError):

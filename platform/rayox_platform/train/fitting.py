@@ -30,6 +30,7 @@ from rayox_platform.stream.stall import lost_nodes
 from rayox_platform.train.failures import as_user_error, find_user_error, how_to_go_on, last_line
 from rayox_platform.train.interruption import fit_interruptibly
 from rayox_platform.train.job import TrainJob, newest
+from rayox_platform.train.room import told_of_waiting
 from rayox_platform.train.starting_point import choose
 from rayox_platform.train.worker import run_worker
 
@@ -80,7 +81,8 @@ def fit(
     starts = _num_starts(job)
     import_waiting()
     try:
-        fit_interruptibly(trainer.fit, job.home, say, is_started)
+        with told_of_waiting(job, given, is_started):
+            fit_interruptibly(trainer.fit, job.home, say, is_started)
     except (RayError, ray.train.TrainingFailedError) as error:
         raise as_user_error(error, job, given, starts) from error
     except ClusterError as error:  # the head is gone, which nobody else can tell
