@@ -1,6 +1,7 @@
-"""Kills one part of a run on a cluster, for a drill; a program that runs as a job of its own.
+"""Kills one part of a run on a cluster, or takes one away for a while; a program that runs as a job of its own.
 
-Arguments: what to kill (worker, node, driver), the submission id of the run's job, the node of its driver.
+Arguments, as JSON: what (worker, node, driver, tracking, storage), the submission id of the run's job, the node of its
+driver, the run's folder, and how many seconds an outage lasts.
 """
 
 import json
@@ -8,12 +9,28 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 WORKER_CLASS = "RayTrainWorker"
 STRUCK = "rayox-struck: "
 ANSWER_SECONDS = 60.0
+DRIVER, PROXY = "rayox.job_driver", "rayox_cluster.outage_proxy"
+AWAY = ".away-"  # before the name of a folder that is taken away
+
+
+@dataclass(frozen=True)
+class Blow:
+    """What is to be struck."""
+
+    what: str
+    submission_id: str
+    driver_node: str
+    folder: str = ""  # of the run, for an outage of its storage
+    seconds: float = 0.0  # of an outage
 
 
 def kill(pid: int) -> int:
@@ -28,8 +45,8 @@ def kill_node() -> int:
     return os.getppid()
 
 
-def kill_driver(submission_id: str) -> int:
-    """SIGKILL to the process that runs a job's verb on this node."""
+def signal_program(module: str, submission_id: str, number: int) -> int:
+    """A signal to the process of a job's that runs a module on this node."""
     import psutil  # type: ignore[import-untyped]
 
     for process in psutil.process_iter():
@@ -37,47 +54,81 @@ def kill_driver(submission_id: str) -> int:
             words, environment = process.cmdline(), process.environ()
         except psutil.Error:
             continue
-        if "rayox.job_driver" in words and submission_id in environment.get("RAY_JOB_CONFIG_JSON_ENV_VAR", ""):
-            return kill(process.pid)
-    raise SystemExit(f"no driver of {submission_id} on this node")
+        if module in words and submission_id in environment.get("RAY_JOB_CONFIG_JSON_ENV_VAR", ""):
+            os.kill(process.pid, number)
+            return int(process.pid)
+    raise SystemExit(f"no {module} of {submission_id} on this node")
 
 
-def strike(what: str, submission_id: str, driver_node: str) -> str:
-    """Find the part and kill it; says what was hit."""
+@contextmanager
+def taken_away(folder: Path) -> Iterator[None]:
+    """Nothing can be opened or made under this path, whoever asks: the folder has another name, a file has its own."""
+    aside = folder.with_name(f"{AWAY}{folder.name}")
+    folder.rename(aside)
+    try:
+        folder.write_bytes(b"")
+        yield
+    finally:
+        folder.unlink(missing_ok=True)
+        aside.rename(folder)
+
+
+def take_storage(folder: str, seconds: float) -> str:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a job that is stopped puts it back first
+    with taken_away(Path(folder)):
+        time.sleep(seconds)
+    return folder
+
+
+def strike(blow: Blow) -> str:
+    """Find the part and strike it; returns what was hit, once an outage is over."""
     import ray
     from ray.exceptions import RayError
-    from ray.util.state import list_actors
 
     ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
-    if what == "driver":
-        found = ray.get(on_node(driver_node, kill_driver).remote(submission_id), timeout=ANSWER_SECONDS)
-        return f"driver {found} on node {driver_node[:8]}"
-    workers = [
-        actor
-        for actor in list_actors(filters=[("state", "=", "ALIVE")], detail=True)
-        if WORKER_CLASS in actor.class_name
-    ]
-    if what == "worker":
-        hit = workers[-1]
-        ray.get(on_node(hit.node_id, kill).remote(hit.pid), timeout=ANSWER_SECONDS)
-        return f"worker {hit.pid} on node {hit.node_id[:8]}"
-    heads = {node["NodeID"] for node in ray.nodes() if "node:__internal_head__" in node["Resources"]}
-    away = [actor.node_id for actor in workers if actor.node_id not in heads | {driver_node}]
+    node = blow.driver_node
+    match blow.what:
+        case "driver":
+            hit = _ask(node, signal_program, DRIVER, blow.submission_id, int(signal.SIGKILL))
+            return f"driver {hit} on node {node[:8]}"
+        case "tracking":
+            _ask(node, signal_program, PROXY, blow.submission_id, int(signal.SIGUSR1))
+            time.sleep(blow.seconds)
+            return f"MLflow for {blow.seconds:g} s"
+        case "storage":
+            _ask(node, take_storage, blow.folder, blow.seconds, seconds=blow.seconds)
+            return f"the run's folder for {blow.seconds:g} s"
+        case "worker":
+            worker = _workers()[-1]
+            _ask(worker.node_id, kill, worker.pid)
+            return f"worker {worker.pid} on node {worker.node_id[:8]}"
+    heads = {one["NodeID"] for one in ray.nodes() if "node:__internal_head__" in one["Resources"]}
+    away = [worker.node_id for worker in _workers() if worker.node_id not in heads | {node}]
     if not away:
         raise SystemExit("no worker on a node without head and driver")
     with suppress(RayError):  # the one who would answer is dead
-        ray.get(on_node(away[0], kill_node).remote(), timeout=ANSWER_SECONDS)
+        _ask(away[0], kill_node)
     return f"node {away[0][:8]}"
 
 
-def on_node(node: str, call: Any) -> Any:
+def _workers() -> list[Any]:
+    from ray.util.state import list_actors
+
+    alive = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
+    return [actor for actor in alive if WORKER_CLASS in actor.class_name]
+
+
+def _ask(node: str, call: Any, *arguments: object, seconds: float = 0.0) -> Any:
+    """The answer of a function that runs on a node."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     place = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(num_cpus=0, max_retries=0)(call).options(scheduling_strategy=place)
+    remote = ray.remote(num_cpus=0, max_retries=0)(call).options(scheduling_strategy=place)
+    return ray.get(remote.remote(*arguments), timeout=ANSWER_SECONDS + seconds)
 
 
 if __name__ == "__main__":
-    hit = strike(*sys.argv[1:4])
+    told = Blow(**json.loads(sys.argv[1]))
+    hit = strike(told)
     print(STRUCK + json.dumps([hit, time.time()]))

@@ -6,9 +6,11 @@ Its one argument is the folder of the job's files: what `rayox submit` has resol
 import json
 import os
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rayox_cluster.outage_proxy import running
 from rayox_model.core.errors import RayoxError
 
 TASK, RECIPE = "job.json", "recipe.yaml"
@@ -26,6 +28,7 @@ class Task:
     submission_id: str = ""
     tracking: str = ""
     goes_on: bool = False  # an earlier job of the same work did not come to its end
+    outage_seconds: float = 0.0  # of a drill: how long an outage of the tracking server lasts, if it is to have some
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -40,14 +43,22 @@ def main(folder: str) -> int:
     os.environ["RAYOX_STATE"] = task.state or str(Path.home() / ".rayox")
     os.environ["RAYOX_ADDRESS"] = "auto"
     os.environ["RAYOX_SUBMISSION"] = task.submission_id
+    with ExitStack() as stack:
+        if task.outage_seconds:
+            os.environ.update(stack.enter_context(running(task.outage_seconds)))
+        return rayox(_words(task, folder))
+
+
+def _words(task: Task, folder: str) -> list[str]:
+    """The verb's command line; settings that only this process has to know are in its environment."""
     if not task.run:
         os.environ["RAYOX_TRACKING__URI"] = task.tracking
         if task.storage:
             os.environ["RAYOX_STORAGE"] = task.storage
         more = ["--resume"] if task.verb == "tune" and task.goes_on else []
-        return rayox([task.verb, *task.arguments, *more])
+        return [task.verb, *task.arguments, *more]
     recipe = str(Path(folder) / RECIPE)
-    return rayox([task.verb, recipe, *task.arguments, *(["--resume", task.run] if has_begun(task) else [])])
+    return [task.verb, recipe, *task.arguments, *(["--resume", task.run] if has_begun(task) else [])]
 
 
 def has_begun(task: Task) -> bool:

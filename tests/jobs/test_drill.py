@@ -1,8 +1,21 @@
 """What a drill reads off a run's events: the steps a fault has cost, and how long training stood still."""
 
-import pytest
+import os
+import signal
+import urllib.request
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
-from rayox.drill import Struck, _next_start
+import psutil
+import pytest
+import requests
+from mlflow_server import MlflowServer
+from patience import wait_until
+
+from rayox.drill_run import _next_start, restarted, weathered
+from rayox_cluster.outage_proxy import running
+from rayox_cluster.strike import taken_away
 from rayox_platform.runs.event_kinds import Checkpoint, Failure, Progress, Start
 from rayox_platform.runs.home import FolderHome
 
@@ -32,8 +45,137 @@ def progress(step, time):
 def test_a_fault_costs_the_steps_since_the_checkpoint(home):
     before, resumed, next_step_at = _next_start(home, None, None, after=104.0)
     assert (before, resumed, next_step_at) == (12, 10, 133)
-    assert Struck("worker", "worker 7", before, resumed, before - resumed, next_step_at - 104.0).as_promised
+    struck = restarted("worker", "worker 7", before, resumed, next_step_at, 104.0)
+    assert (struck.steps_lost, struck.seconds, struck.broken) == (2, 29.0, "")
 
 
 def test_more_steps_than_between_two_checkpoints_is_not_as_promised():
-    assert not Struck("worker", "worker 7", 12, 4, 8, 29.0).as_promised
+    assert "8 steps are more than" in restarted("worker", "worker 7", 12, 4, 133.0, 104.0).broken
+
+
+def test_an_outage_costs_no_step_where_nothing_starts_again():
+    """Away from 102 to 105; between steps 12 and 13 there are 2.5 seconds."""
+    times = [*range(92, 105), 106.5, 107.5]
+    events = [progress(step, time) for step, time in enumerate(times)]
+    struck = weathered("storage", "its folder", events, 102.0, 105.0)
+    assert (struck.at_step, struck.resumed_at, struck.steps_lost, struck.seconds) == (10, 10, 0, 2.5)
+    assert struck.broken == ""
+
+
+def test_an_outage_that_starts_the_workers_again_is_not_as_promised(home):
+    struck = weathered("storage", "its folder", home.events.read(), 103.0, 110.0)
+    assert (struck.at_step, struck.resumed_at, struck.steps_lost) == (12, 10, 2)
+    assert struck.broken == "the workers had to start again"
+
+
+@pytest.fixture
+def served():
+    """The address of a server that answers every request with its path, and keeps connections open."""
+
+    class Answer(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200 if self.path == "/api?a=1" else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_is_behind_the_proxy_can_be_away_for_a_while(served, monkeypatch):
+    with running(2.0) as variables:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with requests.Session() as session:
+            assert session.post(f"{served}/api?a=1", data=b"one").ok, "servers take a path and no address"
+            assert session.post(f"{served}/api", data=b"two" * 100_000).content == b"two" * 100_000
+            (proxy,) = [one for one in psutil.Process().children() if "outage_proxy" in " ".join(one.cmdline())]
+            os.kill(proxy.pid, signal.SIGUSR1)
+            wait_until(lambda: not answers(session, served), 10)
+            wait_until(lambda: answers(session, served), 30)
+            assert session.post(f"{served}/api", data=b"three").content == b"three"
+    assert not proxy.is_running()
+    monkeypatch.undo()
+    assert answers(requests.Session(), served)
+
+
+def answers(session, address):
+    try:
+        return bool(session.post(f"{address}/api?a=1", data=b"").ok)
+    except requests.exceptions.ConnectionError:
+        return False
+
+
+@pytest.mark.faults
+def test_mlflows_own_client_meets_the_outage_of_its_server(tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    server = MlflowServer(tmp_path)
+    server.start()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    try:
+        with running(2.0) as variables:
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            client = MlflowClient(server.uri)
+            run = client.create_run(client.create_experiment("drill")).info.run_id
+            client.log_metric(run, "step", 1.0)
+            (proxy,) = [one for one in psutil.Process().children() if "outage_proxy" in " ".join(one.cmdline())]
+            os.kill(proxy.pid, signal.SIGUSR1)
+            wait_until(lambda: not logged(client, run, "during"), 10)
+            wait_until(lambda: logged(client, run, "after"), 30)
+            assert len(client.get_metric_history(run, "after")) == 1
+    finally:
+        server.close()
+
+
+def logged(client, run, name):
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.log_metric(run, name, 1.0)
+    except MlflowException:
+        return False
+    return True
+
+
+def test_encrypted_requests_pass_the_proxy_as_they_are(served, monkeypatch):
+    """CONNECT asks for a tunnel; what goes through it is nobody's business."""
+    import http.client
+
+    with running(2.0) as variables:
+        proxy = urllib.request.urlparse(variables["https_proxy"])
+        there = http.client.HTTPConnection(proxy.hostname, proxy.port, timeout=30)
+        there.set_tunnel(served.removeprefix("http://"))
+        there.request("POST", "/api", body=b"sealed")
+        assert there.getresponse().read() == b"sealed"
+        there.close()
+
+
+def test_a_folder_that_is_taken_away_refuses_everybody_and_comes_back(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "events.jsonl").write_text("{}\n")
+    attempts = (
+        lambda: (run / "events.jsonl").read_text(),
+        lambda: (run / "checkpoints" / "step-1").mkdir(parents=True),
+        lambda: (run / "new").write_text(""),
+    )
+    with (run / "events.jsonl").open("a") as held, suppress(KeyError), taken_away(run):
+        for attempt in attempts:
+            with pytest.raises(OSError, match="Not a directory"):
+                attempt()
+        held.write("{}\n")
+        raise KeyError
+    assert (run / "events.jsonl").read_text() == "{}\n{}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
