@@ -79,7 +79,8 @@ def tracking_problem(uri: str) -> str:
             timeout=ANSWER_SECONDS,
         )
     except (requests.RequestException, UnicodeError) as error:
-        return f"does not answer ({_short(error)})"
+        said = _short(error).rpartition("] ")[2].rstrip("'\")")  # requests wraps it in the names of its own classes
+        return f"does not answer ({said})"
     if answer.status_code in (401, 403):
         return f"wants credentials that this node has not ({answer.status_code})"
     return "" if answer.ok else f"answers with {answer.status_code}"
