@@ -43,8 +43,12 @@ def command(overrides: tuple[str, ...], address: str | None, on_cluster: bool, a
 
 def _crown(loaded: LoadedConfig, console: Console, result: TrainResult) -> bool:
     """Through the gate, as any model; a detector that does not beat the champion leaves the run as it is."""
+    from rayox_platform.promote.gate_settings import read_gate
+    from rayox_platform.promote.judge import Asked
+
+    asked = Asked(result.registered, _name(result), read_gate(None), "rayox demo")
     try:
-        promoted = promote(loaded, console, result.registered, _name(result), reason="rayox demo")
+        promoted = promote(loaded, console, asked)
     except GateError as error:
         console.note(f"the champion of {_name(result)} stays: {error.message}")
         return False

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +16,7 @@ from rayox_model.core.errors import ConfigError, GateError
 from rayox_platform.config import LoadedConfig
 
 if TYPE_CHECKING:
+    from rayox_platform.promote.judge import Asked
     from rayox_platform.promote.promote import Promoted
     from rayox_platform.promote.verdict import Verdict
 
@@ -53,21 +55,14 @@ def command(
     console = Console(as_json)
     if len(checks) != len(why):
         raise ConfigError(f"--override: {len(checks)} checks and {len(why)} reasons", "give one --why TEXT for each")
+    from rayox_platform.promote.gate_settings import read_gate
+    from rayox_platform.promote.judge import Asked
+
     loaded = load_recipe(None, overrides)
+    asked = Asked(model, name, read_gate(gate), reason, dict(zip(checks, why, strict=True)), dry_run)
     seen: list[Verdict] = []
     try:
-        result = promote(
-            loaded,
-            console,
-            model,
-            name,
-            gate=gate,
-            dry_run=dry_run,
-            overruled=dict(zip(checks, why, strict=True)),
-            reason=reason,
-            page=page,
-            seen=seen.append,
-        )
+        result = promote(loaded, console, asked, page, seen.append)
     except GateError as error:
         if not seen:
             raise
@@ -85,32 +80,23 @@ def command(
 def promote(
     loaded: LoadedConfig,
     console: Console,
-    model: str,
-    name: str,
-    *,
-    gate: Path | None = None,
-    dry_run: bool = False,
-    overruled: dict[str, str] | None = None,
-    reason: str = "",
+    asked: "Asked",
     page: Path | None = None,
-    seen: "Callable[[Verdict], None] | None" = None,
+    seen: "Callable[[Verdict], None]" = lambda verdict: None,
 ) -> "Promoted":
     """Measure, decide, sign and commit; `seen` gets the verdict. Raises GateError when the gate refuses."""
     from rayox_platform.models.open_model import bare_name
-    from rayox_platform.promote.gate_settings import read_gate
-    from rayox_platform.promote.judge import Asked
     from rayox_platform.promote.promote import promote as run
     from rayox_platform.storage.state import state_folder
 
     if page is not None and not page.absolute().parent.is_dir():
         raise ConfigError(f"--page: {page.parent}: no such folder", "make it, or name another file")
 
-    if said := bare_name(model):
+    if said := bare_name(asked.model):
         console.note(said)
 
     def told(verdict: "Verdict", html: str) -> None:
-        if seen is not None:
-            seen(verdict)
+        seen(verdict)
         if page is not None:
             _write(page, html)
         rows = [
@@ -118,10 +104,9 @@ def promote(
         ]
         console.table(("", "check", "what it found"), rows)
 
-    if model.startswith(CAMPAIGN):
-        model = _winner(loaded.config.storage, model.removeprefix(CAMPAIGN))
-        console.note(f"the campaign's winner is {model}")
-    asked = Asked(model, name, read_gate(gate), reason, overruled or {}, dry_run)
+    if asked.model.startswith(CAMPAIGN):
+        asked = replace(asked, model=_winner(loaded.config.storage, asked.model.removeprefix(CAMPAIGN)))
+        console.note(f"the campaign's winner is {asked.model}")
     with ExitStack() as stack:
 
         def stage(text: str) -> Callable[[int, int], None]:
@@ -132,7 +117,7 @@ def promote(
             stack.close()
             told(verdict, html)
 
-        outcome = Outcome(name, model, "promoted", reason, overruled or {})
+        outcome = Outcome(asked.name, asked.model, "promoted", asked.reason, dict(asked.overrides or {}))
         with told_of_promotion(loaded.config, console, outcome):
             done = run(asked, loaded.config, state_folder(), finished, stage)
             outcome.model = done.version.uri if done.version else None
