@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rayox_platform.runs.journal import open_journal
-from rayox_platform.storage.folders import LocalFolder
+from rayox_platform.storage.folders import Folder, LocalFolder
 from rayox_platform.tune.ledger import read_state
 from rayox_platform.tune.state import State
 
@@ -58,13 +58,15 @@ class CampaignRun:
         (folder / "toy.yaml").write_text(yaml.safe_dump(recipe))
         (folder / "mine.yaml").write_text(yaml.safe_dump(CAMPAIGN | (campaign or {})))
         self.folder = folder
+        self.ledger: Folder = LocalFolder(folder / "state" / "campaigns" / "mine")
+        self.machine = "state"  # whose state folder it is, beside the files of the campaign
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "rayox", "tune", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"RAYOX_STATE": str(self.folder / "state"), "OMP_NUM_THREADS": "1"}
+        return os.environ | {"RAYOX_STATE": str(self.folder / self.machine), "OMP_NUM_THREADS": "1"}
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         with (self.folder / "log.txt").open("a") as log:
@@ -90,10 +92,10 @@ class CampaignRun:
         return (self.folder / "log.txt").read_text()[-4000:]
 
     def state(self) -> State:
-        return read_state(open_journal(LocalFolder(self.folder / "state" / "campaigns" / "mine"), "ledger"))
+        return read_state(open_journal(self.ledger, "ledger"))
 
     def records(self) -> list[dict[str, Any]]:
-        return open_journal(LocalFolder(self.folder / "state" / "campaigns" / "mine"), "ledger").read()
+        return open_journal(self.ledger, "ledger").read()
 
     def kill_when(self, process: "subprocess.Popen[str]", is_time: Callable[[State], bool], limit: float = 900) -> None:
         """SIGKILL of the driver and of nobody else: what it has started ends by itself."""
