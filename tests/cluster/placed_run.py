@@ -1,4 +1,4 @@
-"""A toy training on a labelled cluster that notes, inside every data task and worker, the node it runs on.
+"""A toy training on a labelled cluster: every data task notes the node it runs on, and every worker tells its own.
 
 Arguments: state folder of the cluster, folder of the toy data, folder of the notes.
 """
@@ -16,32 +16,26 @@ os.environ.update(record.access() | {"RAYOX_STATE": str(STATE), "RAY_TRAIN_WORKE
 import ray  # noqa: E402 - reads the environment when it is imported
 from toy_runs import toy_config, train  # noqa: E402
 
-
-def note_nodes(folder: str) -> None:
-    """In each process of the cluster: what makes blocks and what trains leaves a file of its node's name."""
-    from pathlib import Path
-
-    import ray
-
-    def noting(kind, call):
-        def noted(*arguments, **named):
-            node = ray.get_runtime_context().get_node_id()
-            (Path(folder) / f"{kind}-{node}").touch()
-            return call(*arguments, **named)
-
-        return noted
-
-    from rayox_platform.stream.blocks import SampleBlocks
-
-    SampleBlocks.__call__ = noting("data", SampleBlocks.__call__)
-
-    from rayox_platform.train import worker
-
-    worker.train_rank = noting("train", worker.train_rank)
+from rayox_platform.runs.event_kinds import RunEvent, Start  # noqa: E402
 
 
 def hook() -> None:
-    note_nodes(str(NOTES))
+    """In each process of the cluster: what makes blocks leaves a file of its node's name."""
+    from rayox_platform.stream.blocks import SampleBlocks
+
+    make = SampleBlocks.__call__
+
+    def noting(blocks, block):
+        (NOTES / f"data-{ray.get_runtime_context().get_node_id()}").touch()
+        return make(blocks, block)
+
+    SampleBlocks.__call__ = noting
+
+
+def note_workers(event: RunEvent) -> None:
+    if isinstance(event, Start):
+        for node in event.nodes:  # as each rank has said
+            (NOTES / f"train-{node}").touch()
 
 
 PHASES = {"epochs": 1, "closing_epochs": 0, "warmup_epochs": 0.5}
@@ -52,4 +46,4 @@ config = config.model_validate(
 ray.init(
     address=record.address, logging_level="ERROR", log_to_driver=False, runtime_env={"worker_process_setup_hook": hook}
 )
-print(train(config, lambda event: None).steps)
+print(train(config, note_workers).steps)
