@@ -92,9 +92,6 @@ def promote(
     if page is not None and not page.absolute().parent.is_dir():
         raise ConfigError(f"--page: {page.parent}: no such folder", "make it, or name another file")
 
-    if said := bare_name(asked.model):
-        console.note(said)
-
     def told(verdict: "Verdict", html: str) -> None:
         seen(verdict)
         if page is not None:
@@ -107,10 +104,14 @@ def promote(
     if asked.model.startswith(CAMPAIGN):
         asked = replace(asked, model=_winner(loaded.config.storage, asked.model.removeprefix(CAMPAIGN)))
         console.note(f"the campaign's winner is {asked.model}")
+    said = bare_name(asked.model)
+    notes = [said] if said else []
     with ExitStack() as stack:
 
         def stage(text: str) -> Callable[[int, int], None]:
             stack.close()
+            while notes:  # the model is there: now it is worth saying
+                console.note(notes.pop())
             return stack.enter_context(progress_of(text))
 
         def finished(verdict: "Verdict", html: str) -> None:
