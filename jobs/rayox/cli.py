@@ -94,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return leave.exit_code
     except RayoxError as error:
         return _fail(error.code, error.message, error.hint, error.exit_code, as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         return _fail("usage", error.format_message(), _usage_hint(error), 2, as_json)
     except (click.Abort, KeyboardInterrupt):

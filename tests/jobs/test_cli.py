@@ -230,3 +230,10 @@ def test_output_that_nobody_takes():
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (cli.BROKEN_PIPE, "")
+
+
+def test_a_group_without_a_verb_shows_its_help_and_no_error(capsys):
+    assert cli.main(["cluster"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Usage: rayox cluster")
+    assert "error" not in said
