@@ -42,7 +42,8 @@ def _sent_again(otherwise: Unraisable) -> Unraisable:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             otherwise(unraisable)
             return
-        timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT))
+        # SIGTERM, whichever it was: a shell's background jobs ignore SIGINT.
+        timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
         timer.daemon = True
         timer.start()
 

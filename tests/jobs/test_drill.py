@@ -99,7 +99,7 @@ def test_what_is_behind_the_proxy_can_be_away_for_a_while(served, monkeypatch):
         with requests.Session() as session:
             assert session.post(f"{served}/api?a=1", data=b"one").ok, "servers take a path and no address"
             assert session.post(f"{served}/api", data=b"two" * 100_000).content == b"two" * 100_000
-            (proxy,) = [one for one in psutil.Process().children() if "outage_proxy" in " ".join(one.cmdline())]
+            proxy = the_proxy()
             os.kill(proxy.pid, signal.SIGUSR1)
             wait_until(lambda: not answers(session, served), 10)
             wait_until(lambda: answers(session, served), 30)
@@ -107,6 +107,15 @@ def test_what_is_behind_the_proxy_can_be_away_for_a_while(served, monkeypatch):
     assert not proxy.is_running()
     monkeypatch.undo()
     assert answers(requests.Session(), served)
+
+
+def the_proxy() -> psutil.Process:
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # others of this test process may be dead
+            found += [child] if "outage_proxy" in " ".join(child.cmdline()) else []
+    (proxy,) = found
+    return proxy
 
 
 def answers(session, address):
@@ -130,7 +139,7 @@ def test_mlflows_own_client_meets_the_outage_of_its_server(tmp_path, monkeypatch
             client = MlflowClient(server.uri)
             run = client.create_run(client.create_experiment("drill")).info.run_id
             client.log_metric(run, "step", 1.0)
-            (proxy,) = [one for one in psutil.Process().children() if "outage_proxy" in " ".join(one.cmdline())]
+            proxy = the_proxy()
             os.kill(proxy.pid, signal.SIGUSR1)
             wait_until(lambda: not logged(client, run, "during"), 10)
             wait_until(lambda: logged(client, run, "after"), 30)
