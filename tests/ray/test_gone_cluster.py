@@ -48,15 +48,15 @@ def test_a_dead_head_is_told_from_a_failed_training(lasting_cluster, toy_data, t
     data += [f"data.{split}.images={toy_data}/images" for split in ("train", "val")]
     small = ["image_size=64", "train.epochs=400", "train.batch_size=8", "data.lanes=4", "train.workers=2"]
     small += ["train.evaluate_every=1000", "checkpoint.every_steps=5", "--name", "run"]
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "rayox", "train", "scratch", *data, *small, "--address", address, "--json"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=(tmp_path / "errors.txt").open("w"),
-        text=True,
-        env={name: value for name, value in os.environ.items() if name != "RAYOX_STATE"}
-        | {"OMP_NUM_THREADS": "1", "RAY_gcs_rpc_server_reconnect_timeout_s": "40"},
-    )
+    with (tmp_path / "errors.txt").open("w") as errors:
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "rayox", "train", "scratch", *data, *small, "--address", address, "--json"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={name: value for name, value in os.environ.items() if name != "RAYOX_STATE"} | SETTINGS,
+        )
     run = tmp_path / ".rayox" / "runs" / "run"
     wanted = Checkpoint if trained else Start
     end = time.monotonic() + 300
