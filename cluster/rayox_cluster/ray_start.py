@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,15 +20,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """Ray puts handlers of its own in place, which leave with another exit code and without a last word."""
+    """Ray puts handlers of its own in place, which leave with another exit code or print a stack of C++ first."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         with _replaced("utils", "set_sigterm_handler", lambda handler: None):
             yield
     finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is not handler:  # never in another than the main thread
-                signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():  # the only one that may
+            for number, handler in before.items():
+                if handler is not None:  # put there anew even if it stands: Ray's C++ has one beneath it
+                    signal.signal(number, handler)
 
 
 @contextmanager

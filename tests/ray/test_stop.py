@@ -157,6 +157,25 @@ def start(tmp_path) -> Iterator[Callable[..., Driver]]:
         driver.errors.close()
 
 
+ENDED = """
+import os, signal
+from rayox.interrupts import interrupts_kept
+from rayox_cluster.local import ray_session
+with interrupts_kept(), ray_session("local", num_cpus=1):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ray_prints_no_stack_of_its_own_at_a_signal():
+    done = subprocess.run([sys.executable, "-c", ENDED], capture_output=True, text=True, check=True)
+    assert done.stdout == "interrupted\n"
+    assert "SIGTERM received" not in done.stderr
+
+
 def events(driver: Driver, kind: type[RunEvent]) -> list[RunEvent]:
     return [event for event in read_events(driver.run) if isinstance(event, kind)]
 
