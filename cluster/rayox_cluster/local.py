@@ -16,6 +16,7 @@ from rayox_cluster.access import token
 from rayox_cluster.address import cluster_address
 from rayox_cluster.connection import not_connected, reach, require_version
 from rayox_cluster.lookout import head_watched
+from rayox_cluster.python_path import python_without_spaces
 from rayox_cluster.ray_start import loopback_allowed, on_loopback, only_on_loopback, signals_kept
 
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
@@ -125,12 +126,9 @@ def _token_of_this_process() -> str:
 
 @contextmanager
 def _path_without_spaces(folder: Path) -> Iterator[None]:
-    """Ray hands the interpreter's path to a shell as it stands: what starts meanwhile has another one to the same."""
+    """What starts meanwhile has an interpreter whose path has none."""
     before = sys.executable
-    if " " in before:
-        home = folder / "python"
-        home.symlink_to(Path(before).parent.parent)
-        sys.executable = str(home / "bin" / Path(before).name)
+    sys.executable = python_without_spaces(folder)
     try:
         yield
     finally:

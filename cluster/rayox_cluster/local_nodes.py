@@ -20,6 +20,7 @@ from rayox_cluster.cluster_record import FOLDER, ClusterRecord, read_record, wri
 from rayox_cluster.local import MAX_TEMP_FOLDER_BYTES, RAY_SETTINGS
 from rayox_cluster.loopback_node import LOOPBACK
 from rayox_cluster.processes import end, start
+from rayox_cluster.python_path import python_without_spaces
 from rayox_model.core.errors import ClusterError
 
 START_SECONDS = 600.0  # a busy machine takes a minute for each process
@@ -99,7 +100,7 @@ def _started(record: ClusterRecord, labels: tuple[Mapping[str, str], ...], say: 
 def _start(record: ClusterRecord, role: str, command: list[str]) -> ClusterRecord:
     """Start one process of it and write that down at once."""
     environment = RAY_SETTINGS | record.node_environment()
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment["PATH"] = f"{Path(_python(record)).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     if role == "head":
         autoscaler, dashboard = _free_ports(2)
@@ -123,10 +124,14 @@ def _node_command(record: ClusterRecord, number: int) -> list[str]:
 
 
 def _ray_start(record: ClusterRecord, options: list[str]) -> list[str]:
-    program = [sys.executable, "-m", "rayox_cluster.loopback_node", "start", "--block", "--disable-usage-stats"]
+    program = [_python(record), "-m", "rayox_cluster.loopback_node", "start", "--block", "--disable-usage-stats"]
     limits = ["--num-cpus", str(record.cpus_per_node), "--object-store-memory", str(STORE_BYTES)]
     ports = ["--dashboard-agent-listen-port", "0", "--include-log-monitor", "false"]
     return [*program, "--node-ip-address", LOOPBACK, *limits, *ports, *options]
+
+
+def _python(record: ClusterRecord) -> str:
+    return python_without_spaces(Path(record.temp_folder))
 
 
 def _labels(labels: tuple[Mapping[str, str], ...], number: int) -> list[str]:
