@@ -48,7 +48,9 @@ def command(
     console, wanted = Console(as_json), tuple(word.strip() for word in faults.split(","))
     unknown = [word for word in wanted if word not in FAULTS]
     if unknown:
-        raise ConfigError(f"--faults: {unknown[0]!r} is none of {', '.join(FAULTS)}", "name them with commas between")
+        raise ConfigError(
+            f"--faults: {unknown[0]!r} is not one of {', '.join(FAULTS)}", "name them with commas between"
+        )
     dashboard, record = find_cluster(address, state_folder())
     name = f"drill-{secrets.token_hex(3)}"
     settings = [f"checkpoint.every_steps={EVERY_STEPS}", "train.max_failures=10"]

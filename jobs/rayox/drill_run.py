@@ -23,6 +23,7 @@ KILLS, OUTAGES = ("worker", "node", "driver"), ("tracking", "storage")
 EVERY_STEPS = 5  # between two checkpoints of the run that is drilled
 POLL_SECONDS = 1.0
 LONGEST_SECONDS = 1800.0  # for a run to come back
+AWAY_SECONDS = 300.0  # for a dashboard
 Events = Sequence[RunEvent]
 
 
@@ -60,12 +61,12 @@ def drill(
             continue
         console.note(f"killed {hit}")
         if fault == "driver":
-            job = _until_over(api, job)
+            job = _until_over(api, job.submission_id)
             job = submit(api, resolved, console)
         struck.append(restarted(fault, hit, *_next_start(home, api, job, at), at))
         one = struck[-1]
         console.note(f"training again after {one.seconds:.1f} s, from step {one.resumed_at} (it was at {one.at_step})")
-    status = _until_over(api, job).status.lower()
+    status = _until_over(api, job.submission_id).status.lower()
     return [_with_tracking(one, home) for one in struck], status
 
 
@@ -104,7 +105,7 @@ def strike(api: "JobsApi", fault: str, job: "Job", folder: str = "", seconds: fl
     blow = json.dumps(asdict(strike.Blow(fault, job.submission_id, current.node_id, folder, seconds)))
     words = ["python", "strike.py", blow]
     api.submit(JobRequest(name, shlex.join(words), {"working_dir": api.upload(files)}, {"rayox_verb": "drill"}))
-    ended = _until_over(api, None, name)
+    ended = _until_over(api, name)
     said = [line for line in api.logs(name).splitlines() if line.startswith(strike.STRUCK)]
     if not said:
         last = (api.logs(name).strip() or ended.message).splitlines()[-1]
@@ -179,16 +180,20 @@ def _until(is_there: Any, home: "RunHome", api: "JobsApi", job: "Job") -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _until_over(api: "JobsApi", job: "Job | None", name: str = "") -> "Job":
+def _until_over(api: "JobsApi", submission_id: str) -> "Job":
+    """A job, once it has ended. A dashboard may be away for a while; raises UnreachableError when it stays away."""
     from rayox_cluster.jobs_api import UnreachableError
 
+    answered = time.monotonic()
     while True:
         try:
-            found = api.find(job.submission_id if job else name)
+            found = api.find(submission_id)
+            answered = time.monotonic()
             if found is not None and found.is_over:
                 return found
         except UnreachableError:
-            pass  # it may be back in a moment
+            if time.monotonic() - answered > AWAY_SECONDS:
+                raise
         time.sleep(POLL_SECONDS)
 
 

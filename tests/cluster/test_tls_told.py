@@ -63,9 +63,9 @@ def test_a_driver_without_tls_is_told_that_the_cluster_has_it(encrypted, monkeyp
     assert "RAY_TLS_CA_CERT" in raised.value.hint
 
 
-def test_a_driver_with_tls_is_taken_for_what_it_is(encrypted, monkeypatch):
-    monkeypatch.setenv("RAY_USE_TLS", "1")
-    check_tls(encrypted)
+def test_a_cluster_with_tls_is_seen_to_talk_it(encrypted):
+    host, _, port = encrypted.rpartition(":")
+    assert speaks_tls(host, int(port)) is True
 
 
 def test_a_driver_with_tls_is_told_that_the_cluster_has_none(monkeypatch):

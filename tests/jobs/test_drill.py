@@ -13,7 +13,9 @@ import requests
 from mlflow_server import MlflowServer
 from patience import wait_until
 
+from rayox import drill_run
 from rayox.drill_run import _next_start, restarted, weathered
+from rayox_cluster.jobs_api import UnreachableError
 from rayox_cluster.outage_proxy import running
 from rayox_cluster.strike import taken_away
 from rayox_platform.runs.event_kinds import Checkpoint, Failure, Progress, Start
@@ -188,3 +190,19 @@ def test_a_folder_that_is_taken_away_refuses_everybody_and_comes_back(tmp_path):
         raise KeyError
     assert (run / "events.jsonl").read_text() == "{}\n{}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_dashboard_that_stays_away_ends_the_wait(monkeypatch):
+    class Away:
+        asked = 0
+
+        def find(self, submission_id):
+            self.asked += 1
+            raise UnreachableError("no Ray dashboard answers", "")
+
+    monkeypatch.setattr(drill_run, "AWAY_SECONDS", 0.3)
+    monkeypatch.setattr(drill_run, "POLL_SECONDS", 0.1)
+    api = Away()
+    with pytest.raises(UnreachableError):
+        drill_run._until_over(api, "a-job")
+    assert api.asked > 1, "once is no reason to give up"
