@@ -7,6 +7,7 @@ whose answers waits as long as a store in the same region would. Prints a table 
 """
 
 import argparse
+import http.client
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from object_store import Door, make_bucket, moto_store, store
+from object_store import Door, make_bucket, moto_store
 
 SETTINGS = ["image_size=160", "train.batch_size=16", "train.epochs=1", "train.closing_epochs=0", "train.workers=2"]
 SETTINGS += ["train.warmup_epochs=0.5", "train.precision=fp32"]
@@ -40,10 +41,7 @@ def main() -> None:
     with moto_store() as address:
         make_bucket(address)
         door = Door(address)
-        bucket = store(door.address)
-        for path in (asked.data / "images").iterdir():
-            with bucket.open_output_stream(f"bucket/images/{path.name}") as stream:
-                stream.write(path.read_bytes())
+        upload(asked.data / "images", address)
         door.refused = lambda method, path: bool(time.sleep(asked.latency))
         endpoint = {"AWS_ENDPOINT_URL": f"http://{door.address}"}
         for _ in range(asked.rounds):
@@ -58,6 +56,18 @@ def main() -> None:
     for where, runs in found.items():
         rows = [run | {"all": sum(run.values())} for run in runs]
         print(f"| {where} | {' | '.join(f'{statistics.median(row[part] for row in rows):.1f}' for part in parts)} |")
+
+
+def upload(folder: Path, address: str) -> None:
+    """Each image in one plain request: moto keeps the marks between the chunks of what pyarrow sends."""
+    connection = http.client.HTTPConnection(address)
+    signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/b/us-east-1/s3/c"}
+    for path in folder.iterdir():
+        connection.request("PUT", f"/bucket/images/{path.name}", path.read_bytes(), signed)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200, answer.status
+    connection.close()
 
 
 def start(data: Path, images: str, variables: dict[str, str]) -> dict[str, float]:
