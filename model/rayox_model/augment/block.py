@@ -1,18 +1,21 @@
 """The samples of one block of the training stream, as a data task makes them."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
 from rayox_model.augment.partners import DecodedOnce, of_window
-from rayox_model.augment.sample import make_sample
+from rayox_model.augment.sample import make_sample, shown_images
 from rayox_model.augment.settings import Augment
 from rayox_model.core.plan import StreamPlan, sample_rng
 from rayox_model.core.quarantine import Quarantine
-from rayox_model.core.samples import LabelledImages, Sample
+from rayox_model.core.samples import LabelledImages, ReadTogether, Sample
 
+READ_TOGETHER = 16  # samples, with up to five images each
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 Row = tuple[int, int, int]  # epoch, position, image
@@ -35,14 +38,53 @@ def block_samples(
     """
     quarantine = quarantine or Quarantine(images)
     rows: Iterator[Row] = zip(*map(np.ndarray.tolist, plan.rows(window, lane)), strict=True)
+    parts = _parts(rows, plan, lane, settings)
+    needed = [_shown_in(images, plan, part, settings, size) for part in parts]
+    for part, read in zip(parts, read_ahead(images, needed), strict=True):
+        shown = read if part.partners is None else DecodedOnce(read, settings, size)
+        for row in part.rows:
+            yield row_sample(shown, quarantine, plan, row, settings, size, part.partners)
+
+
+class Part(NamedTuple):
+    """Rows whose images are read together."""
+
+    rows: list[Row]
+    partners: np.ndarray | None  # the images of their partner window, if partners come from there
+
+
+def _parts(rows: Iterator[Row], plan: StreamPlan, lane: int, settings: Augment) -> list[Part]:
     if settings.partners == "dataset":
-        for row in rows:
-            yield row_sample(images, quarantine, plan, row, settings, size, window=None)
+        each = list(rows)
+        return [Part(each[start : start + READ_TOGETHER], None) for start in range(0, len(each), READ_TOGETHER)]
+    windows = groupby(rows, lambda row: plan.partner_window(row[0], row[1]))
+    return [Part(list(part), plan.partners(number, lane)) for number, part in windows]
+
+
+def _shown_in(
+    images: LabelledImages, plan: StreamPlan, part: Part, settings: Augment, size: tuple[int, int]
+) -> set[int]:
+    """The images that its samples show, as long as none is broken."""
+    found: set[int] = set()
+    for epoch, position, image in part.rows:
+        partners = None if part.partners is None else of_window(part.partners, image)
+        rng = sample_rng(plan.seed, epoch, position)
+        found.update(shown_images(images, image, rng, settings, size, plan.strong(epoch), partners))
+    return found
+
+
+def read_ahead(images: LabelledImages, needed: Sequence[Collection[int]]) -> Iterator[LabelledImages]:
+    """For each part of a block the images with the bytes of those it needs, read while the part before it is made."""
+    if not isinstance(images, ReadTogether):
+        yield from [images] * len(needed)
         return
-    for number, part in groupby(rows, lambda row: plan.partner_window(row[0], row[1])):
-        decoded, partners = DecodedOnce(images, settings, size), plan.partners(number, lane)
-        for row in part:
-            yield row_sample(decoded, quarantine, plan, row, settings, size, partners)
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        coming = [pool.submit(images.holding, indices) for indices in needed[:1]]
+        for indices in [*needed[1:], None]:
+            read = coming.pop().result() if coming else images
+            if indices is not None:
+                coming.append(pool.submit(images.holding, indices))
+            yield read
 
 
 def row_sample(

@@ -79,7 +79,7 @@ def make_mosaic(images: LabelledImages, mosaic: Mosaic, size: tuple[int, int]) -
     Boxes are cut at the canvas, then at the output, and not filtered by how much of them is left (as official).
     Raises DataError when an image is not of the size its data set says.
     """
-    tiles = [place_tile(i, images.size(index), mosaic.centre, size) for i, index in enumerate(mosaic.indices)]
+    tiles = _tiles(images, mosaic, size)
     output = np.full((*size, 4), FILL, np.uint8)
     for tile, index in zip(tiles, mosaic.indices, strict=True):
         if in_view(tile.region, mosaic.affine, size):
@@ -88,6 +88,16 @@ def make_mosaic(images: LabelledImages, mosaic: Mosaic, size: tuple[int, int]) -
     on_canvas = [_on_canvas(part, tile) for part, tile in zip(boxes, tiles, strict=True)]
     in_output = _map_boxes(np.concatenate(on_canvas), mosaic.affine, size)
     return Sample(cv2.cvtColor(output, cv2.COLOR_BGRA2BGR), in_output, np.concatenate(labels))
+
+
+def tiles_in_view(images: LabelledImages, mosaic: Mosaic, size: tuple[int, int]) -> list[int]:
+    """The images of a mosaic that its view reaches, so that are decoded."""
+    tiles = zip(_tiles(images, mosaic, size), mosaic.indices, strict=True)
+    return [index for tile, index in tiles if in_view(tile.region, mosaic.affine, size)]
+
+
+def _tiles(images: LabelledImages, mosaic: Mosaic, size: tuple[int, int]) -> list[Tile]:
+    return [place_tile(i, images.size(index), mosaic.centre, size) for i, index in enumerate(mosaic.indices)]
 
 
 def _on_canvas(boxes: Float32[np.ndarray, "G 4"], tile: Tile) -> Float64[np.ndarray, "G 4"]:

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float32
 from rayox_model.augment.color import draw_hsv_shift, shift_hsv
 from rayox_model.augment.geometry import flip_boxes
 from rayox_model.augment.letterbox import fit_image, pad_image
-from rayox_model.augment.mixup import draw_mixup, draw_partner, mix
-from rayox_model.augment.mosaic import draw_mosaic, make_mosaic
+from rayox_model.augment.mixup import Mixup, draw_mixup, draw_partner, mix
+from rayox_model.augment.mosaic import Mosaic, draw_mosaic, make_mosaic, tiles_in_view
 from rayox_model.augment.partners import Partners, whole_dataset
 from rayox_model.augment.pixels import load_pixels
 from rayox_model.augment.settings import Augment
@@ -48,6 +48,22 @@ def make_sample(
     )
 
 
+def shown_images(
+    images: LabelledImages,
+    index: int,
+    rng: np.random.Generator,
+    settings: Augment,
+    size: tuple[int, int],
+    strong: bool,
+    partners: Partners | None = None,
+) -> list[int]:
+    """The images that `make_sample` decodes when it is called the same way, from the annotations alone."""
+    if not (strong and rng.random() < settings.mosaic_prob):
+        return [index]
+    mosaic, mixup = _draw_strong(images, index, partners or whole_dataset(images), rng, settings, size)
+    return tiles_in_view(images, mosaic, size) + ([] if mixup is None else [mixup.partner])
+
+
 def _mosaic_with_mixup(
     images: LabelledImages,
     index: int,
@@ -56,12 +72,27 @@ def _mosaic_with_mixup(
     settings: Augment,
     size: tuple[int, int],
 ) -> Sample:
-    sample = make_mosaic(images, draw_mosaic(rng, index, partners, settings, size), size)
-    if len(sample.boxes) and rng.random() < settings.mixup_prob:
+    mosaic, mixup = _draw_strong(images, index, partners, rng, settings, size)
+    sample = make_mosaic(images, mosaic, size)
+    return sample if mixup is None else mix(sample, images, mixup, size)
+
+
+def _draw_strong(
+    images: LabelledImages,
+    index: int,
+    partners: Partners,
+    rng: np.random.Generator,
+    settings: Augment,
+    size: tuple[int, int],
+) -> tuple[Mosaic, Mixup | None]:
+    """All that is random about which images are seen where; a mosaic without boxes is not blended with another."""
+    mosaic = draw_mosaic(rng, index, partners, settings, size)
+    has_boxes = any(len(images.annotations(tile)[0]) for tile in mosaic.indices)
+    if has_boxes and rng.random() < settings.mixup_prob:
         partner = draw_partner(rng, images, partners)
         if partner is not None:
-            return mix(sample, images, draw_mixup(rng, partner, settings, size), size)
-    return sample
+            return mosaic, draw_mixup(rng, partner, settings, size)
+    return mosaic, None
 
 
 def _fitted(images: LabelledImages, index: int, size: tuple[int, int]) -> Sample:

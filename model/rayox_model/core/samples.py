@@ -3,6 +3,7 @@
 G boxes and D detections of one image, H and W the height and width in pixels. Images are BGR; boxes are xyxy float32.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -41,4 +42,13 @@ class LabelledImages(Protocol):
 
     def annotations(self, index: int) -> tuple[Float32[np.ndarray, "G 4"], Int64[np.ndarray, "G"]]:
         """Boxes and labels of an image without decoding it."""
+        ...
+
+
+@runtime_checkable
+class ReadTogether(Protocol):
+    """What a data set has besides LabelledImages when reading many images at once takes less time than one by one."""
+
+    def holding(self, indices: Iterable[int]) -> LabelledImages:
+        """The same with the encoded bytes of some images read now. Raises DataError if one cannot be read."""
         ...
