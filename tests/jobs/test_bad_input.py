@@ -169,6 +169,16 @@ def test_files_that_are_no_coco(refused, data, checkpoint, verb, content, says):
     refused(3, *with_data(verb, checkpoint, "data/odd.json", "data/images"), says=("data/odd.json: ", says))
 
 
+def test_a_panoptic_file_is_told_what_is_wanted(refused, data, checkpoint):
+    segments = [{"id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}]
+    coco = json.loads(Path("data/val.json").read_text())
+    coco["annotations"] = [{"image_id": 1, "file_name": "1.png", "segments_info": segments}]
+    Path("data/odd.json").write_text(json.dumps(coco))
+    for verb in ("train", "evaluate"):
+        arguments = with_data(verb, checkpoint, "data/odd.json", "data/images")
+        refused(3, *arguments, says=("data/odd.json", "panoptic", "Give instances_*.json"))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from decoded_onnx import decode_inside
 from PIL import Image
 
 from rayox_model.core.coco_classes import COCO_CLASSES, COCO_IDS
@@ -61,6 +62,25 @@ def paint(path: Path, height: int = 64, width: int = 96) -> Path:
 
 def results(folder: Path) -> list[dict]:
     return json.loads((folder / "results.json").read_text())
+
+
+def test_a_file_with_decoded_boxes_finds_the_same_and_one_in_fractions_is_refused(rayox, toy_onnx):
+    """A file of another trainer through the whole command; numbers that cannot be are never written."""
+    paint(Path("in/a.png"))
+    cv2.imwrite("in/b.png", np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
+    words = ("in", "--score-threshold", "0.0001", "--json", "-o")
+    assert rayox("predict", toy_onnx, *words, "raw").exit_code == 0
+    decode_inside(toy_onnx, Path("decoded.onnx"), (64, 96))
+    assert rayox("predict", "decoded.onnx", *words, "decoded").exit_code == 0
+    assert len(results(Path("raw"))) > 0
+    for one, other in zip(results(Path("raw")), results(Path("decoded")), strict=True):
+        assert (one["image_id"], one["category_id"]) == (other["image_id"], other["category_id"])
+        np.testing.assert_allclose(other["bbox"], one["bbox"], atol=0.02)
+    decode_inside(toy_onnx, Path("fractions.onnx"), (64, 96), "fractions")
+    said = rayox("predict", "fractions.onnx", *words, "fractions")
+    assert said.exit_code == 4
+    assert "neither YOLOX's regression nor pixels" in said.err
+    assert not Path("fractions/results.json").exists()
 
 
 def test_boxes_are_in_the_images_own_pixels(rayox, detector):
