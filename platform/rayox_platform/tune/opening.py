@@ -31,9 +31,21 @@ Drawing = Callable[[int, int], None]
 class Data:
     """What a campaign's trials learn from and are measured on."""
 
-    train: CocoDataset
-    val: CocoDataset
+    train_images: CocoImages
     val_images: CocoImages
+
+    @property
+    def train(self) -> CocoDataset:
+        return self.train_images.dataset
+
+    @property
+    def val(self) -> CocoDataset:
+        return self.val_images.dataset
+
+    @property
+    def images(self) -> dict[str, CocoImages]:
+        """By split: "train" and "val"."""
+        return {"train": self.train_images, "val": self.val_images}
 
     def block_bytes(self, config: Config) -> int:
         return block_bytes(config, stream_plan(config, len(self.train)))
@@ -45,11 +57,11 @@ def read_data(config: Config, drawing: Drawing | None = None) -> Data:
         from rayox_platform.models.open_model import read_weights  # torch, which a plan without weights has no use for
 
         read_weights(config.model.init)
-    read = [
-        resolve_split(str(split.annotations), split.images, state_folder(), drawing)
+    train, val = (
+        resolve_split(str(split.annotations), split.images, state_folder(), drawing)[1]
         for split in (config.data.train, config.data.val)
-    ]
-    return Data(read[0][0], read[1][0], read[1][1])
+    )
+    return Data(train, val)
 
 
 def trial_config(campaign: Campaign, base: Config, storage: str) -> Config:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from rayox_platform.resources.connected import connected_cluster
+from rayox_platform.train.probe import check_machines
 from rayox_platform.tune.confirming import confirm
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.opening import Data
@@ -12,7 +13,10 @@ from rayox_platform.tune.tuner import run
 
 
 def run_campaign(driver: Driver, data: Data, say: Callable[[str], None]) -> None:
-    """Raises ClusterError when not even one trial fits, and TrainingError when all have failed."""
+    """Raises ClusterError when not even one trial fits, and TrainingError when all have failed.
+
+    A machine that lacks what every trial needs is named before the first one: see check_machines for what it raises.
+    """
     state = driver.state
     cluster, block = connected_cluster(), data.block_bytes(driver.base)
     found = plan(
@@ -24,6 +28,8 @@ def run_campaign(driver: Driver, data: Data, say: Callable[[str], None]) -> None
         epoch_seconds=epoch_seconds(state),
     )
     say(plan_line(state, found))
+    nodes = (driver.base.train.nodes, driver.base.data.nodes)
+    check_machines(driver.home.shared, data.images, nodes, head=found.workers_per_trial > 1)
     concurrency = most_at_once(state.campaign, driver.base, cluster, block)
     driver.given = trial_capacity(driver.base, cluster, block, concurrency)
     driver.show(state)

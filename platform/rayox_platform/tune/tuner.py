@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 
 from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.places import open_runs
+from rayox_platform.train.probe import HEAD
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.leftovers import free_places, marked
 from rayox_platform.tune.part import run_part
@@ -68,7 +69,7 @@ def resources(given: Capacity) -> PlacementGroupFactory:
     """A trial of one worker is that worker; a larger one only waits for its workers, which Ray Train places."""
     if given.workers == 1:
         return PlacementGroupFactory([given.reserved])
-    return PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+    return PlacementGroupFactory([{HEAD: 0.001}])
 
 
 class _OfDriver:
