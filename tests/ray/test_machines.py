@@ -87,7 +87,12 @@ def test_a_campaign_names_it_before_its_first_trial(toy_data, tmp_path, another_
         run_campaign(driver, data, lambda text: None)
     assert node[:8] in caught.value.message
     assert driver.state.trials == []
-    assert sorted(driver.home.shared.files()) == ["ledger.jsonl", "val-confirm.json", "val-search.json"]
+    assert sorted(driver.home.shared.files()) == [
+        "fingerprint.json",
+        "ledger.jsonl",
+        "val-confirm.json",
+        "val-search.json",
+    ]
 
 
 def test_keys_that_one_machine_has_not_got(images, tmp_path, toy_data, monkeypatch):

@@ -7,6 +7,7 @@ from rayox_platform.train.probe import check_machines
 from rayox_platform.tune.confirming import confirm
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.opening import Data
+from rayox_platform.tune.place import keeping_fingerprint
 from rayox_platform.tune.planner import Plan, most_at_once, plan, trial_capacity
 from rayox_platform.tune.state import State
 from rayox_platform.tune.tuner import run
@@ -33,7 +34,8 @@ def run_campaign(driver: Driver, data: Data, say: Callable[[str], None]) -> None
     concurrency = most_at_once(state.campaign, driver.base, cluster, block)
     driver.given = trial_capacity(driver.base, cluster, block, concurrency)
     driver.show(state)
-    run(driver, concurrency)
+    with keeping_fingerprint(driver.home.shared, data.images):
+        run(driver, concurrency)
     driver.check_end()
     confirm(driver, say)
 
