@@ -200,7 +200,7 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
 
             prepared, given = fitted(prepared)
             start_early(given)
-            check_machines(prepared.home, prepared.images, (config.train.nodes, config.data.nodes))
+            check_machines(prepared.home.shared, prepared.images, (config.train.nodes, config.data.nodes))
             parts["ray"] = time.perf_counter() - at
             tracked = recorded(prepared.config, prepared.home, prepared.images, store, panel.show)
             with tracked as record, end_told(prepared.home):

@@ -63,14 +63,14 @@ def _room_for(recipe: bytes, nodes: "Sequence[Node]") -> str:
     from rayox_platform.config.tree import Config
     from rayox_platform.resources.capacity import best_share, most_that_fits
     from rayox_platform.resources.demand import Demand
-    from rayox_platform.resources.labels import selector, where
+    from rayox_platform.resources.labels import divided, selector
 
     config = Config.model_validate(yaml.safe_load(recipe))
     fewest, most = config.train.workers
     cpus = None if config.train.cpus_per_worker == "auto" else config.train.cpus_per_worker
     demand = Demand(fewest, cpus, 0, config.data.lanes, gpus_per_worker=config.train.gpus_per_worker)
     try:
-        cluster = where(_cluster(nodes), selector(config.train.nodes), "train.nodes")
+        cluster = divided(_cluster(nodes), selector(config.train.nodes), selector(config.data.nodes))
     except RayoxError as error:
         return f"the run: {error.message}"
     if best_share(demand, cluster) is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.storage.folders import LocalFolder
-from rayox_platform.train.probe import Answer, Question, look
+from rayox_platform.train.probe import HEAD, Answer, Question, look, may_work
 
 
 @pytest.fixture
@@ -49,3 +49,20 @@ def test_images_that_are_not_there_are_named_with_their_split(question, toy_data
     finally:
         elsewhere.rename(gone)
     assert answer == Answer(data=f"data.train.images: {gone}: no such image")
+
+
+@pytest.mark.parametrize(
+    ("resources", "role", "alone", "with_head"),
+    [
+        ({"CPU": 4.0}, "train", True, True),
+        ({"CPU": 4.0}, "other", False, False),
+        ({"GPU": 1.0}, "train", False, False),
+        ({HEAD: 1.0}, "head", False, True),
+    ],
+)
+def test_who_may_get_work_is_asked(resources, role, alone, with_head):
+    """A head without CPUs has the process of each trial of several workers."""
+    node = {"Resources": resources, "Labels": {"role": role}}
+    wanted = [{"role": "train"}, {"role": "data"}]
+    assert may_work(node, wanted, head=False) == alone
+    assert may_work(node, wanted, head=True) == with_head

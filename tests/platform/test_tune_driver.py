@@ -139,6 +139,24 @@ def test_when_the_first_trials_all_fail_it_is_not_their_fault(begin):
         driver.check_end()
 
 
+def test_a_trial_that_goes_on_before_ray_tune_has_ended_its_part_has_not_failed(begin):
+    """Ray Tune may ask for the next part, and repeat the last report, between a part's end and its own."""
+    driver = begin(campaign("promote", trials=1, confirm={"top": 0}))
+    first = driver.next_part()
+    driver.started("first", first)
+    driver.told("first", {"epoch": 1, "metrics": {"AP": 0.5}, "seconds": 2.0})
+    end = {"until": 1, "checkpoint": "step-1"}
+    driver.told("first", end)
+    second = driver.next_part()
+    assert (second.trial, second.until) == (0, 3)
+    driver.started("second", second)
+    driver.told("first", end)
+    driver.left("first")
+    assert driver.state.trials[0].state == "running"
+    train(driver, second)
+    assert driver.state.trials[0].state == "paused"
+
+
 def test_settings_that_do_not_go_together_fail_their_trial_alone(begin):
     space = {"train.closing_epochs": {"int": [0, 14]}}  # which the file's check would refuse
     driver = begin(campaign("none", trials=30, space=space, confirm={"top": 0}))

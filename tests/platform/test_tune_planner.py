@@ -6,10 +6,10 @@ import pytest
 
 from rayox_model.core.errors import ClusterError
 from rayox_platform.config.tree import Config
-from rayox_platform.resources.machines import Room, cluster_of
+from rayox_platform.resources.machines import Cluster, Machine, Room, cluster_of
 from rayox_platform.train.fitting import scaling
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.planner import expected, plan, trial_capacity
+from rayox_platform.tune.planner import expected, most_at_once, plan, trial_capacity
 from rayox_platform.tune.tuner import resources
 
 BLOCK = 1_000_000
@@ -59,6 +59,40 @@ def test_concurrency_grows_with_the_machines_and_never_exceeds_what_is_asked():
     assert planned(cluster_of(*[Room(64)] * 8)).concurrency == 8, "no more than there are trials"
     assert planned(cluster_of(*[Room(64)] * 8), campaign(concurrency=3)).concurrency == 3
     assert planned(cluster_of(Room(64, 4))).concurrency == 4, "a GPU each"
+
+
+def test_trials_keep_to_their_nodes_and_their_data_to_its_own():
+    """Two machines of 4 CPUs for trials, one of 2 for the data, and a large one that is neither's."""
+    kinds = {"first": (4, "train"), "second": (4, "train"), "third": (2, "data"), "other": (64, "head")}
+    machines = (Machine(name, Room(has), Room(has), (("role", role),)) for name, (has, role) in kinds.items())
+    cluster = Cluster(tuple(machines))
+
+    def nodes(train=None, data=None, **more):
+        base = config(**more)
+        return base.model_copy(
+            update={
+                "train": base.train.model_copy(update={"nodes": train}),
+                "data": base.data.model_copy(update={"nodes": data}),
+            }
+        )
+
+    def at_once(settings):
+        found = plan(campaign(), settings, cluster, num_images=512, block_bytes=BLOCK)
+        assert found.concurrency == most_at_once(campaign(), settings, cluster, BLOCK)
+        assert trial_capacity(settings, cluster, BLOCK, found.concurrency).cpus_per_worker == found.cpus_per_worker
+        return found.concurrency
+
+    whole = {"cpus_per_worker": 1.0}
+    assert at_once(nodes(**whole)) == 8
+    assert at_once(nodes("role=train", **whole)) == 8, "the data finds room on the large one"
+    assert at_once(nodes("role=train", "role=data", **whole)) == 2, "a stream wants a CPU, and two are there"
+    assert at_once(nodes("role=train", "role=train", **whole)) == 4
+    with pytest.raises(
+        ClusterError, match=r"train\.workers: 3 workers at 4 CPU do not fit on the nodes of train\.nodes"
+    ):
+        at_once(nodes("role=train", None, workers=3, cpus_per_worker=4.0))
+    with pytest.raises(ClusterError, match=r"train\.nodes: no node has role=gpu; labels there are: role=data"):
+        at_once(nodes("role=gpu"))
 
 
 def test_small_models_share_gpus():

@@ -1,9 +1,11 @@
-"""A Ray cluster of three nodes on this machine, whose nodes can be killed and added."""
+"""A Ray cluster of several nodes on this machine, which can be killed and added."""
 
+import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,21 @@ from ray._private.utils import get_ray_address_file
 from ray.cluster_utils import Cluster
 
 
+def three_nodes(**node: Any) -> AbstractContextManager[Cluster]:
+    """Three raylets, each with these resources."""
+    return nodes(node, node, node)
+
+
 @contextmanager
-def three_nodes(**node: Any) -> Iterator[Cluster]:
-    """Three raylets, each with these resources; ended, and the note of them removed, whatever happens."""
+def nodes(head: Mapping[str, Any], *others: Mapping[str, Any]) -> Iterator[Cluster]:
+    """A raylet for each, with these resources; ended, and the note of them removed, whatever happens."""
     folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
     note = Path(get_ray_address_file(None))  # Ray writes it there whatever temp_dir says
     note.parent.mkdir(exist_ok=True)
     cluster = Cluster()
     try:
-        cluster.add_node(**node, include_dashboard=False, temp_dir=str(folder))
-        for _ in range(2):
+        cluster.add_node(**head, include_dashboard=False, temp_dir=str(folder))
+        for node in others:
             cluster.add_node(**node)
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         yield cluster
@@ -30,3 +37,10 @@ def three_nodes(**node: Any) -> Iterator[Cluster]:
         cluster.shutdown()
         note.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_raylet(cluster: Cluster, node_id: str) -> None:
+    """As if the machine had lost its power: no goodbye."""
+    node = next(one for one in cluster.worker_nodes if one.node_id == node_id)
+    for process in node.all_processes["raylet"]:
+        os.kill(process.process.pid, signal.SIGKILL)

@@ -1,8 +1,14 @@
-"""A real campaign on Ray Tune whose driver is killed: it goes on, forgets nothing, and says whether there is a gain."""
+"""A real campaign on Ray Tune whose driver is killed: it goes on, forgets nothing, and says whether there is a gain.
+
+It goes on in another place: its state folder and its data have been moved meanwhile.
+"""
+
+import shutil
 
 import pytest
 from campaign_runs import CampaignRun, assert_each_once
 from mlflow import MlflowClient
+from sessions import processes_of, wait_until_gone
 
 from rayox_model.checkpoint.snapshot import read_facts
 from rayox_platform.runs.overview import list_runs
@@ -13,11 +19,15 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]  # on a busy machine R
 
 @pytest.fixture(scope="module")
 def ended(toy_data, tmp_path_factory):
-    """(run, result) of four trials whose driver was killed in the middle of the third."""
-    run = CampaignRun(tmp_path_factory.mktemp("campaign"), toy_data)
+    """(run, result) of four trials whose driver was killed in the middle of the third, and all moved after that."""
+    folder = tmp_path_factory.mktemp("campaign")
+    run = CampaignRun(folder / "here", shutil.copytree(toy_data, folder / "here" / "data"))
     process = run.start("mine.yaml")
     run.kill_when(process, lambda state: len(state.trials) > 2 and state.trials[2].state == "running")
     assert [trial.state for trial in run.state().trials][:2] == ["paused", "paused"]
+    wait_until_gone(processes_of(process.pid), 60)
+    (folder / "here").rename(folder / "there")
+    run = CampaignRun(folder / "there", folder / "there" / "data")
     return run, run.run("mine.yaml", "--resume")
 
 
@@ -31,6 +41,15 @@ def test_after_a_kill_every_trial_is_there_once(ended):
     kinds = [trial.state for trial in run.state().search]
     assert kinds.count("finished") >= 1
     assert set(kinds) <= {"finished", "paused"}
+
+
+def test_it_went_on_where_it_lies_now(ended):
+    run, _ = ended
+    assert not (run.folder.parent / "here").exists()
+    (moved,) = [record for record in run.records() if record["kind"] == "moved"]
+    assert moved["recipe"] == str(run.folder / "toy.yaml")
+    assert moved["values"]["storage"] == str(run.folder / "state" / "runs")
+    assert run.state().config["data"]["train"]["images"] == str(run.folder / "data" / "images")
 
 
 def test_trials_are_ordinary_runs_with_the_settings_of_their_values(ended):
@@ -58,8 +77,10 @@ def test_search_and_confirmation_are_measured_on_different_images(ended):
         folder = run.folder / "state" / "runs" / trial.run
         config = read_facts(folder / "checkpoints" / trial.checkpoint).config
         parts[trial.phase].add(config["data"]["val"]["annotations"])
-    assert parts["search"] == {str(run.folder / "state" / "campaigns" / "mine" / "val-search.json")}
-    assert parts["confirm"] == {str(run.folder / "state" / "campaigns" / "mine" / "val-confirm.json")}
+    here = run.folder.parent / "here"  # where those were trained that came no further than the first rung
+    lies = {name: f"state/campaigns/mine/val-{name}.json" for name in ("search", "confirm")}
+    assert parts["search"] == {str(run.folder / lies["search"]), str(here / lies["search"])}
+    assert parts["confirm"] == {str(run.folder / lies["confirm"])}
     assert result["confirmed"]["images"] == 4
     assert "the base recipe beyond noise" in result["confirmed"]["sentence"]
 

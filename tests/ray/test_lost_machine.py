@@ -1,20 +1,15 @@
 """A machine with workers is lost, its raylet by SIGKILL: the data keeps its share, or the run says what is missing."""
 
-import os
-import shutil
-import signal
-import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from ray._private.utils import get_ray_address_file
 from ray.cluster_utils import Cluster
+from small_cluster import kill_raylet, nodes
 from toy_runs import toy_config, train
 
 from rayox_cluster.local import RAY_SETTINGS
@@ -30,31 +25,9 @@ NODE = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
 SETTINGS = RAY_SETTINGS | {"RAY_health_check_period_ms": "1000", "OMP_NUM_THREADS": "1"}
 
 
-@contextmanager
-def head_and(count: int) -> Iterator[Cluster]:
+def head_and(count: int) -> AbstractContextManager[Cluster]:
     """A head without CPUs, which outlives all, and machines of two CPUs that can be lost."""
-    folder = Path(tempfile.mkdtemp(prefix="rx-", dir="/tmp"))
-    note = Path(get_ray_address_file(None))
-    note.parent.mkdir(exist_ok=True)
-    cluster = Cluster()
-    try:
-        cluster.add_node(num_cpus=0, object_store_memory=10**8, include_dashboard=False, temp_dir=str(folder))
-        for _ in range(count):
-            cluster.add_node(**NODE)
-        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-        note.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def kill_raylet(cluster: Cluster, node_id: str) -> None:
-    """As if the machine had lost its power: no goodbye."""
-    node = next(one for one in cluster.worker_nodes if one.node_id == node_id)
-    for process in node.all_processes["raylet"]:
-        os.kill(process.process.pid, signal.SIGKILL)
+    return nodes({"num_cpus": 0, "object_store_memory": 10**8}, *[NODE] * count)
 
 
 def steps(run: Path) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from patience import patient
+from sessions import alive, processes_of, wait_until_gone
 
 from rayox_platform.runs.event_kinds import Checkpoint, Progress, RunEvent, Stage, Start
 from rayox_platform.runs.events import read_events
@@ -97,34 +98,6 @@ class Driver:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
-
-
-def processes_of(group: int) -> list[int]:
-    """Processes of a session."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == group:
-                found.append(int(entry.name))
-    return found
-
-
-def wait_until_gone(processes: list[int], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while left := [pid for pid in processes if alive(pid)]:
-        assert time.monotonic() < end, f"left behind: {[Path(f'/proc/{pid}/cmdline').read_text() for pid in left]}"
-        time.sleep(0.1)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture

@@ -22,11 +22,13 @@ from rayox_platform.resources.machines import (
     ROUNDING,
     Cluster,
     Room,
+    cpus_for_data,
     described,
     leaves_a_task,
     places,
     smallest_part,
     tasks_beside,
+    workers_beside_data,
 )
 
 STORE_SHARE = 0.5  # of the object store, which Ray Data lets one stream fill
@@ -52,9 +54,9 @@ def capacity(demand: Demand, cluster: Cluster) -> Capacity:
     if fewest < demand.workers:
         share, data_task = _elastic_share(demand, cluster, share)
     given = worker_room(demand, share, cluster)
-    data_cpus = cluster.free_cpus - share * fewest
+    data_cpus = cpus_for_data(cluster, given, fewest)
     tasks = _data_tasks(data_cpus, data_task)
-    _check_memory(started, tasks, cluster)
+    _check_memory(started, given, tasks, cluster)
     _check_store(started, tasks, cluster)
     threads = _threads(demand.workers, given, cluster)
     data_cpus = round(data_cpus, 2)
@@ -94,7 +96,7 @@ def most_that_fits(demand: Demand, cluster: Cluster) -> str:
     if workers:
         settings.append(f"train.workers={workers}")
     if demand.cpus_per_worker is not None:
-        largest = min(demand.cpus_per_worker, max(machine.free.cpus for machine in cluster.machines))
+        largest = min(demand.cpus_per_worker, max(machine.free.cpus for machine in cluster.for_workers.machines))
         share = next((share for share in _shares(largest) if _fits(demand, cluster, share)), None)
         if share is not None:
             settings.append(f"train.cpus_per_worker={share:g}")
@@ -104,7 +106,7 @@ def most_that_fits(demand: Demand, cluster: Cluster) -> str:
 def room_for_block(demand: Demand, given: Capacity, cluster: Cluster) -> float:
     """Bytes that a block of the stream may have before the stream fills its share of the object store."""
     tasks = _data_tasks(given.data_cpus, given.cpus_per_data_task)
-    return STORE_SHARE * cluster.object_store_bytes / _blocks_kept(demand, tasks)
+    return STORE_SHARE * cluster.for_data.object_store_bytes / _blocks_kept(demand, tasks)
 
 
 def worker_room(demand: Demand, share: float, cluster: Cluster) -> Room:
@@ -125,7 +127,7 @@ def _shares(most: float) -> list[float]:
 
 def _fits(demand: Demand, cluster: Cluster, share: float) -> bool:
     """Whether all find room at the start, and the data keeps its part."""
-    left = cluster.free_cpus - share * demand.workers
+    left = cpus_for_data(cluster, worker_room(demand, share, cluster), demand.workers)
     return left + ROUNDING >= DATA_CPUS * demand.streams and _goes_on(demand, cluster, share)
 
 
@@ -148,7 +150,7 @@ def _threads(workers: int, each: Room, cluster: Cluster) -> int:
     """The threads of torch, so that a machine filled with workers has one for each of its CPUs."""
     counts = [
         machine.total.cpus // min(machine.total.takes(each), workers)
-        for machine in cluster.machines
+        for machine in cluster.for_workers.machines
         if machine.total.takes(each)
     ]
     return max(1, int(min(counts, default=1)))
@@ -169,9 +171,12 @@ def _elastic_share(demand: Demand, cluster: Cluster, most: float) -> tuple[float
     Ray fills the machines that are left after a loss with as many workers as fit: one more than planned must not fit,
     and beside the planned ones a data task must.
     """
+    if any(one.takes_data and not one.takes_workers and one.free.cpus >= DATA_TASK_CPUS for one in cluster.machines):
+        return most, DATA_TASK_CPUS
     gpu = cluster.gpus > 0
-    rooms = [machine.total for machine in cluster.machines if not gpu or machine.total.gpus]
-    rooms = [room for room in rooms if room.cpus >= LEAST_SHARE]  # a head without CPUs has no worker
+    machines = [machine for machine in cluster.for_workers.machines if not gpu or machine.total.gpus]
+    machines = [machine for machine in machines if machine.total.cpus >= LEAST_SHARE]  # a head without CPUs has none
+    rooms, shared = ([one.total for one in machines], [one.total for one in machines if one.takes_data])
     if demand.cpus_per_worker is not None:
         shares = [demand.cpus_per_worker]
     elif gpu:
@@ -179,7 +184,7 @@ def _elastic_share(demand: Demand, cluster: Cluster, most: float) -> tuple[float
     else:
         cpus, planned = min(room.cpus for room in rooms), -(-demand.workers // len(rooms))
         shares = _shares(cpus / (planned + 1) + 1 / STEPS)
-    left = {share: smallest_part(rooms, worker_room(demand, share, cluster)) for share in shares}
+    left = {share: smallest_part(shared, worker_room(demand, share, cluster)) for share in shares}
     share = next((one for one in shares if left[one] >= DATA_TASK_CPUS / 2), max(shares, key=lambda one: left[one]))
     part = math.floor((min(left[share], 1.0) + ROUNDING) * STEPS) / STEPS
     if part < LEAST_SHARE:
@@ -198,7 +203,7 @@ def _too_few_gpus(demand: Demand, cluster: Cluster) -> ClusterError:
     each = gpus_in_words(demand.gpus_per_worker)
     return ClusterError(
         f"train.workers: {demand.workers} workers want {each} each, but of the cluster's {cluster.gpus:g} "
-        f"{cluster.free_gpus:g} are free: {described(cluster)}",
+        f"{cluster.free_gpus:g} are free: {described(cluster.for_workers)}",
         ", or ".join(filter(None, (setting, wait))) or "add GPUs",
     )
 
@@ -209,6 +214,8 @@ def _refused(demand: Demand, cluster: Cluster) -> ClusterError:
     number = f"{demand.workers} worker{'s' if demand.workers > 1 else ''}"
     each = worker_room(demand, share, cluster)
     needed = demand.workers * share + DATA_CPUS * demand.streams
+    if cluster.is_divided:
+        return _refused_there(demand, each, number, cluster)
     if best_share(demand, cluster.without_memory()) is not None:
         problem = (
             f"train.workers: {number} reserve {WORKER_BYTES / GIB:.1f} GiB of memory each, and "
@@ -232,6 +239,24 @@ def _refused(demand: Demand, cluster: Cluster) -> ClusterError:
     return ClusterError(f"{problem}: {described(cluster.without_memory())}", way_out)
 
 
+def _refused_there(demand: Demand, each: Room, number: str, cluster: Cluster) -> ClusterError:
+    """As _refused, where some machines take workers or data alone."""
+    for_data = f"{DATA_CPUS * demand.streams:g} CPU for data"
+    if not _fits(replace(demand, workers=0), cluster, each.cpus):
+        problem = f"data.nodes: {for_data}, {DATA_TASK_CPUS:g} of it on one node, is more than these have free"
+        there = cluster.for_data
+    elif places(cluster, each) < demand.workers:
+        asked = f" at {demand.cpus_per_worker:g} CPU" if demand.cpus_per_worker else ""
+        problem, there = f"train.workers: {number}{asked} do not fit on the nodes of train.nodes", cluster.for_workers
+    else:
+        problem = (
+            f"train.workers: {number} at {each.cpus:g} CPU may leave less than {for_data} on the nodes of data.nodes"
+        )
+        there = cluster.for_data
+    way_out = _way_out(demand, cluster, could=best_share(demand, cluster.idle()) is not None)
+    return ClusterError(f"{problem}: {described(there)}", f"{way_out}, or name more nodes")
+
+
 def _way_out(demand: Demand, cluster: Cluster, could: bool) -> str:
     """The largest settings that fit now; could: on idle machines the demand would."""
     most = most_that_fits(demand, cluster)
@@ -240,21 +265,28 @@ def _way_out(demand: Demand, cluster: Cluster, could: bool) -> str:
     return ", or ".join(ways) or "add CPUs"
 
 
-def _check_memory(demand: Demand, tasks: int, cluster: Cluster) -> None:
-    needed = demand.workers * WORKER_BYTES + tasks * DATA_TASK_BYTES
-    if needed > cluster.memory_bytes:
+def _check_memory(demand: Demand, each: Room, tasks: int, cluster: Cluster) -> None:
+    there, workers = cluster.for_data, workers_beside_data(cluster, each, demand.workers)
+    needed = workers * WORKER_BYTES + tasks * DATA_TASK_BYTES
+    if needed > there.memory_bytes:
+        those = f"train.workers: {workers} workers and" if workers else "data.nodes:"
         raise ClusterError(
-            f"train.workers: {demand.workers} workers and {tasks} data tasks take about {needed / GIB:.1f} GiB of "
-            f"memory, but the cluster has {cluster.memory_bytes / GIB:.1f}",
-            "lower train.workers, or add memory",
+            f"{those} {tasks} data tasks take about {needed / GIB:.1f} GiB of memory, but {_has(cluster)} "
+            f"{there.memory_bytes / GIB:.1f}",
+            f"{'lower train.workers' if workers else 'name more nodes'}, or add memory",
         )
 
 
 def _check_store(demand: Demand, tasks: int, cluster: Cluster) -> None:
     blocks = _blocks_kept(demand, tasks) * demand.block_bytes
-    if blocks > cluster.object_store_bytes:
+    room = cluster.for_data.object_store_bytes
+    if blocks > room:
         raise ClusterError(
-            f"the stream keeps about {blocks / GIB:.1f} GiB of images in Ray's object store, but the cluster has "
-            f"{cluster.object_store_bytes / GIB:.1f}",
+            f"the stream keeps about {blocks / GIB:.1f} GiB of images in Ray's object store, but {_has(cluster)} "
+            f"{room / GIB:.1f}",
             "lower image_size or train.workers, or give Ray a larger object store",
         )
+
+
+def _has(cluster: Cluster) -> str:
+    return "the nodes of data.nodes have" if cluster.is_divided else "the cluster has"

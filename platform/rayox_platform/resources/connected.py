@@ -22,6 +22,7 @@ def connected_cluster() -> Cluster:
             _room(node["Resources"]),
             _room(free.get(node["NodeID"], {}), 0.0),
             tuple(sorted(node.get("Labels", {}).items())),
+            store_bytes=node["Resources"].get("object_store_memory", math.inf),
         )
         for node in nodes
     )

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rayox_model.core.errors import ClusterError
-from rayox_platform.resources.capacity import LEAST_SHARE, STEPS, capacity, worker_room
-from rayox_platform.resources.demand import DATA_TASK_CPUS, Capacity, Demand
-from rayox_platform.resources.machines import Cluster, Machine, described, places
+from rayox_platform.resources.machines import Cluster, Machine
 
 Selector = Mapping[str, str]
 
@@ -40,46 +38,17 @@ def where(cluster: Cluster, selected: Selector, setting: str) -> Cluster:
     )
 
 
-def placed(demand: Demand, cluster: Cluster, train: Selector, data: Selector) -> Capacity:
-    """As capacity, with the workers on machines of some labels and the data on those of others.
+def divided(cluster: Cluster, train: Selector, data: Selector) -> Cluster:
+    """The machines of workers (train.nodes) and of data (data.nodes), each with what it takes.
 
-    Machines that are not the workers' keep no part of theirs free for the data. Raises ClusterError.
+    Raises ClusterError when there is none of a kind.
     """
-    workers_on, data_on = where(cluster, train, "train.nodes"), where(cluster, data, "data.nodes")
-    if set(workers_on.machines) & set(data_on.machines):
-        return capacity(demand, workers_on)
-    if all(machine.free.cpus < DATA_TASK_CPUS for machine in data_on.machines):
-        raise ClusterError(
-            f"data.nodes: no node of these has {DATA_TASK_CPUS:g} CPU free: {described(data_on)}",
-            "wait for the others to finish, or name more nodes",
-        )
-    fewest = demand.workers if demand.fewest_workers is None else demand.fewest_workers
-    gpu = workers_on.gpus > 0
-    share = _largest_share(demand, workers_on, fewest)
-    if share is None:
-        asked = f" at {demand.cpus_per_worker:g} CPU" if demand.cpus_per_worker else ""
-        raise ClusterError(
-            f"train.workers: {fewest} workers{asked} do not fit on the nodes of train.nodes: {described(workers_on)}",
-            "lower train.workers or train.cpus_per_worker, or name more nodes",
-        )
-    threads = max(1, int(min(machine.total.cpus for machine in workers_on.machines) * len(workers_on.machines)))
-    return Capacity(
-        demand.workers,
-        share,
-        max(1, threads // demand.workers),
-        gpu,
-        round(data_on.free_cpus, 2),
-        fewest,
-        DATA_TASK_CPUS,
-        demand.gpus_per_worker,
-    )
-
-
-def _largest_share(demand: Demand, cluster: Cluster, workers: int) -> float | None:
-    asked = demand.cpus_per_worker
-    shares = [asked] if asked else [part / STEPS for part in range(STEPS, int(LEAST_SHARE * STEPS) - 1, -1)]
-    rooms = ((share, worker_room(demand, share, cluster)) for share in shares)
-    return next((share for share, each in rooms if places(cluster, each) >= workers), None)
+    for selected, setting in ((train, "train.nodes"), (data, "data.nodes")):
+        where(cluster, selected, setting)
+    machines = [
+        replace(one, takes_workers=has_labels(one, train), takes_data=has_labels(one, data)) for one in cluster.machines
+    ]
+    return replace(cluster, machines=tuple(one for one in machines if one.takes_workers or one.takes_data))
 
 
 def _fits(label: str, wanted: str) -> bool:

@@ -49,6 +49,13 @@ class Machine:
     total: Room
     free: Room  # what nobody has reserved
     labels: tuple[tuple[str, str], ...] = ()
+    takes_workers: bool = True
+    takes_data: bool = True
+    store_bytes: float = math.inf  # of its object store
+
+    def takes(self, each: Room) -> int:
+        """How many workers of that size find room on it now."""
+        return self.free.takes(each) if self.takes_workers else 0
 
 
 @dataclass(frozen=True)
@@ -68,15 +75,33 @@ class Cluster:
 
     @property
     def gpus(self) -> float:
-        return sum(machine.total.gpus for machine in self.machines)
+        """Those that workers can have."""
+        return sum(machine.total.gpus for machine in self.machines if machine.takes_workers)
 
     @property
     def free_gpus(self) -> float:
-        return sum(machine.free.gpus for machine in self.machines)
+        return sum(machine.free.gpus for machine in self.machines if machine.takes_workers)
 
     @property
     def memory_bytes(self) -> float:
         return sum(machine.total.memory_bytes for machine in self.machines)
+
+    @property
+    def for_workers(self) -> "Cluster":
+        """The machines that take workers."""
+        return replace(self, machines=tuple(machine for machine in self.machines if machine.takes_workers))
+
+    @property
+    def for_data(self) -> "Cluster":
+        """The machines that take data tasks, and the object store of these."""
+        machines = tuple(machine for machine in self.machines if machine.takes_data)
+        store = sum(machine.store_bytes for machine in machines)
+        return Cluster(machines, min(self.object_store_bytes, store))
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether some machines take workers or data alone."""
+        return not all(machine.takes_workers and machine.takes_data for machine in self.machines)
 
     def idle(self) -> "Cluster":
         """The same machines when nobody uses them."""
@@ -85,7 +110,11 @@ class Cluster:
     def without_memory(self) -> "Cluster":
         """The same machines with as much memory as anybody wants."""
         endless = [
-            Machine(one.name, replace(one.total, memory_bytes=math.inf), replace(one.free, memory_bytes=math.inf))
+            replace(
+                one,
+                total=replace(one.total, memory_bytes=math.inf),
+                free=replace(one.free, memory_bytes=math.inf),
+            )
             for one in self.machines
         ]
         return replace(self, machines=tuple(endless))
@@ -94,8 +123,8 @@ class Cluster:
         """What is left when one machine is lost: every case that differs; none of a single machine."""
         if len(self.machines) < 2:
             return []
-        rooms = [machine.free for machine in self.machines]
-        lost = [rooms.index(room) for room in dict.fromkeys(rooms)]
+        kinds = [(machine.free, machine.takes_workers, machine.takes_data) for machine in self.machines]
+        lost = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
         return [replace(self, machines=self.machines[:at] + self.machines[at + 1 :]) for at in lost]
 
 
@@ -106,14 +135,24 @@ def cluster_of(*rooms: Room, object_store_bytes: float = math.inf) -> Cluster:
 
 
 def places(cluster: Cluster, each: Room) -> int:
-    """How many processes of that size fit on the machines now."""
-    return sum(machine.free.takes(each) for machine in cluster.machines)
+    """How many workers of that size fit on the machines now."""
+    return sum(machine.takes(each) for machine in cluster.machines)
+
+
+def workers_beside_data(cluster: Cluster, each: Room, count: int) -> int:
+    """How many of `count` workers of that size may come to lie on machines of the data."""
+    return min(count, sum(machine.takes(each) for machine in cluster.machines if machine.takes_data))
+
+
+def cpus_for_data(cluster: Cluster, each: Room, count: int) -> float:
+    """CPUs that `count` workers of that size leave on the machines of the data, however badly they are placed."""
+    return cluster.for_data.free_cpus - each.cpus * workers_beside_data(cluster, each, count)
 
 
 def tasks_beside(cluster: Cluster, each: Room, count: int, task_cpus: float) -> int | None:
-    """How many tasks of so many CPUs fit beside `count` processes of that size, however badly these are placed.
+    """How many tasks of so many CPUs fit beside `count` workers of that size, however badly these are placed.
 
-    Ray chooses the machines, so only the worst case is sure. None when the processes themselves do not fit.
+    Ray chooses the machines, so only the worst case is sure. None when the workers themselves do not fit.
     """
     if places(cluster, each) < count:
         return None
@@ -121,27 +160,27 @@ def tasks_beside(cluster: Cluster, each: Room, count: int, task_cpus: float) -> 
     fewest[0] = 0
     for machine in cluster.machines:
         before, fewest = fewest, np.full(count + 1, np.inf)
-        for here in range(min(machine.free.takes(each), count) + 1):
+        for here in range(min(machine.takes(each), count) + 1):
             left = machine.free.cpus - here * each.cpus
-            tasks = math.floor((left + ROUNDING) / task_cpus)
+            tasks = math.floor((left + ROUNDING) / task_cpus) if machine.takes_data else 0
             np.minimum(fewest[here:], before[: count + 1 - here] + tasks, out=fewest[here:])
     return int(fewest[count])
 
 
 def leaves_a_task(cluster: Cluster, each: Room, count: int, task_cpus: float) -> bool:
-    """Whether at least one task fits beside `count` processes, however badly these are placed: as tasks_beside, faster.
+    """Whether at least one task fits beside `count` workers, however badly these are placed: as tasks_beside, faster.
 
-    For none to fit, every machine with room for it has to be filled up by enough of the processes.
+    For none to fit, every machine with room for it has to be filled up by enough of the workers.
     """
     if places(cluster, each) < count:
         return False
     filling = 0
     for machine in cluster.machines:
         spare = machine.free.cpus - task_cpus
-        if spare < -ROUNDING:
+        if spare < -ROUNDING or not machine.takes_data:
             continue
         enough = math.floor((spare + ROUNDING) / each.cpus) + 1
-        if enough > machine.free.takes(each):
+        if enough > machine.takes(each):
             return True
         filling += enough
     return filling > count

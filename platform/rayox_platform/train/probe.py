@@ -20,13 +20,13 @@ from rayox_model.core.quarantine import BrokenImage
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.source import ImageSource
 from rayox_platform.resources.connected import node_name
-from rayox_platform.resources.labels import fits, selector
-from rayox_platform.runs.home import RunHome
+from rayox_platform.resources.labels import Selector, fits, selector
 from rayox_platform.storage.folders import Folder
 from rayox_platform.storage.object_store import explained
 
 ANSWER_SECONDS = 60.0
 LOOKED_AT = 4  # images of each split, spread over it
+HEAD = "node:__internal_head__"  # a resource that Ray gives the head alone
 GO_ON = "mend that, and start again"
 
 
@@ -34,7 +34,7 @@ GO_ON = "mend that, and start again"
 class Question:
     """What a machine is asked; it pickles small, and has no credentials."""
 
-    files: Folder  # the run's
+    files: Folder  # of the run or campaign
     mark: str  # a file there, and what is in it
     sources: Mapping[str, ImageSource]  # by split
     indices: Mapping[str, tuple[int, ...]]  # images of each that exist where the driver is
@@ -48,22 +48,25 @@ class Answer:
     data: str = ""
 
 
-def check_machines(home: RunHome, images: Mapping[str, CocoImages], labels: Sequence[str | None] = (None,)) -> None:
-    """Ask every machine that may get work of a claimed run; none where there is only this one.
+def check_machines(
+    files: Folder, images: Mapping[str, CocoImages], labels: Sequence[str | None] = (None,), *, head: bool = False
+) -> None:
+    """Ask every machine that may get work of a claimed run or campaign; none where there is only this one.
 
-    labels are train.nodes and data.nodes, each of which lets some machines in.
+    files are its own. labels are train.nodes and data.nodes, each of which lets some machines in; head lets in the
+    head, whatever it has.
 
     Raises ClusterError, ConfigError (storage) or DataError, by the first of these that any machine lacks, with a line
     for each of them.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0)]
-    nodes = [node for node in nodes if any(fits(node.get("Labels", {}), selector(text)) for text in labels)]
+    wanted = [selector(text) for text in labels]
+    nodes = [node for node in ray.nodes() if node["Alive"] and may_work(node, wanted, head)]
     if {node["NodeID"] for node in nodes} <= {ray.get_runtime_context().get_node_id()}:
         return
     names = Counter(node["NodeManagerHostname"] for node in nodes)
     named = {node["NodeID"]: node_name(node, names) for node in nodes}
     _raise(_versions(named), ClusterError, f"install rayox {version('rayox')} on all machines, and {GO_ON}")
-    answers = _answers(named, home, images)
+    answers = _answers(named, files, images)
     _raise(
         {node: f"storage: {answer.storage}" for node, answer in answers.items() if answer.storage},
         ConfigError,
@@ -75,6 +78,13 @@ def check_machines(home: RunHome, images: Mapping[str, CocoImages], labels: Sequ
         DataError,
         "put the images where every machine finds them under the same path, or into a bucket",
     )
+
+
+def may_work(node: Mapping[str, Any], wanted: Sequence[Selector], head: bool) -> bool:
+    """Whether a node, as Ray describes it, may get work: it has CPUs and one of the labels, or it is the head."""
+    if head and HEAD in node["Resources"]:
+        return True
+    return bool(node["Resources"].get("CPU", 0)) and any(fits(node.get("Labels", {}), labels) for labels in wanted)
 
 
 def _raise(lacking: Mapping[str, str], kind: type[RayoxError], hint: str) -> None:
@@ -102,41 +112,41 @@ def _versions(named: Mapping[str, str]) -> dict[str, str]:
     return lacking
 
 
-def _answers(named: Mapping[str, str], home: RunHome, images: Mapping[str, CocoImages]) -> dict[str, Answer]:
+def _answers(named: Mapping[str, str], files: Folder, images: Mapping[str, CocoImages]) -> dict[str, Answer]:
     mark = f".probe-{uuid.uuid4().hex[:12]}"
     question = Question(
-        home.shared,
+        files,
         mark,
         {split: part.source for split, part in images.items()},
         {split: _readable_here(part) for split, part in images.items()},
     )
     written = [mark, *(f"{mark}-{node[:12]}" for node in named)]
     try:
-        home.shared.write(mark, mark.encode())
+        files.write(mark, mark.encode())
         sent = ray.put(question)  # the names of all images are in it
         asked = {node: _on(node, look, sent, f"{mark}-{node[:12]}") for node in named}
         found = {node: _answer(asked[node]) for node in named}
-        return {named[node]: _seen_from_here(home, f"{mark}-{node[:12]}", answer) for node, answer in found.items()}
+        return {named[node]: _seen_from_here(files, f"{mark}-{node[:12]}", answer) for node, answer in found.items()}
     except OSError as error:
-        raise ConfigError(f"storage: {home} cannot be written ({explained(error, '')[0]})", "") from error
+        raise ConfigError(f"storage: {files} cannot be written ({explained(error, '')[0]})", "") from error
     finally:
         for name in written:
             with suppress(OSError):
-                home.shared.remove(name)
+                files.remove(name)
 
 
 def _answer(asked: Any) -> Answer:
     try:
         found = ray.get(asked, timeout=2 * ANSWER_SECONDS)
     except GetTimeoutError:
-        return Answer(storage=f"neither the run's folder nor the data could be looked at in {2 * ANSWER_SECONDS:.0f} s")
+        return Answer(storage=f"neither its folder nor the data could be looked at in {2 * ANSWER_SECONDS:.0f} s")
     assert isinstance(found, Answer)
     return found
 
 
-def _seen_from_here(home: RunHome, name: str, answer: Answer) -> Answer:
-    if not answer.storage and not home.shared.has(name):
-        return Answer(f"what it writes to {home} is not seen from here: it has another folder there", answer.data)
+def _seen_from_here(files: Folder, name: str, answer: Answer) -> Answer:
+    if not answer.storage and not files.has(name):
+        return Answer(f"what it writes to {files} is not seen from here: it has another folder there", answer.data)
     return answer
 
 

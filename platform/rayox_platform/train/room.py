@@ -13,7 +13,7 @@ from rayox_model.core.errors import ClusterError
 from rayox_platform.resources.capacity import most_that_fits
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.resources.demand import Capacity, Demand
-from rayox_platform.resources.labels import selector, where
+from rayox_platform.resources.labels import divided, selector
 from rayox_platform.resources.machines import Cluster, described
 from rayox_platform.runs.event_kinds import Note
 from rayox_platform.train.job import TrainJob
@@ -68,7 +68,8 @@ def _waits(given: Capacity, groups: Mapping[str, Mapping[str, Any]]) -> bool:
 def _said(job: TrainJob, given: Capacity) -> str:
     waited = f"no room for {WAIT_SECONDS:.0f} s: {given} wait for machines to come back or for others to finish"
     try:
-        cluster = where(connected_cluster(), selector(job.config.train.nodes), "train.nodes")
+        nodes = selector(job.config.train.nodes), selector(job.config.data.nodes)
+        cluster = divided(connected_cluster(), *nodes)
     except ClusterError as error:  # all nodes with these labels are lost
         return f"{waited}; {error.message}"
-    return f"{waited}; {described(cluster)}; {what_would_fit(job, cluster)}"
+    return f"{waited}; {described(cluster.for_workers)}; {what_would_fit(job, cluster)}"

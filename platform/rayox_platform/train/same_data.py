@@ -1,27 +1,38 @@
-"""Whether a resumed run's data is what it began with, by fingerprint, wherever the files lie now.
+"""Whether the data of a resumed run or campaign is what it began with, by fingerprint, wherever the files lie now.
 
 The run's storage has `fingerprint.json`: of each split the digest of its annotations from the start on, that of its
 images once they have all been read.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from rayox_model.core.errors import DataError
 from rayox_platform.config.tree import Config, Split
 from rayox_platform.data.fingerprint import annotations_digest, fingerprint
 from rayox_platform.data.images import CocoImages
 from rayox_platform.runs.data_record import DataRecord, read_data_record
-from rayox_platform.runs.home import RunHome
 from rayox_platform.storage.errors import storage_errors
+from rayox_platform.storage.folders import Folder
 
-HINT = "bring back the data it began with, or start a new run under another --name"
+HINT = "bring back the data it began with, or begin anew under another --name"
 
 
-def check_same_data(home: RunHome, began: Mapping[str, Any], config: Config, images: Mapping[str, CocoImages]) -> None:
+class Home(Protocol):
+    """Of a run or of a campaign."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shared(self) -> Folder: ...
+
+
+def check_same_data(home: Home, began: Mapping[str, Any], config: Config, images: Mapping[str, CocoImages]) -> None:
     """Raise DataError for a split whose annotations are others, or whose images are, if it lies elsewhere now.
 
-    began are the settings of the newest checkpoint. Images that lie where they did are not read again.
+    began are the settings of the newest checkpoint, or those that a campaign had. Images that lie where they did are
+    not read again.
     """
     with storage_errors(str(home), "read"):
         kept = read_data_record(home.shared)
@@ -34,7 +45,7 @@ def check_same_data(home: RunHome, began: Mapping[str, Any], config: Config, ima
             raise DataError(
                 f"data.{split}: {home.name} began with {before.annotations}, and no fingerprint of it was kept that "
                 f"{now.annotations} could be compared with",
-                "put the data where it was, or start a new run under another --name",
+                "put the data where it was, or begin anew under another --name",
             )
 
 

@@ -16,10 +16,10 @@ from rayox_model.checkpoint.snapshot import read_facts
 from rayox_model.core.errors import ConfigError
 from rayox_platform.evaluate.metrics import measured
 from rayox_platform.ray_internals.prestart import start_first
-from rayox_platform.resources.capacity import room_for_block
+from rayox_platform.resources.capacity import capacity, room_for_block
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.resources.demand import Capacity, Demand
-from rayox_platform.resources.labels import placed, selector
+from rayox_platform.resources.labels import divided, selector
 from rayox_platform.runs.event_kinds import CheckpointSkipped
 from rayox_platform.runs.events import Follower, Watch, tell_stage
 from rayox_platform.storage.errors import storage_errors
@@ -54,8 +54,8 @@ def fitted(prepared: Prepared) -> tuple[Prepared, Capacity]:
     demand = Demand(
         most, cpus, block_bytes(config, plan), plan.lanes, fewest, gpus_per_worker=config.train.gpus_per_worker
     )
-    cluster = connected_cluster()
-    given = placed(demand, cluster, selector(config.train.nodes), selector(config.data.nodes))
+    cluster = divided(connected_cluster(), selector(config.train.nodes), selector(config.data.nodes))
+    given = capacity(demand, cluster)
     return replace(prepared, plan=larger_blocks(config, plan, room_for_block(demand, given, cluster))), given
 
 

@@ -10,6 +10,7 @@ from rayox_platform.data.resolve import resolve_split
 from rayox_platform.evaluate.evaluation import detect_images
 from rayox_platform.evaluate.matches import Matches, match
 from rayox_platform.models.open_model import open_detector
+from rayox_platform.resources.labels import selector
 from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.state import state_folder
 from rayox_platform.train.from_config import evaluation_settings
@@ -35,7 +36,8 @@ def confirm(driver: Driver, say: Callable[[str], None]) -> None:
 def evidence_of(driver: Driver, again: list[Trial]) -> Evidence | None:
     """None when the base recipe or every trial has failed with one of the seeds."""
     state, gpu = driver.state, bool(driver.given and driver.given.gpu)
-    work = ray.remote(num_cpus=1, num_gpus=0.25 if gpu else 0)(_matches)
+    nodes = selector(driver.base.train.nodes) or None
+    work = ray.remote(num_cpus=1, num_gpus=0.25 if gpu else 0, label_selector=nodes)(_matches)
     done = [trial for trial in again if trial.state == "finished"]
     asked = [work.remote(driver.config_of(trial), trial.checkpoint, str(state_folder())) for trial in done]
     found = dict(zip([trial.number for trial in done], ray.get(asked), strict=True))

@@ -149,7 +149,10 @@ class Driver:
         self.running[identity] = part.trial
 
     def told(self, identity: str, result: Mapping[str, Any]) -> None:
-        """What the process of a part reports."""
+        """What the process of a part reports.
+
+        With its end the part is over for the driver: the trial may train its next one before Ray Tune has ended this.
+        """
         number = self.running.get(identity)
         if number is None:
             return
@@ -158,8 +161,10 @@ class Driver:
             metrics = {name: value for name, value in result["metrics"].items() if math.isfinite(value)}
             self.ledger.tell(Reported(trial=number, epoch=result["epoch"], metrics=metrics, seconds=result["seconds"]))
         elif "failed" in result:
+            del self.running[identity]
             self._failed(number, result["failed"], result["code"])
-        elif "until" in result and trial.state == "running":
+        elif "until" in result:
+            del self.running[identity]
             self._ended(trial, result["until"], result["checkpoint"], result.get("weighed", {}))
         self.show(self.state)
 

@@ -15,14 +15,17 @@ from rayox_platform.data.shards import is_sharded
 from rayox_platform.runs.journal import say_nothing
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.state import state_folder
+from rayox_platform.train.same_data import check_same_data
 from rayox_platform.train.stream_blocks import block_bytes, stream_plan
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.home import CampaignHome
 from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.place import keep_annotations, moved
 from rayox_platform.tune.records import Extended, Opened
 from rayox_platform.tune.rungs import brackets, interval
 from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.split import part_of, parted
+from rayox_platform.tune.state import State
 
 Drawing = Callable[[int, int], None]
 
@@ -31,9 +34,21 @@ Drawing = Callable[[int, int], None]
 class Data:
     """What a campaign's trials learn from and are measured on."""
 
-    train: CocoDataset
-    val: CocoDataset
+    train_images: CocoImages
     val_images: CocoImages
+
+    @property
+    def train(self) -> CocoDataset:
+        return self.train_images.dataset
+
+    @property
+    def val(self) -> CocoDataset:
+        return self.val_images.dataset
+
+    @property
+    def images(self) -> dict[str, CocoImages]:
+        """By split: "train" and "val"."""
+        return {"train": self.train_images, "val": self.val_images}
 
     def block_bytes(self, config: Config) -> int:
         return block_bytes(config, stream_plan(config, len(self.train)))
@@ -45,11 +60,11 @@ def read_data(config: Config, drawing: Drawing | None = None) -> Data:
         from rayox_platform.models.open_model import read_weights  # torch, which a plan without weights has no use for
 
         read_weights(config.model.init)
-    read = [
-        resolve_split(str(split.annotations), split.images, state_folder(), drawing)
+    train, val = (
+        resolve_split(str(split.annotations), split.images, state_folder(), drawing)[1]
         for split in (config.data.train, config.data.val)
-    ]
-    return Data(read[0][0], read[1][0], read[1][1])
+    )
+    return Data(train, val)
 
 
 def trial_config(campaign: Campaign, base: Config, storage: str) -> Config:
@@ -102,6 +117,7 @@ def open_ledger(
     with storage_errors(str(home), "written"):
         ledger = Ledger(home.journal(tell), tell)
         if not begun:
+            keep_annotations(home.shared, data.images)
             ledger.tell(
                 Opened(
                     campaign=campaign.model_dump(mode="json"),
@@ -112,6 +128,11 @@ def open_ledger(
             )
         elif ledger.state.num_records == 0:
             raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
+        else:
+            check_same_data(home, ledger.state.config, base, data.images)
+            elsewhere = moved(ledger.state, campaign.recipe, base, _parts_here(home, base, data, ledger.state))
+            if elsewhere:
+                ledger.tell(elsewhere)
         more = dict(budget or {})
         if extend:
             more["trials"] = ledger.state.campaign.budget.trials + extend
@@ -141,3 +162,12 @@ def _where(annotations: str, images: CocoImages) -> str:
     first = images.source.where(0)
     name = images.dataset.file_names[0]
     return first.removesuffix(name).rstrip("/") or "/"
+
+
+def _parts_here(home: CampaignHome, base: Config, data: Data, state: State) -> dict[str, Any]:
+    """The parts that a campaign has made of its val images, as they lie now."""
+    images = base.data.val.images or _where(str(base.data.val.annotations), data.val_images)
+    return {
+        name: {"data.val.annotations": home.shared.path(f"val-{name}.json"), "data.val.images": images}
+        for name in state.data
+    }

@@ -21,6 +21,7 @@ from rayox_platform.runs.places import open_runs
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.training import Trained, train
 from rayox_platform.tune.leftovers import free_places, marked
+from rayox_platform.tune.place import keep_annotations
 from rayox_platform.tune.weight import weigh_network
 
 PATIENCE_SECONDS = 2 * STALE_SECONDS
@@ -61,6 +62,8 @@ def _train(part: Part) -> tuple[Trained, dict[str, float]]:
             free_places(given)
         resumed = home.checkpoints.newest() is not None
         prepared = prepare(part.config, resume=resumed)
+        if not resumed:
+            keep_annotations(home.shared, prepared.images)
         teller = Teller(known=set(part.known))
         if resumed:
             teller.catch_up(home)

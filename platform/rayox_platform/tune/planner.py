@@ -9,6 +9,7 @@ from rayox_model.core.errors import ClusterError
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.capacity import best_share, capacity, gpu_places
 from rayox_platform.resources.demand import Capacity, Demand, gpus_in_words
+from rayox_platform.resources.labels import divided, selector
 from rayox_platform.resources.machines import Cluster
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.rungs import brackets, interval, rungs
@@ -101,18 +102,19 @@ def plan(
 
 def one_trial(config: Config, cluster: Cluster, block_bytes: int) -> Capacity:
     """What one trial gets when it is alone. Raises ClusterError when it does not fit at all."""
-    return capacity(_demand(config, block_bytes, 1), cluster)
+    return capacity(_demand(config, block_bytes, 1), _nodes(config, cluster))
 
 
 def most_at_once(campaign: Campaign, config: Config, cluster: Cluster, block_bytes: int) -> int:
     """Trials that run beside each other and all find room for their workers and their data, wherever Ray puts them."""
+    there = _nodes(config, cluster)
     limit = min(campaign.concurrency or campaign.budget.trials, campaign.budget.trials)
     if campaign.schedule.kind == "pbt":
         limit = min(limit, campaign.schedule.population)
     fits, refused = 1, limit + 1
     while refused - fits > 1:
         middle = (fits + refused) // 2
-        if _all_fit(config, cluster, block_bytes, middle):
+        if _all_fit(config, there, block_bytes, middle):
             fits = middle
         else:
             refused = middle
@@ -121,7 +123,7 @@ def most_at_once(campaign: Campaign, config: Config, cluster: Cluster, block_byt
 
 def trial_capacity(config: Config, cluster: Cluster, block_bytes: int, concurrency: int) -> Capacity:
     """What each of so many trials at once gets."""
-    together = capacity(_demand(config, block_bytes, concurrency), cluster)
+    together = capacity(_demand(config, block_bytes, concurrency), _nodes(config, cluster))
     workers = config.train.workers[1]
     return replace(
         together,
@@ -130,6 +132,11 @@ def trial_capacity(config: Config, cluster: Cluster, block_bytes: int, concurren
         threads_per_worker=max(1, together.threads_per_worker),
         data_cpus=round(together.data_cpus / concurrency, 2),
     )
+
+
+def _nodes(config: Config, cluster: Cluster) -> Cluster:
+    """Those that trials and their data may take. Raises ClusterError when there is none."""
+    return divided(cluster, selector(config.train.nodes), selector(config.data.nodes))
 
 
 def _all_fit(config: Config, cluster: Cluster, block_bytes: int, count: int) -> bool:

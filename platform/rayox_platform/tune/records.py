@@ -37,6 +37,15 @@ class Extended:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Moved:
+    """The campaign, its data or its machines are others than before; it is the same campaign all the same."""
+
+    recipe: str
+    values: Mapping[str, Any]  # of the base recipe, by key
+    data: Mapping[str, Any]  # as Opened has it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Planned:
     """A trial has its number and its values."""
 
@@ -135,6 +144,7 @@ Event = (
     Opened
     | Driven
     | Extended
+    | Moved
     | Planned
     | Started
     | Reported

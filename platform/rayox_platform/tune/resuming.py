@@ -15,12 +15,15 @@ ELSEWHERE = ("tracking.", "notify.")  # decided by this call, not by the campaig
 
 
 def check_same(state: State, campaign: Campaign, base: Config, given: frozenset[str]) -> None:
-    """Raises ConfigError for settings that would make it another campaign."""
+    """Raises ConfigError for settings that would make it another campaign.
+
+    The file of the recipe may lie elsewhere now: what counts is what it says.
+    """
     before, now = state.campaign.model_dump(mode="json"), campaign.model_dump(mode="json")
     other = [
         f"{key}: it began with {before[key]}, now {now[key]} is given"
         for key in before
-        if key not in FREE and before[key] != now[key]
+        if key not in (*FREE, "recipe") and before[key] != now[key]
     ]
     began = dict(leaves(state.config, settings()))
     for key, value in leaves(base.model_dump(mode="json"), settings()):

@@ -15,6 +15,7 @@ from rayox_platform.tune.records import (
     Extended,
     Failed,
     Finished,
+    Moved,
     Opened,
     Paused,
     Phase,
@@ -129,6 +130,9 @@ class State:
                 self.campaign = Campaign.model_validate(
                     self.campaign.model_dump() | {"budget": self.campaign.budget.model_dump() | dict(event.budget)}
                 )
+            case Moved():
+                self.config, self.data = _laid_over(self.config, event.values), event.data
+                self.campaign = Campaign.model_validate(self.campaign.model_dump() | {"recipe": event.recipe})
             case Planned():
                 assert event.trial == len(self.trials), event
                 of, phase = event.of, event.phase
@@ -174,6 +178,15 @@ class State:
                 trial.state, trial.why, trial.ended = "pruned", event.why, time
             case Failed():
                 trial.state, trial.why, trial.ended = "failed", event.why, time
+
+
+def _laid_over(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree with some of its leaves replaced, by their dotted keys."""
+    new = dict(tree)
+    for key, value in values.items():
+        first, _, rest = key.partition(".")
+        new[first] = _laid_over(new[first], {rest: value}) if rest else value
+    return new
 
 
 def folded(events: Iterable[tuple[Event, float]]) -> State:

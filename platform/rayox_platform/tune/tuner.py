@@ -17,7 +17,9 @@ from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, 
 from ray.tune.search import Searcher
 
 from rayox_platform.resources.demand import Capacity
+from rayox_platform.resources.labels import selector
 from rayox_platform.runs.places import open_runs
+from rayox_platform.train.probe import HEAD
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.leftovers import free_places, marked
 from rayox_platform.tune.part import run_part
@@ -44,7 +46,7 @@ def run(driver: Driver, concurrency: int) -> None:
     assert given is not None
     path, filesystem = driver.home.ray_storage
     Tuner(
-        tune.with_resources(run_part, resources(given)),
+        tune.with_resources(run_part, resources(given, driver.base.train.nodes)),
         tune_config=TuneConfig(
             metric="epoch",
             mode="max",
@@ -64,11 +66,15 @@ def run(driver: Driver, concurrency: int) -> None:
     ).fit()
 
 
-def resources(given: Capacity) -> PlacementGroupFactory:
-    """A trial of one worker is that worker; a larger one only waits for its workers, which Ray Train places."""
+def resources(given: Capacity, nodes: str | None = None) -> PlacementGroupFactory:
+    """A trial of one worker is that worker; a larger one only waits for its workers, which Ray Train places.
+
+    nodes is train.nodes.
+    """
     if given.workers == 1:
-        return PlacementGroupFactory([given.reserved])
-    return PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+        labels = selector(nodes)
+        return PlacementGroupFactory([given.reserved], **({"bundle_label_selector": [labels]} if labels else {}))
+    return PlacementGroupFactory([{HEAD: 0.001}])
 
 
 class _OfDriver:
