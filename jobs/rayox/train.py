@@ -10,7 +10,7 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
-from rayox.ending import told_of_end
+from rayox.ending import after_a_stop, told_of_end
 from rayox.panel import TrainingPanel
 from rayox.progress import progress, progress_of_data
 from rayox_platform.config import LoadedConfig
@@ -146,7 +146,7 @@ def train(
         ):
             finished = end.finished = _run(prepared, address, panel, parts)
     except KeyboardInterrupt:
-        console.note(f"stopped; the same command with --resume {config.name} goes on from the newest checkpoint")
+        console.note(after_a_stop(prepared.home))
         raise
     parts = {name: round(seconds, 2) for name, seconds in parts.items()} | dict(finished.start_seconds)
     seconds = round(time.perf_counter() - started, 1)
