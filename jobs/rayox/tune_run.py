@@ -78,6 +78,7 @@ def tune(
     address: str | None = None,
 ) -> "State":
     """Run a campaign to its end, or on from where it stands; where it stands then. Raises a RayoxError."""
+    from rayox_platform.train.prepare import check_lasting
     from rayox_platform.tune.home import campaign_home, find_campaign
     from rayox_platform.tune.ledger import read_state
     from rayox_platform.tune.opening import open_ledger, read_data, trial_config
@@ -85,6 +86,7 @@ def tune(
 
     loaded.base.require("data.train.annotations", "data.val.annotations")
     config, campaign = loaded.base.config, loaded.campaign
+    check_lasting(config)
     home = campaign_home(config.storage, campaign.name)
     earlier = read_state(find_campaign(config.storage, warm_from).journal()) if warm_from else None
     base = trial_config(campaign, config, home.storage)

@@ -68,7 +68,7 @@ def prepare(
     """
     _check_text("name", config.name, "/\0'\"`")
     _check_text("tracking.model", config.tracking.model, "/:'\"`")
-    _check_lasting(config)
+    check_lasting(config)
     home = open_runs(config.storage).home(config.name)
     with storage_errors(str(home), "read"):
         _check_name(home, resume, extend)
@@ -101,7 +101,7 @@ def _check_text(key: str, text: str, forbidden: str) -> None:
         raise ConfigError(f"{key}: {text!r} cannot be a name{f' ({found!r} in it)' if found else ''}", HINT)
 
 
-def _check_lasting(config: Config) -> None:
+def check_lasting(config: Config) -> None:
     """A Ray job's copy of a working folder goes when the job has ended, and all that was written there."""
     if not is_remote(config.storage or "") and is_thrown_away(runs_folder(config.storage)):
         raise ConfigError(
