@@ -33,6 +33,7 @@ def show_plan(console: Console, loaded: LoadedCampaign, address: str | None) -> 
     loaded.base.require("data.train.annotations", "data.val.annotations")
     with progress_of_data() as drawing:
         data = read_data(loaded.base.config, drawing)
+    _warn(console, loaded, data)
     found = plan(
         loaded.campaign,
         loaded.base.config,
@@ -42,6 +43,11 @@ def show_plan(console: Console, loaded: LoadedCampaign, address: str | None) -> 
     )
     console.text(describe(found))
     console.result(found.as_json())
+
+
+def _warn(console: Console, loaded: LoadedCampaign, data: "Data") -> None:
+    for warning in data.warnings(loaded.campaign):
+        console.note(f"warning: {warning}")
 
 
 def describe(found: "Plan") -> str:
@@ -96,6 +102,7 @@ def tune(
             check_same(read_state(home.journal()), campaign, base, loaded.given)
         with progress_of_data() as drawing:
             data = read_data(config, drawing)
+        _warn(console, loaded, data)
         ledger = open_ledger(
             home,
             campaign,
