@@ -25,7 +25,7 @@ CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 @click.option(
     "--address",
     envvar="RAYOX_ADDRESS",
-    help="Dashboard of the cluster, http://HEAD:8265; by default the one of `rayox cluster up`.",
+    help="Dashboard of the cluster, http://HEAD:8265; else that of RAY_ADDRESS or `rayox cluster up`.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Show the run until it ends; Ctrl-C leaves it running.")
 @json_option
@@ -38,12 +38,12 @@ def command(address: str | None, follow: bool, as_json: bool, words: tuple[str, 
     """
     from rayox.following import exit_code_of, follow_job
     from rayox.resolved import resolve
-    from rayox_cluster.access import find_cluster
+    from rayox_cluster.access import find_cluster, named_dashboard
     from rayox_cluster.jobs_api import JobsApi
     from rayox_platform.storage.state import state_folder
 
     console = Console(as_json)
-    dashboard, record = find_cluster(address, state_folder())
+    dashboard, record = find_cluster(named_dashboard(address), state_folder())
     resolved = resolve(words, record)
     api = JobsApi(dashboard)
     job = submit(api, resolved, console)

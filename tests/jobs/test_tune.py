@@ -146,3 +146,11 @@ def test_a_part_of_the_val_images_without_boxes_is_warned_of(plan, cases, tmp_pa
     assert f"no boxes in the {len(emptied)} of {len(dataset)} images that the {part}" in said.err
     assert so in said.err
     assert "no boxes" not in plan(*given, "confirm.top=0").err
+
+
+def test_the_plan_is_for_the_cluster_of_ray_address(tune, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    said = tune("--plan")
+    assert said.exit_code == 6
+    assert "no Ray cluster answers at 127.0.0.1:1 (RAY_ADDRESS)" in said.result["error"]["message"]
+    assert tune("--plan", "--address", "local").exit_code == 0
