@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from rayox_cluster.address import VARIABLE
 from rayox_cluster.cluster_record import ClusterRecord, read_record
 from rayox_model.core.errors import ClusterError, ConfigError
 
@@ -45,6 +46,12 @@ def is_beyond_loopback(url: str) -> bool:
         return host != "localhost"
 
 
+def named_dashboard(given: str | None) -> str | None:
+    """The given address, or that of RAY_ADDRESS where it is a dashboard's, as `ray job submit` takes it."""
+    variable = os.environ.get(VARIABLE) or ""
+    return given or (variable if variable.startswith(("http://", "https://")) else None)
+
+
 def find_cluster(address: str | None, state: Path) -> tuple[str, ClusterRecord | None]:
     """The dashboard of a cluster, and its record when `cluster up` started it here.
 
@@ -59,7 +66,7 @@ def find_cluster(address: str | None, state: Path) -> tuple[str, ClusterRecord |
     if address is None:
         raise ClusterError(
             "no cluster is named and none is up here",
-            "give --address (http://HEAD:8265), or start a local one with `rayox cluster up`",
+            "give --address or RAY_ADDRESS (http://HEAD:8265), or start a local one with `rayox cluster up`",
         )
     return _dashboard(address), None
 
@@ -78,7 +85,7 @@ def _dashboard(address: str) -> str:
         raise ClusterError(f"--address {address}: no kind of address of a cluster", "give http://HEAD:8265")
     if "@" in rest:
         raise ClusterError(
-            "--address has a user or password in it",
+            "the address of the cluster has a user or password in it",
             "give the token by RAY_AUTH_TOKEN_PATH; an address is written to logs",
         )
     if not colon:

@@ -22,14 +22,18 @@ SIGNS = {"ok": "ok", "warning": "warn", "error": "WRONG"}
 
 @click.command("doctor")
 @click.argument("overrides", nargs=-1, metavar="[RECIPE] [KEY=VALUE]...")
-@click.option("--address", envvar="RAYOX_ADDRESS", help="Dashboard of the cluster; by default the one of `cluster up`.")
+@click.option(
+    "--address",
+    envvar="RAYOX_ADDRESS",
+    help="Dashboard of the cluster; by default that of RAY_ADDRESS or `cluster up`.",
+)
 @json_option
 def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> None:
     """Look at this machine and at every node of a cluster: versions, clocks, disks, GPUs, storage, data, MLflow.
 
     With a RECIPE, also at its data. The exit code is that of the worst finding: 0 when a job would find all it needs.
     """
-    from rayox_cluster.access import find_cluster
+    from rayox_cluster.access import find_cluster, named_dashboard
     from rayox_platform.storage.state import state_folder
 
     console, began = Console(as_json), time.monotonic()
@@ -37,7 +41,7 @@ def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> N
     config = load_recipe(recipe, overrides[1:] if recipe else overrides).config
     verdicts = [Verdict("this machine", "ok", _here())]
     try:
-        dashboard, record = find_cluster(address, state_folder())
+        dashboard, record = find_cluster(named_dashboard(address), state_folder())
         verdicts += examine(dashboard, record, config, console)
     except RayoxError as error:
         verdicts.append(Verdict("cluster", "error", error.message, error.hint, type(error)))

@@ -21,7 +21,11 @@ OUTAGE_SECONDS = 15.0
 @click.command("drill")
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--address", envvar="RAYOX_ADDRESS", help="Dashboard of the cluster; by default the one of `cluster up`.")
+@click.option(
+    "--address",
+    envvar="RAYOX_ADDRESS",
+    help="Dashboard of the cluster; by default that of RAY_ADDRESS or `cluster up`.",
+)
 @click.option("--faults", default=",".join(FAULTS), show_default=True, help="Which, in this order.")
 @click.option(
     "--outage",
@@ -41,7 +45,7 @@ def command(
     visible from here.
     """
     from rayox.resolved import resolve
-    from rayox_cluster.access import find_cluster
+    from rayox_cluster.access import find_cluster, named_dashboard
     from rayox_cluster.jobs_api import JobsApi
     from rayox_platform.storage.state import state_folder
 
@@ -51,7 +55,7 @@ def command(
         raise ConfigError(
             f"--faults: {unknown[0]!r} is not one of {', '.join(FAULTS)}", "name them with commas between"
         )
-    dashboard, record = find_cluster(address, state_folder())
+    dashboard, record = find_cluster(named_dashboard(address), state_folder())
     name = f"drill-{secrets.token_hex(3)}"
     settings = [f"checkpoint.every_steps={EVERY_STEPS}", "train.max_failures=10"]
     resolved = resolve(("train", recipe, *settings, *overrides, "--name", name), record)

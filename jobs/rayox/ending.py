@@ -54,6 +54,17 @@ def told_of_end(config: Config, home: "RunHome", console: Console) -> Iterator[E
             _tell(config, home, console, end)
 
 
+def after_a_stop(home: "RunHome") -> str:
+    """What a user who has stopped a run can do, which depends on what it has kept."""
+    again = f"the same command with --resume {home.name} goes on from the newest checkpoint"
+    try:
+        if home.checkpoints.newest() is None:
+            return f"stopped before {home.name} had a checkpoint; the same command begins it again"
+    except OSError:
+        return f"stopped; {home} cannot be read now; if the run has a checkpoint, {again}"
+    return f"stopped; {again}"
+
+
 def _tell(config: Config, home: "RunHome", console: Console, end: End) -> None:
     from rayox_platform.track.notify import Message, notify
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rayox.console import Console
+from rayox.ending import INTERRUPTED
 from rayox.panel import TrainingPanel
+from rayox_model.core.errors import TrainingError
 
 if TYPE_CHECKING:
     from rayox_cluster.jobs_api import Job, JobsApi
@@ -75,6 +77,13 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
     if not job.is_over and home is not None:  # the head is gone, the run's storage knows
         return replace(job, status="SUCCEEDED" if _has_result(home) else "FAILED")
     return job
+
+
+def exit_code_of(job: "Job") -> int:
+    """What following a job that is over ends with: 0, that of its verb, or 130 for a job that was stopped."""
+    if job.status == "SUCCEEDED":
+        return 0
+    return INTERRUPTED if job.status == "STOPPED" else job.exit_code or TrainingError.exit_code
 
 
 def _trains(watched: Watched) -> bool:

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 import yaml
 
 from rayox.config import load_recipe
+from rayox.hidden_arguments import WHOLLY_SECRET
 from rayox.job_driver import RECIPE, TASK, Task
 from rayox_cluster.cluster_record import ClusterRecord
 from rayox_model.core.errors import ConfigError, DataError
+from rayox_model.core.secrets import masked_address
 from rayox_platform.config.tree import Config
 from rayox_platform.storage.folders import is_remote
 
@@ -73,7 +75,7 @@ def _training(arguments: Sequence[str], record: ClusterRecord | None) -> Resolve
     config = loaded.config
     storage, tracking = _shared_places(config)
     paths = _paths(config)
-    values = config.model_dump(mode="json", exclude={"notify": {"url"}})
+    values = config.model_dump(mode="json", exclude={"notify"})
     digest = _digest("train", values | {"name": name or ""})
     run = name or f"{config.name}-{digest[:8]}"
     text = yaml.safe_dump(values | {"name": run}, sort_keys=False, allow_unicode=True)
@@ -89,7 +91,7 @@ def _other(verb: str, arguments: Sequence[str], record: ClusterRecord | None) ->
     said = [word for word in overrides if word.startswith(("storage=", "tracking.uri="))]
     config = load_recipe(None, [*said, *(f"{key}={value}" for key, value in places.items())]).config
     storage, tracking = _shared_places(config)
-    words, sent = _with_settings(arguments)
+    words, sent = _with_settings([word for word in arguments if not word.startswith(WHOLLY_SECRET)])
     values = [word.rpartition("=")[2] for word in words if word not in sent]
     paths = tuple(dict.fromkeys(value for value in values if value.startswith("/")))
     for value in values:
@@ -129,6 +131,11 @@ def _add_settings(path: Path, sent: dict[str, bytes]) -> None:
         content = yaml.safe_load(sent[path.name])
     except yaml.YAMLError:  # the verb says where
         return
+    if isinstance(content, dict) and content.get("notify"):
+        raise ConfigError(
+            f"{path}: notify: may hold a token, and all can read a job's files",
+            "leave it out of the file, and set RAYOX_NOTIFY__URL or RAYOX_NOTIFY__COMMAND on the nodes",
+        )
     for key in BUILDS_ON:
         name = content.get(key) if isinstance(content, dict) else None
         named = path.parent / name if isinstance(name, str) else path
@@ -193,7 +200,7 @@ def _shared_places(config: Config) -> tuple[str, str]:
             f"tracking.uri: {config.tracking.uri} is a file of one machine",
             "give tracking.uri=http://… of a tracking server that every node reaches",
         )
-    if parts.password or (parts.username and parts.scheme in ("http", "https")):
+    if masked_address(config.tracking.uri) != config.tracking.uri:
         raise ConfigError(
             f"tracking.uri: has a user or password in it (at {parts.hostname}), and all can read a job's settings",
             "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD on the nodes, and give the address alone",

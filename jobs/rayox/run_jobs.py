@@ -93,26 +93,29 @@ def cost_command(name: str, overrides: tuple[str, ...], per_hour: float | None, 
     console.result(result)
 
 
-def watch_job(name: str, console: Console) -> bool:
-    """Follow a submitted job to its end, also one that has not begun; False when it is none or is over already."""
-    from rayox.following import follow_job
+def watch_job(name: str, console: Console) -> int | None:
+    """Follow a submitted job to its end, also one that has not begun; its exit code.
+
+    None when it is none or is over already.
+    """
+    from rayox.following import exit_code_of, follow_job
     from rayox.job_register import submitted
     from rayox_cluster.jobs_api import JobsApi, UnreachableError
 
     job = submitted(name)
     if job is None:
-        return False
+        return None
     api = JobsApi(_dashboard(job))
     try:
         found = api.find(job.submission_id)
     except UnreachableError:
-        return False  # what is left of it is in its storage
+        return None  # what is left of it is in its storage
     if found is None or found.is_over:
-        return False
+        return None
     ended = follow_job(api, name, job.submission_id, job.storage, console)
     console.text(f"{name}: job {job.submission_id} is over: {ended.status.lower()}")
     console.result({"run": name, "submission_id": job.submission_id, "status": ended.status.lower()})
-    return True
+    return exit_code_of(ended)
 
 
 def show_job_log(name: str, follow: bool, console: Console) -> bool:

@@ -127,8 +127,9 @@ def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from rayox_platform.storage.errors import storage_errors
 
     console = Console(as_json)
-    if watch_job(name, console):
-        return
+    exit_code = watch_job(name, console)
+    if exit_code is not None:
+        raise click.exceptions.Exit(exit_code)
     with opened(overrides, name) as place:
         home = find_run(place, name)
         run = read_run(home)

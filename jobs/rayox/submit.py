@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rayox.console import Console, json_option
-from rayox_model.core.errors import TrainingError
 
 if TYPE_CHECKING:
     from rayox.resolved import Resolved
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from rayox_cluster.preflight import Answers
 
 DRIVER_CPUS = 0.0  # a driver waits for its workers; Ray's own default
-INTERRUPTED = 130
 LAST_LINES = 10
 STOP_SECONDS = 600  # a stopped job has so long to save
 CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -27,7 +25,7 @@ CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 @click.option(
     "--address",
     envvar="RAYOX_ADDRESS",
-    help="Dashboard of the cluster, http://HEAD:8265; by default the one of `rayox cluster up`.",
+    help="Dashboard of the cluster, http://HEAD:8265; else that of RAY_ADDRESS or `rayox cluster up`.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Show the run until it ends; Ctrl-C leaves it running.")
 @json_option
@@ -38,14 +36,14 @@ def command(address: str | None, follow: bool, as_json: bool, words: tuple[str, 
     Sends rayox itself and the resolved settings, nothing else: data lie where all nodes read them, and credentials are
     the nodes' own. Submitting the same again finds the job that runs or has finished, or resumes one that failed.
     """
-    from rayox.following import follow_job
+    from rayox.following import exit_code_of, follow_job
     from rayox.resolved import resolve
-    from rayox_cluster.access import find_cluster
+    from rayox_cluster.access import find_cluster, named_dashboard
     from rayox_cluster.jobs_api import JobsApi
     from rayox_platform.storage.state import state_folder
 
     console = Console(as_json)
-    dashboard, record = find_cluster(address, state_folder())
+    dashboard, record = find_cluster(named_dashboard(address), state_folder())
     resolved = resolve(words, record)
     api = JobsApi(dashboard)
     job = submit(api, resolved, console)
@@ -66,10 +64,8 @@ def command(address: str | None, follow: bool, as_json: bool, words: tuple[str, 
             "tracking": resolved.tracking,
         }
     )
-    if follow and job.status != "SUCCEEDED":
-        raise click.exceptions.Exit(
-            INTERRUPTED if job.status == "STOPPED" else job.exit_code or TrainingError.exit_code
-        )
+    if follow and exit_code_of(job):
+        raise click.exceptions.Exit(exit_code_of(job))
 
 
 def _show_last_words(api: "JobsApi", job: "Job", console: Console) -> None:

@@ -10,7 +10,7 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
-from rayox.ending import told_of_end
+from rayox.ending import after_a_stop, told_of_end
 from rayox.panel import TrainingPanel
 from rayox.progress import progress, progress_of_data
 from rayox_platform.config import LoadedConfig
@@ -69,7 +69,11 @@ class TrainResult:
     envvar="RAYOX_ADDRESS",
     help="Ray cluster to run on; by default that of RAY_ADDRESS, else this machine.",
 )
-@click.option("--dry-run", is_flag=True, help="Check settings, model and data, and stop before anything starts.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check settings, model, data, storage, tracking store and cluster, and stop before anything starts.",
+)
 @click.option(
     "--smoke",
     "smoke_test",
@@ -104,7 +108,7 @@ def command(
     resume = resume or ("auto" if extend else None)
     result = train(loaded, console, resume=resume, extend=extend or 0, address=address, dry_run=dry_run)
     if result is None:
-        console.text("settings, model and data are in order; nothing was started (--dry-run)")
+        console.text("settings, model, data and what a run needs are in order; nothing was started (--dry-run)")
         console.result({"ok": True})
         return
     show_result(console, result)
@@ -132,10 +136,7 @@ def train(
     for warning in prepared.warnings:
         console.note(f"warning: {warning}")
     if dry_run:
-        from rayox_platform.storage.state import state_folder
-        from rayox_platform.track.tracking import check_store
-
-        check_store(config.tracking.uri, state_folder())
+        _check_places(prepared, address)
         return None
     _say_what_starts(prepared, console)
     parts = {"imports": imported - started, "checks": time.perf_counter() - imported}
@@ -146,7 +147,7 @@ def train(
         ):
             finished = end.finished = _run(prepared, address, panel, parts)
     except KeyboardInterrupt:
-        console.note(f"stopped; the same command with --resume {config.name} goes on from the newest checkpoint")
+        console.note(after_a_stop(prepared.home))
         raise
     parts = {name: round(seconds, 2) for name, seconds in parts.items()} | dict(finished.start_seconds)
     seconds = round(time.perf_counter() - started, 1)
@@ -207,6 +208,20 @@ def _run(prepared: "Prepared", address: str | None, panel: TrainingPanel, parts:
                 finished = finish(prepared, train(prepared, given, record.handle), record)
                 panel.stage("stopping Ray")
                 return finished
+
+
+def _check_places(prepared: "Prepared", address: str | None) -> None:
+    """What _run would claim, open and connect to: whether it is there, in the same order. Raises a RayoxError."""
+    from rayox_cluster.address import cluster_address
+    from rayox_cluster.connection import reach
+    from rayox_platform.storage.state import state_folder
+    from rayox_platform.track.tracking import check_store
+
+    prepared.home.check_writable()
+    check_store(prepared.config.tracking.uri, state_folder())
+    chosen = cluster_address(address)
+    if chosen.text is not None:
+        reach(chosen)
 
 
 def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config:

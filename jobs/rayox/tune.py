@@ -37,11 +37,15 @@ def command() -> None:
 @click.argument("campaign")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--name", help="Name of the campaign; by default the file's.")
-@click.option("--plan", "plan_only", is_flag=True, help="Say what it will take on this machine, and stop.")
+@click.option("--plan", "plan_only", is_flag=True, help="Say what it will take, and stop.")
 @click.option("--resume", is_flag=True, help="Go on with a campaign that was stopped or killed.")
 @click.option("--extend", type=click.IntRange(min=1), metavar="N", help="Go on with N trials more.")
 @click.option("--warm-from", metavar="NAME", help="Let the search learn from another campaign's trials.")
-@click.option("--address", envvar="RAYOX_ADDRESS", help="Ray cluster to run on; by default this machine.")
+@click.option(
+    "--address",
+    envvar="RAYOX_ADDRESS",
+    help="Ray cluster to run on; by default that of RAY_ADDRESS, else this machine.",
+)
 @json_option
 def run_command(
     campaign: str,

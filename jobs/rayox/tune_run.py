@@ -33,6 +33,7 @@ def show_plan(console: Console, loaded: LoadedCampaign, address: str | None) -> 
     loaded.base.require("data.train.annotations", "data.val.annotations")
     with progress_of_data() as drawing:
         data = read_data(loaded.base.config, drawing)
+    _warn(console, loaded, data)
     found = plan(
         loaded.campaign,
         loaded.base.config,
@@ -42,6 +43,11 @@ def show_plan(console: Console, loaded: LoadedCampaign, address: str | None) -> 
     )
     console.text(describe(found))
     console.result(found.as_json())
+
+
+def _warn(console: Console, loaded: LoadedCampaign, data: "Data") -> None:
+    for warning in data.warnings(loaded.campaign):
+        console.note(f"warning: {warning}")
 
 
 def describe(found: "Plan") -> str:
@@ -56,10 +62,11 @@ def describe(found: "Plan") -> str:
 
 
 def _machines(address: str | None) -> "Cluster":
-    """This machine, idle; or the cluster at an address."""
+    """This machine, idle; or the cluster at an address, or at that of RAY_ADDRESS."""
+    from rayox_cluster.address import cluster_address
     from rayox_platform.resources.machines import Room, cluster_of
 
-    if address in (None, "local"):
+    if cluster_address(address).text is None:
         return cluster_of(Room(max(os.cpu_count() or 1, 2)))
     from rayox_cluster.local import ray_session
     from rayox_platform.resources.connected import connected_cluster
@@ -78,6 +85,7 @@ def tune(
     address: str | None = None,
 ) -> "State":
     """Run a campaign to its end, or on from where it stands; where it stands then. Raises a RayoxError."""
+    from rayox_platform.train.prepare import check_lasting
     from rayox_platform.tune.home import campaign_home, find_campaign
     from rayox_platform.tune.ledger import read_state
     from rayox_platform.tune.opening import open_ledger, read_data, trial_config
@@ -85,6 +93,7 @@ def tune(
 
     loaded.base.require("data.train.annotations", "data.val.annotations")
     config, campaign = loaded.base.config, loaded.campaign
+    check_lasting(config)
     home = campaign_home(config.storage, campaign.name)
     earlier = read_state(find_campaign(config.storage, warm_from).journal()) if warm_from else None
     base = trial_config(campaign, config, home.storage)
@@ -94,6 +103,7 @@ def tune(
             check_same(read_state(home.journal()), campaign, base, loaded.given)
         with progress_of_data() as drawing:
             data = read_data(config, drawing)
+        _warn(console, loaded, data)
         ledger = open_ledger(
             home,
             campaign,

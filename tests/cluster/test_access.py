@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from rayox.cli import main
 from rayox.submit import attempts, require_ray
-from rayox_cluster.access import auth_headers, find_cluster, is_beyond_loopback, token
+from rayox_cluster.access import auth_headers, find_cluster, is_beyond_loopback, named_dashboard, token
 from rayox_cluster.jobs_api import Job, JobsApi, UnreachableError
 from rayox_model.core.errors import ClusterError, ConfigError
 
@@ -120,6 +121,22 @@ def test_without_a_cluster_it_says_what_to_do(tmp_path):
     with pytest.raises(ClusterError, match="none is up here") as error:
         find_cluster(None, tmp_path)
     assert "rayox cluster up" in error.value.hint
+
+
+def test_the_dashboard_of_ray_address_is_the_default(serving, tmp_path, monkeypatch, capsys):
+    """As of `ray job submit`; Ray's own address in it is for drivers."""
+    assert named_dashboard(None) is None
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert named_dashboard(None) is None
+    dashboard = serving(200, {"ray_version": "2.40.0"})
+    monkeypatch.setenv("RAY_ADDRESS", dashboard)
+    assert named_dashboard("http://other:8265") == "http://other:8265"
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "shapes", "storage=s3://bucket/runs", "tracking.uri=http://mlflow"]
+    for verb in (["submit", "--", *words], ["doctor"]):
+        assert main([*verb]) == 6
+        said = capsys.readouterr()
+        assert f"the cluster at {dashboard} has Ray 2.40.0" in said.out + said.err
 
 
 def test_the_token_is_where_ray_looks_for_it(tmp_path, monkeypatch):

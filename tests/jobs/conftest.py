@@ -19,6 +19,8 @@ from rayox_model.train.engine import new_state
 from rayox_platform.config.tree import Config
 
 CLASSES = ("dim", "bright")  # of toy_data
+MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_REGISTRY_URI")
+VARIABLES = ("RAYOX_STATE", "RAYOX_ADDRESS", "RAY_ADDRESS", "RAYOX_DEBUG", *MLFLOW)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Said:
 @pytest.fixture
 def rayox(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
     """Run a command line in an empty folder, which also holds the state."""
-    for name in ("RAYOX_STATE", "RAYOX_ADDRESS", "RAYOX_DEBUG", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("rayox.progress.SILENT_SECONDS", 3600.0)  # what a slow machine adds to standard error
     work = tmp_path / "work"

@@ -70,6 +70,22 @@ def with_model(verb: str, model: object) -> list[object]:
     return evaluation(model) if verb == "evaluate" else ["predict", model, "data/images", "-o", "out"]
 
 
+PLACES = [
+    (("tracking.uri=http://127.0.0.1:1",), 9, "tracking", "cannot keep runs at http://127.0.0.1:1"),
+    (("--address", "ray://head:10001"), 6, "cluster", "an address of Ray Client"),
+    (("--address", "http://head:8265"), 6, "cluster", "the address of a dashboard"),
+    (("--address", "127.0.0.1:1"), 6, "cluster", "no Ray cluster answers at 127.0.0.1:1"),
+    (("storage=data/train.json/runs",), 2, "config", "train.json is not a folder"),
+]
+
+
+@pytest.mark.parametrize(("more", "exit_code", "code", "says"), PLACES)
+def test_a_dry_run_finds_what_a_start_would_not_reach(refused, data, monkeypatch, more, exit_code, code, says):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("rayox_platform.track.tracking.TRIES", 1)
+    refused(exit_code, *training(*more), says=(says,), code=code)
+
+
 def test_good_input_is_taken(rayox, data, nameless_pth, checkpoint):
     """What the tests below damage is right before."""
     for arguments in (training(), *(with_model("train", model) for model in (nameless_pth, checkpoint))):

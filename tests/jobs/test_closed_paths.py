@@ -65,6 +65,22 @@ def test_a_closed_path_is_one_message_with_the_code_of_what_it_stands_for(closed
     assert "defect" not in done.stderr
 
 
+def test_a_dry_run_finds_a_storage_that_cannot_be_written(closed, toy_data):
+    data = [f"data.{split}.annotations={toy_data}/{split}.json" for split in ("train", "val")]
+    data += [f"data.{split}.images={toy_data}/images" for split in ("train", "val")]
+    words = ["train", "scratch", *data, "image_size=64", "--dry-run", "--json"]
+    for storage, exit_code in (("fixed/runs", 2), ("runs", 0)):
+        done = subprocess.run(
+            [*AS_USER, sys.executable, "-m", "rayox", *words, f"storage={storage}"],
+            cwd=closed,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == exit_code, done.stderr
+        assert ("cannot be written (Permission denied)" in done.stderr) == (exit_code == 2)
+    assert sorted(path.name for path in closed.iterdir() if path.name != ".rayox") == ["closed.json", "fixed", "shut"]
+
+
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
 def test_files_are_for_others_what_the_umask_says(checkpoint, tmp_path, mask, mode):
     before = os.umask(mask)

@@ -1,13 +1,14 @@
 """Every end of a training is told, and telling it changes no exit code."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from rayox.config import load_recipe
 from rayox.console import Console
-from rayox.ending import told_of_end
+from rayox.ending import after_a_stop, told_of_end
 from rayox_model.core.errors import TrainingError
 from rayox_platform.runs.home import FolderHome
 
@@ -55,3 +56,10 @@ def test_who_cannot_be_told_is_a_line_and_no_failure(tmp_path, capsys):
     with told_of_end(config, FolderHome(tmp_path), Console()):
         pass
     assert capsys.readouterr().err.startswith("notify.command: cannot be run: ")
+
+
+def test_what_to_do_after_a_stop_is_true_of_the_runs_checkpoints(tmp_path, checkpoint):
+    home = FolderHome(tmp_path / "toy")
+    assert after_a_stop(home) == "stopped before toy had a checkpoint; the same command begins it again"
+    shutil.copytree(checkpoint, home.folder / "checkpoints" / checkpoint.name)
+    assert after_a_stop(home) == "stopped; the same command with --resume toy goes on from the newest checkpoint"

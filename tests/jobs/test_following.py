@@ -9,6 +9,7 @@ import pytest
 from rayox import following
 from rayox.console import Console
 from rayox.following import Watched, follow_job
+from rayox.job_register import remember
 from rayox_cluster.jobs_api import JobsApi
 
 JOB = {"submission_id": "rayox-train-1", "status": "RUNNING", "job_id": "01000000", "metadata": {}}
@@ -103,3 +104,23 @@ def test_a_job_that_trains_nothing_is_followed_by_its_log(head, tmp_path, capsys
     assert follow_job(head.api, "tune-1", "rayox-tune-1", str(tmp_path), Console()).status == "SUCCEEDED"
     switch.join()
     assert capsys.readouterr().err.splitlines() == ["trial 1 of 4", "half a line"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "exit_code"),
+    [
+        ({"status": "SUCCEEDED"}, 0),
+        ({"status": "FAILED"}, 8),
+        ({"status": "FAILED", "driver_exit_code": 3}, 3),
+        ({"status": "STOPPED"}, 130),
+    ],
+)
+def test_watching_a_job_ends_with_its_exit_code(rayox, head, tmp_path, ended, exit_code):
+    head.job |= {"metadata": {"rayox_verb": "tune"}, "logs": "trial 1 of 4\n"}
+    remember("tune-1", head.api.url, "rayox-train-1", str(tmp_path))
+    switch = threading.Timer(0.5, lambda: head.job.update(ended))
+    switch.start()
+    said = rayox("runs", "watch", "tune-1", "--json")
+    switch.join()
+    assert said.exit_code == exit_code
+    assert said.result["status"] == ended["status"].lower()

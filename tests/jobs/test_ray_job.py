@@ -1,5 +1,7 @@
 """Which cluster a verb runs on, by its option and the environment; and where a Ray job may not keep a run."""
 
+from pathlib import Path
+
 import pytest
 
 from rayox_cluster.address import JOB_VARIABLE, cluster_address, is_ray_job
@@ -42,10 +44,8 @@ def test_a_job_joins_its_cluster_and_starts_no_second_ray(monkeypatch):
     ],
 )
 def test_an_address_of_another_kind_is_told_from_a_cluster_that_is_away(
-    rayox, toy_data, monkeypatch, address, said, advice
+    rayox, data, monkeypatch, address, said, advice
 ):
-    data = [f"data.{split}.annotations={toy_data}/{split}.json" for split in ("train", "val")]
-    data += [f"data.{split}.images={toy_data}/images" for split in ("train", "val")]
     given = rayox("train", "scratch", *data, "image_size=64", "--address", address, "--json")
     assert given.exit_code == 6
     error = given.result["error"]
@@ -58,12 +58,23 @@ def test_an_address_of_another_kind_is_told_from_a_cluster_that_is_away(
         cluster_address(None)
 
 
-def test_a_run_is_not_kept_in_what_a_job_throws_away(rayox, toy_data, tmp_path, monkeypatch):
+@pytest.fixture
+def copy(rayox, tmp_path, monkeypatch) -> Path:
+    """The working folder of a Ray job, which is the present one."""
     copy = tmp_path / "session" / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
+    return copy
+
+
+@pytest.fixture
+def data(toy_data) -> list[str]:
+    """The settings that name the toy data."""
     data = [f"data.{split}.annotations={toy_data}/{split}.json" for split in ("train", "val")]
-    data += [f"data.{split}.images={toy_data}/images" for split in ("train", "val")]
+    return data + [f"data.{split}.images={toy_data}/images" for split in ("train", "val")]
+
+
+def test_a_run_is_not_kept_in_what_a_job_throws_away(rayox, data, copy, tmp_path, monkeypatch):
     words = ["train", "scratch", *data, "image_size=64", "--dry-run", "--json"]
     refused = rayox(*words)
     assert refused.exit_code == 2
@@ -75,3 +86,15 @@ def test_a_run_is_not_kept_in_what_a_job_throws_away(rayox, toy_data, tmp_path, 
     assert rayox(*words, f"storage={tmp_path}/runs", f"tracking.uri=sqlite:///{tmp_path}/m.db").exit_code == 0
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     assert rayox(*words).exit_code == 0
+
+
+def test_a_campaign_is_not_kept_in_what_a_job_throws_away(rayox, data, copy, tmp_path):
+    words = ["tune", "simota", *data, "image_size=64", "--json"]
+    refused = rayox(*words)
+    assert refused.exit_code == 2
+    assert f"storage: {copy}/.rayox/runs is this Ray job's own copy" in refused.result["error"]["message"]
+    half = rayox(*words, f"storage={tmp_path}/runs")
+    assert half.exit_code == 2
+    assert "RAYOX_STATE: MLflow's store would be in" in half.result["error"]["message"]
+    assert not any(copy.iterdir())
+    assert not (tmp_path / "runs").exists()

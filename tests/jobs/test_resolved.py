@@ -41,11 +41,35 @@ def test_the_recipe_that_is_sent_has_every_setting():
     assert set(resolved.paths) == {word.partition("=")[2] for word in DATA}
 
 
-def test_an_address_that_may_hold_a_token_is_not_sent(monkeypatch):
-    monkeypatch.setenv("RAYOX_NOTIFY__URL", "https://hooks.example.com/secret-token")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("url", "https://hooks.example.com/secret-token"),
+        ("command", "curl -H 'Authorization: Bearer secret-token' https://hooks.example.com"),
+    ],
+)
+def test_a_notice_that_may_hold_a_token_is_not_sent(monkeypatch, tmp_path, key, value):
+    campaign = tmp_path / "search.yaml"
+    campaign.write_text("recipe: scratch")
+    for words in (["train", "scratch"], ["tune", str(campaign)], ["promote", "models:/x/1", "--to", "y"]):
+        plain = resolve([*words, *DATA, *PLACES], None)
+        said = resolve([*words, *DATA, *PLACES, f"notify.{key}={value}"], None)
+        assert b"secret-token" not in b"".join(said.files("x").values())
+        assert said.files("x") == plain.files("x")
+    monkeypatch.setenv(f"RAYOX_NOTIFY__{key.upper()}", value)
     resolved = resolve(["train", "scratch", *DATA, *PLACES], None)
     assert b"secret-token" not in b"".join(resolved.files("x").values())
-    assert "url" not in yaml.safe_load(resolved.recipe)["notify"]
+    assert b"***" not in resolved.recipe
+    assert "notify" not in yaml.safe_load(resolved.recipe)
+
+
+def test_a_file_that_would_send_a_notice_is_refused(tmp_path):
+    (tmp_path / "search.yaml").write_text("recipe: toy.yaml")
+    (tmp_path / "toy.yaml").write_text("extends: scratch\nnotify:\n  url: https://hooks.example.com/secret-token")
+    with pytest.raises(ConfigError, match=r"toy\.yaml: notify: ") as error:
+        resolve(["tune", str(tmp_path / "search.yaml"), *PLACES], None)
+    assert "RAYOX_NOTIFY__URL" in error.value.hint
+    assert "secret-token" not in error.value.message
 
 
 def test_a_local_cluster_supplies_storage_and_tracking(tmp_path):
@@ -68,6 +92,7 @@ def test_a_local_cluster_supplies_storage_and_tracking(tmp_path):
         (["train", "scratch", *DATA, PLACES[0]], "tracking.uri: is not set"),
         (["train", "scratch", *DATA, PLACES[0], "tracking.uri=sqlite:////x/y.db"], "is a file of one machine"),
         (["train", "scratch", *DATA, PLACES[0], "tracking.uri=http://bob:hush@host"], "a user or password in it"),
+        (["train", "scratch", *DATA, PLACES[0], "tracking.uri=mysql://host/db?password=hush"], "password in it"),
         (["train", "scratch", *DATA, *PLACES, "--resume", "auto"], "--resume does not go behind --"),
         (["train", *DATA, *PLACES], "train needs a recipe"),
     ],

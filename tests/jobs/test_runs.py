@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from rayox_model.core.errors import DataError
+from rayox_platform.runs.ending import end_told
 from rayox_platform.runs.event_kinds import BadImages, Checkpoint, Epoch, Progress, RunEvent, Stage, Start
 from rayox_platform.runs.events import FileEvents
+from rayox_platform.runs.home import FolderHome
 from rayox_platform.runs.outbox import Spool
 from rayox_platform.runs.outbox_entries import Points, Status
 from rayox_platform.runs.run_lock import claimed
@@ -181,6 +184,20 @@ def test_a_run_of_another_process_is_followed_until_that_is_gone(rayox, runs, dr
     else:
         assert "epoch 1/4  AP 0.250  AP50 0.500  loss 9.00  20.0 images/s" in said.err
         assert said.out == "toy is dead at step 15/40\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "state"),
+    [(DataError("a.png: no such image", "look"), 3, "failed"), (KeyboardInterrupt(), 130, "interrupted")],
+)
+def test_watching_a_run_whose_driver_has_said_how_it_ended_ends_with_its_exit_code(
+    rayox, runs, error, exit_code, state
+):
+    path = runs("toy", START, progress(5))
+    with pytest.raises(type(error)), end_told(FolderHome(path)):
+        raise error
+    said = rayox("runs", "watch", "toy", "--json")
+    assert (said.exit_code, said.result["state"]) == (exit_code, state)
 
 
 def test_a_run_in_training_is_not_synced_beside_its_driver(rayox, runs, driver):

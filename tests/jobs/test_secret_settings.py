@@ -64,12 +64,48 @@ def test_a_value_that_cannot_be_read_is_not_repeated(rayox, key, broken):
 
 
 @pytest.mark.parametrize("key", REFUSED)
-def test_an_address_of_data_takes_none(rayox, key):
-    said = rayox("config", "show", f"{key}=s3://AKIA:{SECRET}/x@bucket/prefix")
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"s3://AKIA:{SECRET}/x@bucket/prefix",
+        f"https://host/x.pth?download=1&token={SECRET}",
+        f"https://b.s3.amazonaws.com/x?X-Amz-Credential=me&X-Amz-Signature={SECRET}",
+        f"s3://bucket/prefix?secret_key={SECRET}",
+    ],
+)
+def test_an_address_of_data_takes_none(rayox, key, address):
+    said = rayox("config", "show", f"{key}={address}")
     assert said.exit_code == 2
     assert f"{key}: credentials do not go into this address" in said.err
     assert "AWS_SECRET_ACCESS_KEY" in said.err
     assert SECRET not in said.out + said.err
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/a?b.json", "s3://bucket/x?region=eu-west-1", "/data/a?token=1.json"])
+def test_an_address_that_holds_none_is_taken(rayox, address):
+    assert rayox("config", "show", f"data.train.annotations={address}").exit_code == 0
+
+
+TOKEN = f"pkcs11:token=gate;object=champion?module-path=/lib/p11.so&pin-value={SECRET}"
+
+
+def test_a_pin_in_the_address_of_a_token_is_refused(rayox):
+    Path("mine.yaml").write_text(f"extends: scratch\npromotion:\n  key: {TOKEN}\n")
+    for words in (
+        ["config", "show", f"promotion.key={TOKEN}"],
+        ["config", "show", f"promotion.key={TOKEN.replace('pin-value', 'PIN-VALUE')}"],
+        ["train", "mine.yaml"],
+        ["promote", "x.pth", "--to", "gate", f"promotion.key={TOKEN}"],
+        ["config", "show", f'promotion.key="{TOKEN}'],
+    ):
+        said = rayox(*words, "--json")
+        assert said.exit_code == 2
+        assert SECRET not in said.out + said.err
+        assert "promotion.key" in said.err
+    said = rayox("train", "mine.yaml")
+    assert "mine.yaml:3" in said.err
+    assert "pin-source=FILE" in said.err
+    assert rayox("config", "show", f"promotion.key={TOKEN.replace('value', 'source')}").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """`rayox tune` short of training: the plan, what is refused with which code, and what is said of no campaign."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from rayox_platform.data.resolve import resolve_split
 from rayox_platform.runs.run_lock import claimed
+from rayox_platform.tune.campaign import Confirm
+from rayox_platform.tune.split import parts
 
 
 @pytest.fixture
@@ -86,3 +91,66 @@ def test_without_a_campaign_there_is_nothing_to_list_or_show(rayox):
         said = rayox("tune", *verb, "--json")
         assert said.exit_code == 2
         assert "mine: no such campaign" in said.result["error"]["message"]
+
+
+@pytest.fixture
+def plan(rayox, cases):
+    """The plan of a campaign on two of the small cases, whose images lie beside them."""
+
+    def run(train: str, val: str, *more: object):
+        folders = {split: cases / Path(file).with_suffix("") for split, file in (("train", train), ("val", val))}
+        given = [f"data.{split}.annotations={cases / file}" for split, file in (("train", train), ("val", val))]
+        for split, folder in folders.items():
+            given.append(f"data.{split}.images={folder if folder.is_dir() else folder.parent / 'images'}")
+        return rayox("tune", "simota", *given, "image_size=64", *more, "--json")
+
+    return run
+
+
+@pytest.mark.parametrize("more", [("--plan",), ()])
+def test_a_campaign_that_has_nothing_to_train_on_is_refused_at_once(plan, more):
+    said = plan("allcrowd/coco.json", "emptyval/train.json", *more)
+    assert said.exit_code == 3
+    assert "allcrowd/coco.json: nothing to train on: of 12 annotations 12 are crowds" in said.err
+    assert not list(Path(".rayox").rglob("ledger*"))
+
+
+def test_a_campaign_on_other_classes_than_it_is_measured_on_is_refused_at_once(plan, tmp_path, cases):
+    coco = json.loads((cases / "emptyval/train.json").read_text())
+    (tmp_path / "val.json").write_text(
+        json.dumps(coco | {"categories": [*coco["categories"], {"id": 99, "name": "x"}]})
+    )
+    said = plan("emptyval/train.json", "emptyval/train.json", f"data.val.annotations={tmp_path / 'val.json'}", "--plan")
+    assert said.exit_code == 3
+    assert "val.json: its classes" in said.err
+
+
+def test_what_cannot_be_scored_is_warned_of(plan):
+    said = plan("allcrowd/one_class.json", "emptyval/val.json", "--plan")
+    assert said.exit_code == 0
+    assert "warning: " in said.err
+    assert "one_class.json: class 'disc' cannot be learned" in said.err
+    assert "emptyval/val.json: no boxes: nothing to find, so there is no AP, and no trial gets a score" in said.err
+
+
+@pytest.mark.parametrize(("part", "so"), [("search", "no trial gets an AP"), ("confirm", "nothing can be confirmed")])
+def test_a_part_of_the_val_images_without_boxes_is_warned_of(plan, cases, tmp_path, part, so):
+    coco = json.loads((cases / "emptyval/train.json").read_text())
+    dataset = resolve_split(str(cases / "emptyval/train.json"), str(cases / "emptyval/train"), tmp_path)[0]
+    emptied = {int(dataset.image_ids[index]) for index in parts(dataset, Confirm())[part]}
+    coco["annotations"] = [one for one in coco["annotations"] if one["image_id"] not in emptied]
+    (tmp_path / "val.json").write_text(json.dumps(coco))
+    given = ("emptyval/train.json", "emptyval/train.json", f"data.val.annotations={tmp_path / 'val.json'}", "--plan")
+    said = plan(*given)
+    assert said.exit_code == 0
+    assert f"no boxes in the {len(emptied)} of {len(dataset)} images that the {part}" in said.err
+    assert so in said.err
+    assert "no boxes" not in plan(*given, "confirm.top=0").err
+
+
+def test_the_plan_is_for_the_cluster_of_ray_address(tune, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    said = tune("--plan")
+    assert said.exit_code == 6
+    assert "no Ray cluster answers at 127.0.0.1:1 (RAY_ADDRESS)" in said.result["error"]["message"]
+    assert tune("--plan", "--address", "local").exit_code == 0

@@ -95,11 +95,20 @@ def test_another_format_is_refused(tmp_path, state):
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path, state):
-    for step, ap in enumerate((0.1, 0.7, 0.2, 0.7, 0.3), start=1):
+    for step, ap in enumerate((0.1, 0.7, 0.2, 0.6, 0.3), start=1):
         save_checkpoint(tmp_path, state, replace(facts(step), metrics={"AP": ap}))
         prune(tmp_path, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000004", "step-00000005"]
     assert best_checkpoint(tmp_path) == tmp_path / "step-00000002"
+
+
+@pytest.mark.parametrize(("scores", "best"), [((0.0, 0.0, 0.0), 3), ((0.1, 0.7, 0.7, 0.2), 3)])
+def test_of_equals_the_latest_is_the_best(tmp_path, state, scores, best):
+    for step, ap in enumerate(scores, start=1):
+        save_checkpoint(tmp_path, state, replace(facts(step), metrics={"AP": ap}))
+        prune(tmp_path, keep=1)
+    assert best_checkpoint(tmp_path) == tmp_path / f"step-{best:08d}"
+    assert len(list(tmp_path.iterdir())) == (1 if best == len(scores) else 2)
 
 
 def test_without_an_evaluation_none_is_the_best(tmp_path, state):

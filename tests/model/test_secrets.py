@@ -36,6 +36,7 @@ def test_an_address_is_kept_without_its_credentials(address, kept):
         "https://b.s3.amazonaws.com/x.json?X-Amz-Credential=hunter2&X-Amz-Signature=hunter2",
         '{"user": "bob", "password": "hunter2"}',
         "s3://AKIA:hunt/er2hunter2@bucket/prefix: no such bucket",
+        "pkcs11:token=gate?module-path=/lib/p11.so&pin-value=hunter2: no such token",
         "(psycopg2) could not connect: host=db password=hunter2 user=bob",
     ],
 )

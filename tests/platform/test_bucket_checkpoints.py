@@ -54,6 +54,14 @@ def test_folders_and_buckets_do_the_same(checkpoints, tmp_path, kind):
     assert kept.newest() == kept.best() == again
 
 
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_of_equals_the_latest_is_the_best(checkpoints, tmp_path, kind):
+    kept = checkpoints if kind == "bucket" else FolderCheckpoints(tmp_path / "run")
+    names = [kept.write(snapshot(step, 0.0)) for step in (9, 10, 11)]
+    kept.write(snapshot(12))
+    assert kept.best() == names[2]
+
+
 def _is_there(kept, name):
     try:
         read_facts(kept.fetch(name))

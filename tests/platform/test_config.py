@@ -250,3 +250,15 @@ def test_variables_of_other_programs_are_defaults(in_folder):
 def test_an_empty_variable_is_an_unset_one():
     tracking = load(None, MLFLOW_TRACKING_URI="", MLFLOW_EXPERIMENT_NAME="").config.tracking
     assert (tracking.uri, tracking.experiment) == (None, "rayox")
+
+
+def test_variables_that_do_not_count_are_said():
+    registry = {"MLFLOW_REGISTRY_URI": "http://bob:hunter2@models"}
+    (note,) = load(None, **registry).notes
+    assert note == "MLFLOW_REGISTRY_URI is not taken: models are registered where runs are kept (tracking.uri)"
+    assert load(None, MLFLOW_TRACKING_URI="http://bob:hunter2@models", **registry).notes == ()
+    assert len(load(None, MLFLOW_TRACKING_URI="http://runs", **registry).notes) == 1
+    (note,) = load(None, MLFLOW_EXPERIMENT_ID="7").notes
+    assert "tracking.experiment or MLFLOW_EXPERIMENT_NAME" in note
+    assert load(None, MLFLOW_EXPERIMENT_ID="7", MLFLOW_EXPERIMENT_NAME="cells").notes == ()
+    assert load(None, "tracking.experiment=cells", MLFLOW_EXPERIMENT_ID="7").notes == ()

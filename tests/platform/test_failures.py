@@ -1,12 +1,18 @@
 """What Ray's wrapped errors are told as: the kind by its exit code, and what is true of the run's checkpoints."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
+from make_checkpoint import FACTS, save_checkpoint
 from ray.train import WorkerGroupError
 from ray.train.v2.api.exceptions import ControllerError
+from toy_engine import ENGINE
 
 from rayox_model.core.errors import ConfigError, DataError, TrainingError
+from rayox_model.nets.yolox import YOLOX
+from rayox_model.train.engine import new_state
 from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.event_kinds import Start
 from rayox_platform.runs.home import FolderHome
@@ -46,6 +52,14 @@ def test_a_run_without_a_checkpoint_is_not_said_to_have_one(job):
     folder = job.home.folder / "checkpoints"
     (folder / "step-00000000").mkdir(parents=True)
     assert "cannot be read now" in how_to_go_on(job), "half of one is none"
+
+
+def test_a_run_goes_on_from_the_step_that_a_checkpoint_has_or_begins_again(job):
+    state = new_state(YOLOX("nano", 2), ENGINE, torch.device("cpu"))
+    save_checkpoint(job.home.folder / "checkpoints", state, replace(FACTS, step=0))
+    assert how_to_go_on(job) == "it has trained no step that a checkpoint has: --resume run begins it again"
+    save_checkpoint(job.home.folder / "checkpoints", state, replace(FACTS, step=7))
+    assert how_to_go_on(job) == "continue from its checkpoint of step 7 with --resume run"
 
 
 def test_a_storage_that_fails_is_no_failed_training(job):

@@ -1,6 +1,7 @@
 """The model as MLflow keeps it: found by name, number and alias; its own code finds what the detector finds."""
 
 import logging
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -9,12 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.pyfunc import load_model
+from mlflow_server import MlflowServer
+from promotion_drafts import publish_draft
+from promotions import TAGS
 
 from rayox_model.augment.letterbox import letterbox
 from rayox_model.core.errors import ModelError
 from rayox_model.detect.onnx_detector import load_onnx_detector
+from rayox_platform.config.tree import Promotion
 from rayox_platform.evaluate.evaluation import to_image_frame
 from rayox_platform.evaluate.operating import read_operating
+from rayox_platform.models.champion import EXPERIMENT
 from rayox_platform.track.registration import register, save_pyfunc
 from rayox_platform.track.registry import fetch_registered, find_version, set_alias, versions_of
 from rayox_platform.track.tracking import connect, open_run
@@ -31,6 +37,27 @@ def test_keeping_a_model_says_nothing(toy_onnx, tmp_path, capfd, caplog):
     assert [str(one.message) for one in said if issubclass(one.category, UserWarning)] == []
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_a_server_is_not_waited_for_after_a_version_is_made(toy_onnx, tmp_path, monkeypatch, caplog):
+    """MLflow's client says "waiting up to 300 seconds"; its own SQLite store says nothing of the kind."""
+    monkeypatch.setattr(logging.getLogger("mlflow"), "propagate", True)
+    key, public = tmp_path / "key.pem", tmp_path / "key.pub"
+    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], check=True)
+    subprocess.run(["openssl", "ec", "-in", key, "-pubout", "-out", public], check=True, capture_output=True)
+    server = MlflowServer(tmp_path)
+    server.start()
+    try:
+        with caplog.at_level(logging.INFO):
+            tracking = open_run(connect(server.uri, tmp_path, "rayox"), "a-run", {}, TAGS)
+            assert register(tracking, "shapes", toy_onnx, {"AP": 0.5}, 1, {}).version == 1
+            team = Promotion(key=str(key), trusted_keys=(str(public),))
+            store = connect(server.uri, tmp_path, EXPERIMENT)
+            assert publish_draft("shop", 0, toy_onnx, tmp_path, "somebody", store, team).aliases == ("champion",)
+    finally:
+        server.close()
+    assert [one.getMessage() for one in caplog.records if "seconds" in one.getMessage()] == []
 
 
 def test_the_model_s_own_code_finds_what_the_detector_finds(toy_onnx, tmp_path):

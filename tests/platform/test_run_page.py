@@ -35,7 +35,8 @@ def train(home: FolderHome, images, store: Store, failure: BaseException | None 
         for event in (progress(1), replace(epoch(1), metrics={"loss_total": 3.0, "AP": 0.25, "AP50": 0.5})):
             home.events.tell(event)
             record.handle(event)
-        record.handle(replace(epoch(2), metrics={"loss_total": 2.0, "AP": 0.125, "AP50": 0.25}))
+        record.handle(replace(epoch(2), metrics={"loss_total": 2.5, "AP": 0.25, "AP50": 0.5}))
+        record.handle(replace(epoch(3), metrics={"loss_total": 2.0, "AP": 0.125, "AP50": 0.25}))
         home.events.tell(Failure(text=f"http://bob:{SECRET}@host is away"))
         if failure:
             raise failure
@@ -59,7 +60,7 @@ def test_a_run_has_scores_first_data_sets_command_and_log_however_it_ends(
     run = tracking.client.get_run(tracking.run_id)
     assert run.info.status == status
     assert run.data.tags["mlflow.note.content"] == (
-        "**AP 0.125  AP50 0.250** after epoch 2; best AP 0.250 after epoch 1"
+        "**AP 0.125  AP50 0.250** after epoch 3; best AP 0.250 after epoch 2"
     )
     names = list(run.data.metrics)
     assert {name.startswith("system/") for name in names[: names.index("AP")]} == {True}

@@ -81,10 +81,3 @@ def test_a_wrong_pin_is_refused_and_not_shown(token, folder, tmp_path):
     with pytest.raises(ConfigError, match="cannot sign") as refused:
         sign_folder(folder, signing_key(settings, "http://mlflow", tmp_path), trusted(settings, None, tmp_path))
     assert "999999" not in refused.value.message
-
-
-def test_a_pin_in_the_settings_is_refused(tmp_path):
-    address = f"pkcs11:token=gate;object=champion?module-path={MODULE}&pin-value={PIN}"
-    with pytest.raises(ConfigError, match="PIN") as refused:
-        signing_key(Promotion(key=address), "http://mlflow", tmp_path)
-    assert PIN not in refused.value.message

@@ -200,6 +200,7 @@ def test_while_it_opens_the_tracking_store(start, words):
         driver.wait_for(asked)
         driver.stopped(signal.SIGTERM, SECONDS)
     assert not driver.run.exists()
+    assert "--resume" not in driver.said()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -208,6 +209,7 @@ def test_while_it_starts_ray(start, words, number):
     driver.wait_for(lambda: has_ray(driver))
     driver.stopped(number, SECONDS)
     assert not driver.run.exists()
+    assert "--resume" not in driver.said()
 
 
 @pytest.mark.faults
@@ -234,6 +236,7 @@ def test_while_it_trains_a_checkpoint_is_saved_first(start, words):
     driver.stopped(signal.SIGTERM, SAVE_SECONDS)
     saved = [event.step for event in events(driver, Checkpoint)]
     assert saved
+    assert "--resume run goes on from the newest checkpoint" in driver.said()
     assert read_run(open_runs(str(driver.run.parent)).home("run")).state == "interrupted"
 
 

@@ -95,6 +95,7 @@ def test_the_detector_is_a_registered_version_that_finds_the_same(trained, toy_d
     store = connect(finished.tracking_uri, folder / "state", None)
     (registered,) = versions(store, f"run_id = '{finished.run_id}'")
     assert (registered.uri, finished.registered) == ("models:/rayox/1", "models:/rayox/1")
+    assert registered.tags["checkpoint"] == Path(finished.best_checkpoint).name
     assert registered.tags["AP"] == f"{finished.metrics['AP']:.4f}"
     location = Path(store.client.get_logged_model(registered.model_id).artifact_location.removeprefix("file://"))
     assert not list(location.rglob("*.pkl"))

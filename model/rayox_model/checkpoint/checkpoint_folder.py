@@ -29,10 +29,10 @@ def newest_checkpoint(parent: Path, tell: Callable[[str], None] = lambda reason:
 
 
 def best_checkpoint(parent: Path) -> Path | None:
-    """The checkpoint of the highest AP, the older one of equals; None while none has been evaluated."""
+    """The checkpoint of the highest AP, the latest of equals; None while none has been evaluated."""
     ap = {folder: _ap(folder) for folder in sorted(parent.glob("step-*"))}
     evaluated = {folder: value for folder, value in ap.items() if value is not None}
-    return max(evaluated, key=lambda folder: evaluated[folder], default=None)
+    return max(evaluated, key=lambda folder: (evaluated[folder], folder.name), default=None)
 
 
 def _ap(folder: Path) -> float | None:

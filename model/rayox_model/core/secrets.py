@@ -7,7 +7,7 @@ _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _PLAIN = ("sqlite:", "file:")  # addresses of this machine's files, which name no user
 _USER = re.compile(rf"({_SCHEME})(?:[^\s/'\"<>@]*:[^\s'\"<>]*|[^\s/'\"<>@]*)@")
 _NAMED = re.compile(
-    r"((?:[?&;,\s{(\"'_-]|^)(?:passw(?:or)?d|passwd|pwd|secret|token|signature|sig|credential|[a-z]+[_-]key|apikey)"
+    r"((?:[?&;,\s{(\"'_-]|^)(?:passw(?:or)?d|passwd|pwd|secret|token|signature|sig|credential|[a-z]+[_-]key|apikey|pin-value)"
     r"[\w.-]*(?:=|[\"']\s*:\s*)[\"']?)(?!\*\*\*|…)[^\s&'\"<>,;)}]+",
     re.IGNORECASE,
 )

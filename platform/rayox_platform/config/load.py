@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rayox_model.core.errors import ConfigError
-from rayox_platform.config.ecosystem import read_ecosystem
+from rayox_platform.config.ecosystem import not_taken, read_ecosystem
 from rayox_platform.config.kinds import of_chosen_kinds
 from rayox_platform.config.layer import overlay
 from rayox_platform.config.origin import Finding, Layer, Origin, Rank, ReadLayer, Value
@@ -75,7 +75,9 @@ def load_config(
     default = Origin(Rank.DEFAULT)
     keys = (key for key, setting in table.items() if not setting.is_section)
     origins = {key: values[key].origin if key in values else default for key in keys}
-    return LoadedConfig(config, origins, (note,) if note else ())
+    given = {key for key, origin in origins.items() if origin.rank != Rank.DEFAULT}
+    notes = ([note] if note else []) + not_taken(environ, given, config.tracking.uri)
+    return LoadedConfig(config, origins, tuple(notes))
 
 
 def _named_after(recipe: str | None) -> Layer:

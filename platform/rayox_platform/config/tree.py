@@ -19,6 +19,7 @@ from rayox_platform.config.values import (
     Count,
     Fraction,
     ImageSize,
+    KeyAddress,
     Labels,
     Reach,
     SecretAddress,
@@ -180,7 +181,7 @@ class Tracking(Section):
 class Promotion(Section):
     """Who signs a champion, and whose signatures count. A key's password comes from RAYOX_KEY_PASSWORD alone."""
 
-    key: Text | None = None
+    key: KeyAddress | None = None
     """Private key that signs promotions: PEM of P-256, P-384 or P-521, or pkcs11:…; unset is a demo key, which only
     counts in the embedded store."""
     certificate: Text | None = None

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Le, MinLen
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from rayox_model.core.secrets import HIDDEN, masked_address
+from rayox_model.core.secrets import HIDDEN, masked_address, without_secrets
 
 STRIDE = 32
 
@@ -47,10 +47,21 @@ def masked(url: str) -> str:
 
 def _without_credentials(text: str) -> str:
     """The message leaves the value out."""
-    if masked_address(text) != text and "@" in text.partition("://")[2].partition("?")[0]:
+    place, _, query = text.partition("://")[2].partition("?")
+    if (masked_address(text) != text and "@" in place) or without_secrets(f"?{query}") != f"?{query}":
         raise ValueError(
             "credentials do not go into this address; the environment has them (AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS)"
+        )
+    return text
+
+
+def _without_pin(text: str) -> str:
+    """The message leaves the value out."""
+    if "pin-value=" in text.lower():
+        raise ValueError(
+            "the address of the token has its PIN in it (pin-value), where everybody can read it; write the PIN, "
+            "without a line's end, into a file of your own and give pin-source=FILE"
         )
     return text
 
@@ -82,6 +93,7 @@ Text = Annotated[str, MinLen(1)]
 # What may hold a credential is written only: as JSON, which is what is shown and kept, it is masked.
 _WRITE_ONLY = Field(json_schema_extra={"writeOnly": True})
 Address = Annotated[Text, AfterValidator(_without_credentials)]
+KeyAddress = Annotated[Text, AfterValidator(_without_pin)]
 SecretUrl = Annotated[
     Text, AfterValidator(_web_address), PlainSerializer(masked, return_type=str, when_used="json"), _WRITE_ONLY
 ]

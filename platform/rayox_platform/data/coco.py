@@ -80,7 +80,9 @@ def read_coco(address: Path | str) -> CocoDataset:
         if isinstance(error, FileNotFoundError):
             error = missing_bucket(opened) or error
         said, hint = explained(error, "Check the path of the annotations.")
-        raise DataError(f"{source}: cannot be read ({error.strerror or said})", hint) from None
+        if not is_remote(str(address)):
+            said = error.strerror or said
+        raise DataError(f"{source}: cannot be read ({said})", hint) from None
     return parse_coco(content, str(source))
 
 

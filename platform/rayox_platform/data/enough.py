@@ -1,10 +1,23 @@
 """Whether a split has what training and evaluating need: boxes to learn from, boxes to find."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Int64
 
 from rayox_model.core.errors import DataError
 from rayox_platform.data.coco import CocoDataset
+
+
+def refuse_unfit(train: CocoDataset, val: CocoDataset) -> None:
+    """Raises DataError for splits that no training could use together."""
+    if train.classes != val.classes:
+        raise DataError(
+            f"{val.source}: its classes {', '.join(val.classes)} are not those of {train.source}: "
+            f"{', '.join(train.classes)}",
+            "give both files the same categories",
+        )
+    refuse_nothing_to_train(train)
 
 
 def refuse_nothing_to_train(dataset: CocoDataset) -> None:
@@ -44,6 +57,11 @@ def nothing_to_find(dataset: CocoDataset) -> str | None:
         return None
     what = f"all its {_counted(len(dataset.labels), 'annotation')} are crowds" if len(dataset.labels) else "no boxes"
     return f"{dataset.source}: {what}: nothing to find, so there is no AP"
+
+
+def has_boxes(dataset: CocoDataset, indices: Sequence[int]) -> bool:
+    """Whether there is anything to find in these of its images."""
+    return any(not dataset.iscrowd[dataset.offsets[one] : dataset.offsets[one + 1]].all() for one in indices)
 
 
 def _by_class(dataset: CocoDataset, rows: np.ndarray) -> Int64[np.ndarray, "C"]:

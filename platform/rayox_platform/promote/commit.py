@@ -147,6 +147,7 @@ def _commit(store: Store, record: PromotionRecord, logged: LoggedModel, digest: 
                 run_id=record.run_id,
                 model_id=logged.model_id,
                 tags=tags,
+                await_creation_for=0,  # it is there at once; to wait would be said as "up to 300 seconds"
             )
             break
         except MlflowException as error:

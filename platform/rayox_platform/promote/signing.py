@@ -56,11 +56,6 @@ def signing_key(settings: Promotion, tracking_uri: str | None, state: Path) -> S
             f"promotion.certificate: {certificate}: no such file", "give the certificate of promotion.key"
         )
     if settings.key is not None and settings.key.startswith("pkcs11:"):
-        if "pin-value=" in settings.key:
-            raise ConfigError(
-                "promotion.key: the address of the token has its PIN in it (pin-value), where everybody can read it",
-                "write the PIN, without a line's end, into a file of your own and give pin-source=FILE",
-            )
         return SigningKey("pkcs11", settings.key, certificate)
     if settings.key is not None:
         key = Path(settings.key).expanduser().absolute()

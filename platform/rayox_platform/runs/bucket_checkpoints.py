@@ -55,7 +55,7 @@ class BucketCheckpoints:
     def _best(self, listed: dict[str, Objects]) -> str | None:
         ap = {name: self._ap(name) for name, objects in sorted(listed.items()) if MANIFEST in objects}
         evaluated = {name: value for name, value in ap.items() if value is not None}
-        return max(evaluated, key=lambda name: evaluated[name], default=None)
+        return max(evaluated, key=lambda name: (evaluated[name], name), default=None)
 
     def _ap(self, name: str) -> float | None:
         try:

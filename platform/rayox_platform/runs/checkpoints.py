@@ -25,7 +25,7 @@ class Checkpoints(Protocol):
         ...
 
     def best(self) -> str | None:
-        """The name of the one of the highest AP, the older one of equals; None while none has been evaluated."""
+        """The name of the one of the highest AP, the latest of equals; None while none has been evaluated."""
         ...
 
     def fetch(self, name: str) -> Path:

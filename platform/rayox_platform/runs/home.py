@@ -4,6 +4,7 @@ In a folder that all machines have, the two are one. Of a run in a bucket the dr
 of its machine and can be lost: whoever resumes the run has all that is needed from the bucket.
 """
 
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from rayox_platform.runs.bucket_lock import claim_holder, claimed_in_bucket
 from rayox_platform.runs.events import FILE, Events, FileEvents
 from rayox_platform.runs.outbox import FILES as SPOOL
 from rayox_platform.runs.outbox import TARGET
-from rayox_platform.runs.run_lock import claimed, holder
+from rayox_platform.runs.run_lock import check_writable, claimed, holder
 from rayox_platform.storage.bucket import Bucket
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.folders import Folder, LocalFolder
@@ -61,6 +62,10 @@ class RunHome(Protocol):
 
     def claim(self) -> "AbstractContextManager[None]":
         """Have it for this process alone. Raises ConfigError when another one has it or it cannot be written."""
+        ...
+
+    def check_writable(self) -> None:
+        """Raises ConfigError where claiming it would because it cannot be written; nothing of it is left."""
         ...
 
     def holder(self) -> str | None:
@@ -111,6 +116,9 @@ class FolderHome:
 
     def claim(self) -> "AbstractContextManager[None]":
         return claimed(self.folder)
+
+    def check_writable(self) -> None:
+        check_writable(self.folder)
 
     def holder(self) -> str | None:
         return holder(self.folder)
@@ -163,6 +171,13 @@ class BucketHome:
     def claim(self) -> Iterator[None]:
         with claimed(self.folder, kept=TARGET), _claimed_for_all(self):  # what MLflow does not have yet is nowhere else
             yield
+
+    def check_writable(self) -> None:
+        check_writable(self.folder)
+        mark = f".probe-{uuid.uuid4().hex[:12]}"
+        with storage_errors(str(self), "written"):
+            self.bucket.write(mark, mark.encode())
+            self.bucket.remove(mark)
 
     def holder(self) -> str | None:
         return claim_holder(self.claims)

@@ -49,6 +49,14 @@ def claimed(folder: Path, kept: str = "checkpoints/step-*") -> Iterator[None]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Raises ConfigError where claimed() would because nothing can be written; nothing is made."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        why = "Permission denied" if there.is_dir() else f"{there} is not a folder"
+        raise ConfigError(f"storage: {folder} cannot be written ({why})", "name another folder by storage=…")
+
+
 def holder(folder: Path) -> str | None:
     """Who holds a run's folder, as "process 12 on host"; None when nobody does."""
     try:

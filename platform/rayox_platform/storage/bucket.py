@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rayox_platform.storage.object_store import bucket_filesystem, has_credentials
+from rayox_platform.storage.object_store import ELSEWHERE, bucket_filesystem, has_credentials
 from rayox_platform.storage.retry import retried
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COPY_BYTES = 1 << 23
 NO_WORD = "No response body"
-REFUSED = re.compile(r"ACCESS_DENIED|INTERNAL_FAILURE|HTTP status (403|500)")
+REFUSED = re.compile(r"ACCESS_DENIED|INTERNAL_FAILURE|HTTP status (301|400|403|500)")
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ class Bucket:
 
         if not has_credentials():
             return OSError(f"CREDENTIALS: this environment has none, and the store says: {error}")
-        if NO_WORD not in str(error):
+        if NO_WORD not in str(error) or ELSEWHERE in str(error):
             return error
         try:
             self._files.get_file_info(pyarrow.fs.FileSelector(self.prefix, allow_not_found=True))

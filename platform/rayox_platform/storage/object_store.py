@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 CONNECT_SECONDS, REQUEST_SECONDS = 10.0, 60.0
+ELSEWHERE = "while the bucket is located in"  # what Arrow adds where the store has named the bucket's region
+_REGION = "set AWS_REGION to the region of the bucket"
 KINDS = (  # words of Arrow's messages: what to do
     ("NETWORK_CONNECTION", "the store does not answer: look at the network and at AWS_ENDPOINT_URL"),
     ("CREDENTIALS: ", "give it credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"),
@@ -21,11 +23,21 @@ KINDS = (  # words of Arrow's messages: what to do
     ("ACCESS_DENIED", "give the credentials of this environment the right to read, write, list and delete there"),
     ("INVALID_ACCESS_KEY_ID", "the access key of this environment (AWS_ACCESS_KEY_ID) is unknown to the store"),
     ("SIGNATURE", "the secret key of this environment (AWS_SECRET_ACCESS_KEY) does not fit its access key"),
+    ("ExpiredToken", "the token of this environment (AWS_SESSION_TOKEN) has expired: get new credentials"),
+    (ELSEWHERE, _REGION),
+    ("PermanentRedirect", _REGION),
+    ("AuthorizationHeaderMalformed", _REGION),
+    (
+        "PERMISSION_DENIED",
+        "give the account of GOOGLE_APPLICATION_CREDENTIALS, or of this machine, the right to read, write, list and "
+        "delete there",
+    ),
+    ("UNAUTHENTICATED", "set GOOGLE_APPLICATION_CREDENTIALS to the key of an account that the store knows"),
     ("OAuth2 access token", "set GOOGLE_APPLICATION_CREDENTIALS, or run where the machine has an account of its own"),
     ("redential", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or GOOGLE_APPLICATION_CREDENTIALS"),
 )
 WRAPPING = re.compile(
-    r"^google::cloud::Status\(| error_info=\{.*| Learn more about Google Cloud auth.*"
+    r"^(\[Errno \d+\] )?google::cloud::Status\(| error_info=\{.*| Learn more about Google Cloud auth.*"
 )  # not for readers
 
 

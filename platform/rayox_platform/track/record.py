@@ -133,8 +133,8 @@ class Record:
         """Let a run's page begin with its scores."""
         scores = [f"{name} {metrics[name]:.3f}" for name in ("AP", "AP50", "AP75", "AR_100") if name in metrics]
         if "AP" in metrics:
-            best = max((found["AP"], -at) for at, found in self._epochs.items() if "AP" in found)
-            text = f"**{'  '.join(scores)}** after epoch {epoch}; best AP {best[0]:.3f} after epoch {-best[1]}"
+            best = max((found["AP"], at) for at, found in self._epochs.items() if "AP" in found)
+            text = f"**{'  '.join(scores)}** after epoch {epoch}; best AP {best[0]:.3f} after epoch {best[1]}"
             self.add(Tags({"mlflow.note.content": text}))
 
     def _is_due(self, event: Progress) -> bool:

@@ -11,7 +11,7 @@ from rayox_model.core.errors import ConfigError, DataError
 from rayox_model.core.plan import StreamPlan
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Config
-from rayox_platform.data.enough import nothing_to_find, nothing_to_learn, refuse_nothing_to_train
+from rayox_platform.data.enough import nothing_to_find, nothing_to_learn, refuse_unfit
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.models.open_model import new_model
@@ -68,7 +68,7 @@ def prepare(
     """
     _check_text("name", config.name, "/\0'\"`")
     _check_text("tracking.model", config.tracking.model, "/:'\"`")
-    _check_lasting(config)
+    check_lasting(config)
     home = open_runs(config.storage).home(config.name)
     with storage_errors(str(home), "read"):
         _check_name(home, resume, extend)
@@ -78,13 +78,7 @@ def prepare(
     load = partial(resolve_split, state=state_folder(), progress=drawing)
     train, train_images = load(str(config.data.train.annotations), config.data.train.images)
     val, val_images = load(str(config.data.val.annotations), config.data.val.images)
-    if train.classes != val.classes:
-        raise DataError(
-            f"{val.source}: its classes {', '.join(val.classes)} are not those of {train.source}: "
-            f"{', '.join(train.classes)}",
-            "give both files the same categories",
-        )
-    refuse_nothing_to_train(train)
+    refuse_unfit(train, val)
     network, transferred = new_model(config.model.size, train.classes, init, config.train.seed)
     plan = stream_plan(config, len(train))
     if resume:
@@ -101,7 +95,7 @@ def _check_text(key: str, text: str, forbidden: str) -> None:
         raise ConfigError(f"{key}: {text!r} cannot be a name{f' ({found!r} in it)' if found else ''}", HINT)
 
 
-def _check_lasting(config: Config) -> None:
+def check_lasting(config: Config) -> None:
     """A Ray job's copy of a working folder goes when the job has ended, and all that was written there."""
     if not is_remote(config.storage or "") and is_thrown_away(runs_folder(config.storage)):
         raise ConfigError(

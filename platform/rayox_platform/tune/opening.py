@@ -9,6 +9,7 @@ from typing import Any
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.config.tree import Config
 from rayox_platform.data.coco import CocoDataset
+from rayox_platform.data.enough import nothing_to_learn, refuse_unfit
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.data.shards import is_sharded
@@ -24,7 +25,7 @@ from rayox_platform.tune.place import keep_annotations, moved
 from rayox_platform.tune.records import Extended, Opened
 from rayox_platform.tune.rungs import brackets, interval
 from rayox_platform.tune.space_check import with_values
-from rayox_platform.tune.split import part_of, parted
+from rayox_platform.tune.split import nothing_to_score, part_of, parts
 from rayox_platform.tune.state import State
 
 Drawing = Callable[[int, int], None]
@@ -50,6 +51,10 @@ class Data:
         """By split: "train" and "val"."""
         return {"train": self.train_images, "val": self.val_images}
 
+    def warnings(self, campaign: Campaign) -> list[str]:
+        """What of the data will not do what its owner may expect."""
+        return nothing_to_learn(self.train) + nothing_to_score(self.val, campaign.confirm)
+
     def block_bytes(self, config: Config) -> int:
         return block_bytes(config, stream_plan(config, len(self.train)))
 
@@ -64,6 +69,7 @@ def read_data(config: Config, drawing: Drawing | None = None) -> Data:
         resolve_split(str(split.annotations), split.images, state_folder(), drawing)[1]
         for split in (config.data.train, config.data.val)
     )
+    refuse_unfit(train.dataset, val.dataset)
     return Data(train, val)
 
 
@@ -145,11 +151,12 @@ def open_ledger(
 
 def _parts(home: CampaignHome, campaign: Campaign, base: Config, data: Data) -> dict[str, Any]:
     """Where search and confirmation find their val images; nothing when there is no confirmation."""
-    if not campaign.confirm.top or len(data.val) < 2:
+    indices_of = parts(data.val, campaign.confirm)
+    if not indices_of:
         return {}
     images = base.data.val.images or _where(str(base.data.val.annotations), data.val_images)
     found = {}
-    for name, indices in zip(("search", "confirm"), parted(data.val, campaign.confirm.share), strict=True):
+    for name, indices in indices_of.items():
         address = home.write_json(f"val-{name}.json", part_of(data.val, indices))
         found[name] = {"data.val.annotations": address, "data.val.images": images}
     return found

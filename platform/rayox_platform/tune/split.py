@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from rayox_platform.data.coco import CocoDataset
+from rayox_platform.data.enough import has_boxes, nothing_to_find
+from rayox_platform.tune.campaign import Confirm
 
 
 def parted(dataset: CocoDataset, share: float) -> tuple[list[int], list[int]]:
@@ -15,6 +17,30 @@ def parted(dataset: CocoDataset, share: float) -> tuple[list[int], list[int]]:
     order = sorted(range(len(dataset)), key=lambda index: names[index])
     count = min(max(1, round(len(dataset) * share)), len(dataset) - 1)
     return sorted(order[count:]), sorted(order[:count])
+
+
+def parts(dataset: CocoDataset, confirm: Confirm) -> dict[str, list[int]]:
+    """Indices for "search" and "confirm"; nothing when there is no confirmation, and the search has all images."""
+    if not confirm.top or len(dataset) < 2:
+        return {}
+    return dict(zip(("search", "confirm"), parted(dataset, confirm.share), strict=True))
+
+
+def nothing_to_score(dataset: CocoDataset, confirm: Confirm) -> list[str]:
+    """A line for each part in which there is nothing to find, or one for all of them."""
+    nothing = nothing_to_find(dataset)
+    if nothing:
+        return [f"{nothing}, and no trial gets a score"]
+    words = {
+        "search": ("the search scores", "no trial gets an AP"),
+        "confirm": ("the confirmation is measured on", "nothing can be confirmed"),
+    }
+    return [
+        f"{dataset.source}: no boxes in the {len(indices)} of {len(dataset)} images that {words[name][0]} "
+        f"(confirm.share={confirm.share:g}), so {words[name][1]}"
+        for name, indices in parts(dataset, confirm).items()
+        if not has_boxes(dataset, indices)
+    ]
 
 
 def part_of(dataset: CocoDataset, indices: Sequence[int]) -> dict[str, Any]:
