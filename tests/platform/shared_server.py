@@ -91,6 +91,7 @@ def shared_server(users: tuple[str, ...]) -> Iterator[SharedServer]:
         settings.write_text(
             f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {address}\nadmin_username = {ADMIN}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+            "auth_cache_ttl_seconds = 60\n"
         )
         environment = os.environ | {
             "MLFLOW_BACKEND_STORE_URI": address,
