@@ -43,6 +43,13 @@ OWN = {"localhost", "None", "", socket.gethostname(), socket.getfqdn()}
 CLOUD = frozenset(("metadata.google.internal",))
 
 
+DATA = [
+    f"data.{split}.{part}"
+    for split in ("train", "val")
+    for part in (f"annotations={{data}}/{split}.json", "images={data}/images")
+]
+
+
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory) -> dict[str, str]:
     """Variables under which a Python process writes down the names it asks for."""
@@ -117,6 +124,10 @@ def test_onnx_models(alone, toy_onnx, toy_data):
         ["data", "stats", "{data}/train.json", "--images", "{data}/images", "-o", "out.png"],
         ["models", "list"],
         ["config", "show", "shapes"],
+        ["data", "shard", "{data}/train.json", "--images", "{data}/images", "-o", "out"],
+        ["train", "scratch", *DATA, "--dry-run"],
+        ["tune", "simota", *DATA, "--plan"],
+        ["runs", "list"],
     ],
 )
 def test_other_verbs(alone, checkpoint, toy_data, arguments):
