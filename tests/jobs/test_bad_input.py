@@ -75,7 +75,7 @@ PLACES = [
     (("--address", "ray://head:10001"), 6, "cluster", "an address of Ray Client"),
     (("--address", "http://head:8265"), 6, "cluster", "the address of a dashboard"),
     (("--address", "127.0.0.1:1"), 6, "cluster", "no Ray cluster answers at 127.0.0.1:1"),
-    (("storage=data/train.json/runs",), 2, "config", "train.json is not a folder"),
+    (("storage=data/train.json/runs", "--name", "a"), 2, "config", "train.json is not a folder"),
 ]
 
 
