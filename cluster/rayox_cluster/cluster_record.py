@@ -63,6 +63,9 @@ class ClusterRecord:
     def and_started(self, role: str, process: Process) -> "ClusterRecord":
         return replace(self, started=(*self.started, Started(role, process)))
 
+    def without(self, role: str) -> "ClusterRecord":
+        return replace(self, started=tuple(one for one in self.started if one.role != role))
+
     def write(self) -> None:
         path = Path(self.folder) / FILE
         draft = path.with_suffix(".unfinished")

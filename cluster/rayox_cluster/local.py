@@ -1,23 +1,32 @@
 """Ray on this machine, or the cluster at an address, for the length of one verb: started quietly, always ended."""
 
+import logging
 import os
 import secrets
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rayox_cluster.access import token
-from rayox_cluster.address import cluster_address
+from rayox_cluster.address import Address, cluster_address
 from rayox_cluster.connection import not_connected, reach, require_version
 from rayox_cluster.lookout import head_watched
 from rayox_cluster.python_path import python_without_spaces
-from rayox_cluster.ray_start import loopback_allowed, on_loopback, only_on_loopback, signals_kept
+from rayox_cluster.ray_start import (
+    START_TRIES,
+    STARTED_TOO_SLOWLY,
+    loopback_allowed,
+    on_loopback,
+    only_on_loopback,
+    signals_kept,
+)
 
 # Socket paths end at 107 bytes and Ray appends about 60 of its own.
 MAX_TEMP_FOLDER_BYTES = 40
@@ -73,7 +82,7 @@ def ray_session(
         environment["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # nobody will give notice: a process less
         environment |= {name: os.environ.get(name, LOOPBACK_INTERFACE) for name in INTERFACE_VARIABLES}
         environment |= local_environment or {}
-    options: dict[str, object] = {"logging_level": "ERROR", "log_to_driver": False}
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if not local:
         environment |= {name: value for name, value in os.environ.items() if name.startswith(FOR_EVERY_PROCESS)}
         options["runtime_env"] = {"env_vars": environment}
@@ -83,22 +92,37 @@ def ray_session(
             options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}
             options["_node_ip_address"] = LOOPBACK
         try:
-            try:
-                with (
-                    _sigterm_blocked() if local else nullcontext(),
-                    signals_kept(),
-                    _as_it_listens(chosen.text),
-                    _path_without_spaces(folder),
-                ):
-                    ray.init(address=chosen.text or "local", **options)
-            except Exception as error:
-                raise not_connected(chosen, error) from error
+            _connect(chosen, options, folder)
             if not local:
                 require_version(str(chosen), "rayox", version("rayox"))
             with head_watched(str(chosen), str(ray.get_runtime_context().gcs_address)):
                 yield
         finally:
             _shut_down(folder)
+
+
+def _connect(chosen: Address, options: Mapping[str, Any], folder: Path) -> None:
+    """A Ray of this machine that is too slow for Ray's own patience is started again, which finds its files read."""
+    import ray
+
+    local = chosen.text is None
+    for tries_left in reversed(range(START_TRIES if local else 1)):
+        try:
+            with (
+                _sigterm_blocked() if local else nullcontext(),
+                signals_kept(),
+                _as_it_listens(chosen.text),
+                _path_without_spaces(folder),
+            ):
+                ray.init(address=chosen.text or "local", **options)
+            return
+        except Exception as error:
+            if not tries_left or STARTED_TOO_SLOWLY not in str(error):
+                raise not_connected(chosen, error) from error
+        logging.getLogger("rayox").warning(
+            "Ray did not start within 30 seconds on this busy machine; starting it again"
+        )
+        _shut_down(folder)
 
 
 def _as_it_listens(address: str | None) -> AbstractContextManager[None]:

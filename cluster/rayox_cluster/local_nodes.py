@@ -21,6 +21,7 @@ from rayox_cluster.local import MAX_TEMP_FOLDER_BYTES, RAY_SETTINGS
 from rayox_cluster.loopback_node import LOOPBACK
 from rayox_cluster.processes import end, start
 from rayox_cluster.python_path import python_without_spaces
+from rayox_cluster.ray_start import START_TRIES, STARTED_TOO_SLOWLY
 from rayox_model.core.errors import ClusterError
 
 START_SECONDS = 600.0  # a busy machine takes a minute for each process
@@ -86,15 +87,18 @@ def _started(record: ClusterRecord, labels: tuple[Mapping[str, str], ...], say: 
     Path(record.storage).mkdir(parents=True, exist_ok=True)
     say("starting the tracking server and the head")
     record = _start(record, "mlflow", _mlflow_command(record))
-    record = _start(record, "head", _head_command(record) + _labels(labels, 0))
+    commands = {"head": _head_command(record) + _labels(labels, 0)}
+    record = _start(record, "head", commands["head"])
     # The dashboard answers before the head's own node is known, and a further one that comes by then ends at once.
-    _wait(record, f"{record.dashboard}/nodes?view=summary", lambda answer: _num_alive(answer) == 1)
+    nodes = f"{record.dashboard}/nodes?view=summary"
+    record = _when_ready(record, nodes, lambda answer: _num_alive(answer) == 1, commands)
     for number in range(1, record.nodes):
         say(f"starting node {number + 1} of {record.nodes}")
-        record = _start(record, f"node{number}", _node_command(record, number) + _labels(labels, number))
-    _wait(record, f"{record.dashboard}/nodes?view=summary", lambda answer: _num_alive(answer) == record.nodes)
-    _wait(record, f"{record.tracking}/health", lambda answer: True)
-    return record
+        role = f"node{number}"
+        commands[role] = _node_command(record, number) + _labels(labels, number)
+        record = _start(record, role, commands[role])
+    record = _when_ready(record, nodes, lambda answer: _num_alive(answer) == record.nodes, commands)
+    return _when_ready(record, f"{record.tracking}/health", lambda answer: True, commands)
 
 
 def _start(record: ClusterRecord, role: str, command: list[str]) -> ClusterRecord:
@@ -147,18 +151,30 @@ def _mlflow_command(record: ClusterRecord) -> list[str]:
     return [*command, "--no-serve-artifacts", "--default-artifact-root", (state / "artifacts").as_uri()]
 
 
-def _wait(record: ClusterRecord, url: str, is_ready: Callable[[requests.Response], bool]) -> None:
-    """Until it answers as wanted. Raises ClusterError with the last lines of the log of what died meanwhile."""
+def _when_ready(
+    record: ClusterRecord,
+    url: str,
+    is_ready: Callable[[requests.Response], bool],
+    commands: Mapping[str, list[str]],
+) -> ClusterRecord:
+    """Once it answers as wanted; a node that was too slow for Ray is started again by its command.
+
+    Raises ClusterError with the last lines of the log of what died meanwhile.
+    """
     headers = {"Authorization": f"Bearer {record.token_path.read_text()}"}
     deadline = time.monotonic() + START_SECONDS
+    tries_left = dict.fromkeys(commands, START_TRIES - 1)
     while True:
-        for one in record.started:
-            if not one.process.is_alive:
-                raise ClusterError(f"{one.role} ended while it started: {_last_words(record, one.role)}", "try again")
+        for role in [one.role for one in record.started if not one.process.is_alive]:
+            words = _last_words(record, role)
+            if not tries_left.get(role) or STARTED_TOO_SLOWLY not in words:
+                raise ClusterError(f"{role} ended while it started: {words}", "try again")
+            tries_left[role] -= 1
+            record = _start(record.without(role), role, commands[role])
         try:
             answer = requests.get(url, headers=headers, timeout=10)
             if answer.ok and is_ready(answer):
-                return
+                return record
         except requests.RequestException:
             pass  # not yet
         if time.monotonic() > deadline:

@@ -16,6 +16,10 @@ from typing import Any
 LOOPBACK = "127.0.0.1"
 PLAIN = "RAYOX_PLAIN_RAY"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STARTED_TOO_SLOWLY = (
+    "timed out during startup"  # Ray's words for a node that is not up within 30 s, which cannot be set
+)
+START_TRIES = 3  # the first has read Ray's files from the disk
 
 
 @contextmanager
