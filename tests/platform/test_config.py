@@ -252,6 +252,26 @@ def test_an_empty_variable_is_an_unset_one():
     assert (tracking.uri, tracking.experiment) == (None, "rayox")
 
 
+@pytest.mark.parametrize(
+    ("vain", "counts", "says"),
+    [
+        (("train.loss_scale.initial=8", "train.precision=bf16"), "train.precision=fp16", "train.precision=fp16"),
+        (("train.loss_scale.initial=8", "train.precision=fp32"), "train.precision=auto", "train.precision=fp16"),
+        (("train.beta2=0.99", "train.optimizer=sgd"), "train.optimizer=adamw", "train.optimizer=adamw"),
+        (("augment.partner_window=8",), "augment.partners=window", "augment.partners=window"),
+    ],
+)
+def test_a_setting_without_effect_is_said(vain, counts, says):
+    (note,) = load(None, *vain).notes
+    assert note.startswith(f"{vain[0].partition('=')[0]} has no effect: it counts with {says}, which is ")
+    assert load(None, vain[0], counts).notes == ()
+
+
+def test_a_recipes_own_setting_without_effect_is_not(tmp_path):
+    """Who changes the optimiser of a recipe need not clear what the recipe set for the other."""
+    assert load("shapes", "train.optimizer=sgd").notes == ()
+
+
 def test_variables_that_do_not_count_are_said():
     registry = {"MLFLOW_REGISTRY_URI": "http://bob:hunter2@models"}
     (note,) = load(None, **registry).notes

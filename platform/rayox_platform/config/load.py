@@ -22,6 +22,7 @@ from rayox_platform.config.recipe import read_recipe
 from rayox_platform.config.rules import ConflictError
 from rayox_platform.config.settings import KIND, Settings, leaves, settings
 from rayox_platform.config.tree import Config
+from rayox_platform.config.without_effect import set_in_vain
 
 HINT = "`rayox config explain KEY` says what a setting takes"
 
@@ -77,6 +78,7 @@ def load_config(
     origins = {key: values[key].origin if key in values else default for key in keys}
     given = {key for key, origin in origins.items() if origin.rank != Rank.DEFAULT}
     notes = ([note] if note else []) + not_taken(environ, given, config.tracking.uri)
+    notes += set_in_vain(values, dict(leaves(config.model_dump(mode="json"), table)))
     return LoadedConfig(config, origins, tuple(notes))
 
 

@@ -63,8 +63,9 @@ def versions_of(store: Store, name: str) -> list[Version]:
     """All versions under a name. Raises ModelError when there is none."""
     found = versions(store, f"name = '{name}'") if "'" not in name else []
     if not found:
-        names = ", ".join(sorted({one.name for one in versions(store)})) or "none"
-        raise ModelError(f"{name}: no registered model of that name", f"registered are: {names}")
+        names = ", ".join(sorted({one.name for one in versions(store)}))
+        hint = f"Registered are {names}." if names else "No model is registered yet; a training registers its best."
+        raise ModelError(f"{name}: no registered model of that name", hint)
     return found
 
 
