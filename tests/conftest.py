@@ -25,6 +25,7 @@ CASES = Path(__file__).resolve().parent / "data" / "cases"
 
 
 CLUSTERS_OF_THEIR_OWN = (
+    "tests/cluster/test_local_nodes.py",
     "tests/ray/test_campaign.py",
     "tests/ray/test_readme.py",
     "tests/ray/test_resume.py",
@@ -32,11 +33,16 @@ CLUSTERS_OF_THEIR_OWN = (
 
 
 class RayTogether(LoadScopeScheduling):
-    """One process has all tests that share a Ray cluster, and begins with them; the others do the rest by file."""
+    """One process has the tests that share a Ray cluster, one those that start their own; others do the rest by file.
+
+    So no more than two clusters start at a time: three on two cores take longer than the 30 seconds that Ray waits.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "ray" if file.startswith("tests/ray/") and file not in CLUSTERS_OF_THEIR_OWN else file
+        if file in CLUSTERS_OF_THEIR_OWN:
+            return "clusters of their own"
+        return "ray" if file.startswith("tests/ray/") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> RayTogether:
