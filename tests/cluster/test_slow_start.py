@@ -39,6 +39,7 @@ def record(tmp_path):
         temp_folder=str(tmp_path / "rx"),
         folder=str(tmp_path),
     )
+    Path(made.temp_folder).mkdir()
     made.token_path.write_text("a-token")
     return made
 
