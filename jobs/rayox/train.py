@@ -229,7 +229,8 @@ def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config
     from rayox_platform.runs.places import open_runs
     from rayox_platform.storage.errors import storage_errors
     from rayox_platform.track.credentials import with_credentials
-    from rayox_platform.train.resume import DATA, last_run, resumed_config
+    from rayox_platform.train.changeable import DATA
+    from rayox_platform.train.resume import last_run, resumed_config
 
     config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
     if resume is None:

@@ -15,7 +15,7 @@ from rayox_platform.data.fingerprint import annotations_digest, fingerprint
 from rayox_platform.data.images import CocoImages
 from rayox_platform.runs.data_record import DataRecord, read_data_record, write_data_record
 from rayox_platform.storage.folders import Folder
-from rayox_platform.train.resume import CHANGEABLE
+from rayox_platform.train.changeable import CHANGEABLE
 from rayox_platform.tune.records import Moved
 from rayox_platform.tune.state import State
 

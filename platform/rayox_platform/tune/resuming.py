@@ -6,7 +6,7 @@ from typing import Any
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
-from rayox_platform.train.resume import CHANGEABLE
+from rayox_platform.train.changeable import CHANGEABLE
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.state import State
 
