@@ -45,7 +45,7 @@ def record(tmp_path):
 
 
 def up(record: ClusterRecord, succeeds_at: int, says: str) -> ClusterRecord:
-    """A node that ends with these words until its so manieth start, and then answers."""
+    """A node that ends with these words until the given start, and then answers."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     tries = Path(record.folder) / "tries"
@@ -65,7 +65,7 @@ def test_a_node_that_was_too_slow_is_started_again(record, tmp_path):
 
 
 @pytest.mark.parametrize(("says", "starts"), [(SLOW, START_TRIES), ("Address already in use", 1)])
-def test_it_is_not_started_for_ever_and_not_for_other_reasons(record, tmp_path, says, starts):
+def test_it_is_not_started_forever_and_not_for_other_reasons(record, tmp_path, says, starts):
     with pytest.raises(ClusterError, match=f"head ended while it started: .*{says[:20]}"):
         up(record, 10, says)
     assert (tmp_path / "tries").read_text() == "x" * starts

@@ -263,7 +263,7 @@ def test_an_empty_variable_is_an_unset_one():
 )
 def test_a_setting_without_effect_is_said(vain, counts, says):
     (note,) = load(None, *vain).notes
-    assert note.startswith(f"{vain[0].partition('=')[0]} has no effect: it counts with {says}, which is ")
+    assert note.startswith(f"{vain[0].partition('=')[0]} has no effect: it counts only with {says}, and that is ")
     assert load(None, vain[0], counts).notes == ()
 
 

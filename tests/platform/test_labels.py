@@ -103,7 +103,7 @@ def test_nodes_of_the_data_without_a_cpu_are_refused():
 
 
 def test_data_of_its_own_nodes_have_their_memory_and_their_object_store():
-    """Four CPUs are six data tasks of 0.4 GiB; what the workers' machine has is no help."""
+    """Four CPUs are six data tasks of 0.4 GiB; what the workers' machine has does not help."""
     rich = replace(machine("gpu", 4, 1.0, role="train"), store_bytes=8.0 * GIB)
     room = Room(4, memory_bytes=2 * GIB)
     poor = Machine("cpu", room, room, (("role", "data"),), store_bytes=0.5 * GIB)

@@ -1,9 +1,9 @@
 """The samples of one block of the training stream, as a data task makes them."""
 
 import ctypes
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +39,9 @@ def block_samples(
     quarantine = quarantine or Quarantine(images)
     rows: Iterator[Row] = zip(*map(np.ndarray.tolist, plan.rows(window, lane)), strict=True)
     parts = _parts(rows, plan, lane, settings)
-    needed = [_shown_in(images, plan, part, settings, size) for part in parts]
-    for part, read in zip(parts, read_ahead(images, needed), strict=True):
+    needed = (_shown_in(images, plan, part, settings, size) for part in parts)
+    held = read_ahead(images, needed) if isinstance(images, ReadTogether) else repeat(images)
+    for part, read in zip(parts, held, strict=False):
         shown = read if part.partners is None else DecodedOnce(read, settings, size)
         for row in part.rows:
             yield row_sample(shown, quarantine, plan, row, settings, size, part.partners)
@@ -73,18 +74,17 @@ def _shown_in(
     return found
 
 
-def read_ahead(images: LabelledImages, needed: Sequence[Collection[int]]) -> Iterator[LabelledImages]:
+def read_ahead(images: ReadTogether, needed: Iterable[Collection[int]]) -> Iterator[LabelledImages]:
     """For each part of a block the images with the bytes of those it needs, read while the part before it is made."""
-    if not isinstance(images, ReadTogether):
-        yield from [images] * len(needed)
-        return
+    coming: Future[LabelledImages] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        coming = [pool.submit(images.holding, indices) for indices in needed[:1]]
-        for indices in [*needed[1:], None]:
-            read = coming.pop().result() if coming else images
-            if indices is not None:
-                coming.append(pool.submit(images.holding, indices))
-            yield read
+        for indices in needed:
+            next_part = pool.submit(images.holding, indices)
+            if coming is not None:
+                yield coming.result()
+            coming = next_part
+        if coming is not None:
+            yield coming.result()
 
 
 def row_sample(

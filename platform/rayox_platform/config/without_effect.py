@@ -20,5 +20,5 @@ def set_in_vain(values: Layer, now: Mapping[str, object]) -> list[str]:
             own = key == part or key.startswith(f"{part}.")
             if own and value.origin.is_the_user_s and now[other] not in wanted:
                 best = next(iter(wanted))
-                lines.append(f"{key} has no effect: it counts with {other}={best}, which is {now[other]}")
+                lines.append(f"{key} has no effect: it counts only with {other}={best}, and that is {now[other]}")
     return lines

@@ -20,7 +20,7 @@ def parted(dataset: CocoDataset, share: float) -> tuple[list[int], list[int]]:
 
 
 def parts(dataset: CocoDataset, confirm: Confirm) -> dict[str, list[int]]:
-    """Indices for "search" and "confirm"; nothing when there is no confirmation, and the search has all images."""
+    """Indices for "search" and "confirm"; empty without a confirmation: the search then has all images."""
     if not confirm.top or len(dataset) < 2:
         return {}
     return dict(zip(("search", "confirm"), parted(dataset, confirm.share), strict=True))
