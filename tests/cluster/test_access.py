@@ -110,6 +110,7 @@ def test_an_address_that_takes_no_jobs(address, said, tmp_path):
     assert "hush" not in error.value.message + error.value.hint
 
 
+@pytest.mark.slow
 def test_rays_own_port_is_told_from_the_dashboards(silent, serving, tmp_path):
     with pytest.raises(ClusterError, match="is Ray's own, not its dashboard's"):
         find_cluster(silent, tmp_path)
@@ -123,6 +124,7 @@ def test_without_a_cluster_it_says_what_to_do(tmp_path):
     assert "rayox cluster up" in error.value.hint
 
 
+@pytest.mark.slow
 def test_the_dashboard_of_ray_address_is_the_default(serving, tmp_path, monkeypatch, capsys):
     """As of `ray job submit`; Ray's own address in it is for drivers."""
     assert named_dashboard(None) is None

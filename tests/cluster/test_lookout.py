@@ -11,6 +11,8 @@ from rayox_cluster import lookout
 from rayox_cluster.lookout import NOTICE, PATIENCE_VARIABLE, head_watched
 from rayox_model.core.errors import ClusterError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def head(monkeypatch):

@@ -10,6 +10,8 @@ import pytest
 
 from rayox_cluster.processes import MARK, end, marked, start
 
+pytestmark = pytest.mark.slow
+
 FAMILY = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

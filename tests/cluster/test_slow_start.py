@@ -54,6 +54,7 @@ def up(record: ClusterRecord, succeeds_at: int, says: str) -> ClusterRecord:
     return _when_ready(started, f"http://127.0.0.1:{port}", lambda answer: True, {"head": command})
 
 
+@pytest.mark.slow
 def test_a_node_that_was_too_slow_is_started_again(record, tmp_path):
     running = up(record, 2, SLOW)
     try:
@@ -64,6 +65,7 @@ def test_a_node_that_was_too_slow_is_started_again(record, tmp_path):
         end([one.process for one in running.started], running.mark, 5.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("says", "starts"), [(SLOW, START_TRIES), ("Address already in use", 1)])
 def test_it_is_not_started_forever_and_not_for_other_reasons(record, tmp_path, says, starts):
     with pytest.raises(ClusterError, match=f"head ended while it started: .*{says[:20]}"):

@@ -38,6 +38,7 @@ def test_pixels_are_pinned_for_a_gpu_and_arrive_as_they_are(device):
     assert torch.equal(batch.images.to(device, non_blocking=True).cpu(), unpack(columns(), epoch=0).images)
 
 
+@pytest.mark.slow
 @on_both
 def test_synchronised_batch_norm_keeps_keys_and_numbers(device):
     """Beside tests/model/test_workers.py: one process, whose share is the whole batch."""
@@ -80,6 +81,7 @@ def test_a_first_step_that_is_skipped_leaves_no_trace(device, optimizer):
     torch.testing.assert_close(model.weight.detach(), start - moved)
 
 
+@pytest.mark.slow
 @on_both
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_batch_is_learnt_in_fp16(device, optimizer):

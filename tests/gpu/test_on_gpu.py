@@ -5,9 +5,12 @@ import sys
 
 import on_gpu
 import parts
+import pytest
 import torch
 from on_gpu import run_all, run_part, table
 from step_parts import PARTS, parts_of_step
+
+pytestmark = pytest.mark.slow
 
 
 def python(code):

@@ -86,6 +86,7 @@ def test_a_dry_run_finds_what_a_start_would_not_reach(refused, data, monkeypatch
     refused(exit_code, *training(*more), says=(says,), code=code)
 
 
+@pytest.mark.slow
 def test_good_input_is_taken(rayox, data, nameless_pth, checkpoint):
     """What the tests below damage is right before."""
     for arguments in (training(), *(with_model("train", model) for model in (nameless_pth, checkpoint))):
@@ -159,6 +160,7 @@ def test_no_data_at_all(refused, nameless_pth):
     refused(2, "evaluate", nameless_pth, says=("data.val.annotations", "has no value"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "evaluate"])
 def test_annotations_and_folders_that_are_not_there(refused, data, checkpoint, verb):
     refused(3, *with_data(verb, checkpoint, "data/gone.json", "data/images"), says=("data/gone.json",))
@@ -167,6 +169,7 @@ def test_annotations_and_folders_that_are_not_there(refused, data, checkpoint, v
     refused(3, *with_data(verb, checkpoint, "shapes:test", "data"), says=("shapes:val",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "evaluate"])
 @pytest.mark.parametrize(
     ("content", "says"),
@@ -185,6 +188,7 @@ def test_files_that_are_no_coco(refused, data, checkpoint, verb, content, says):
     refused(3, *with_data(verb, checkpoint, "data/odd.json", "data/images"), says=("data/odd.json: ", says))
 
 
+@pytest.mark.slow
 def test_a_panoptic_file_is_told_what_is_wanted(refused, data, checkpoint):
     segments = [{"id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}]
     coco = json.loads(Path("data/val.json").read_text())
@@ -195,6 +199,7 @@ def test_a_panoptic_file_is_told_what_is_wanted(refused, data, checkpoint):
         refused(3, *arguments, says=("data/odd.json", "panoptic", "Give instances_*.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
@@ -221,6 +226,7 @@ def test_missing_images(refused, data, checkpoint, verb):
     refused(3, *arguments, says=("2 of its 7 images are missing", "data/images/val3.png"))
 
 
+@pytest.mark.slow
 def test_an_image_that_is_none(refused, data, checkpoint):
     Path("data/images/val3.png").write_text("<html>not found</html>")
     says = ("data/images/val3.png: not an image (it begins with b'<html>not fo')",)
@@ -236,6 +242,7 @@ def test_an_image_of_another_size(refused, data, checkpoint):
     refused(3, *evaluation(checkpoint), says=("val3.png: the image is 64 × 64", "says 100 × 64"))
 
 
+@pytest.mark.slow
 def test_data_of_other_classes(refused, data, checkpoint):
     coco = json.loads(Path("data/val.json").read_text())
     coco["categories"][0]["name"] = "dark"
@@ -246,6 +253,7 @@ def test_data_of_other_classes(refused, data, checkpoint):
     refused(3, *evaluation(checkpoint), says=("(dim, bright)", "(dark, light)", "no name in common"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_model_that_is_not_there(refused, data, verb):
     for model in ("gone.pth", "gone.onnx", "gone/step-00000012", "x" * 300):
@@ -267,6 +275,7 @@ def test_a_pth_cut_short(refused, data, nameless_pth, verb, keep):
     refused(4, *with_model(verb, "cut.pth"), says=("cut.pth: is not a checkpoint torch can read", "fetch it again"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_pth_of_another_shape(refused, data, verb):
     state = YOLOX("nano", 80).state_dict()
@@ -288,12 +297,14 @@ def test_a_pth_of_another_shape(refused, data, verb):
         refused(4, *with_model(verb, "odd.pth"), says=("odd.pth: ", says))
 
 
+@pytest.mark.slow
 def test_weights_of_another_size(refused, data, nameless_pth, checkpoint):
     for weights in (nameless_pth, checkpoint):
         arguments = training(f"model.init={weights}", "model.size=tiny")
         refused(4, *arguments, says=(str(weights), "yolox-tiny", "set model.size=nano"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_checkpoint_folder_cut_short(refused, data, checkpoint, verb):
     """Each of its files, missing, empty and without its last byte."""
@@ -306,6 +317,7 @@ def test_a_checkpoint_folder_cut_short(refused, data, checkpoint, verb):
             refused(4, *with_model(verb, "step"), says=("step", file.name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("manifest", ["[]", "{}", '["checkpoint.json"]', "7"])
 def test_a_manifest_that_is_none(refused, data, checkpoint, verb, manifest):

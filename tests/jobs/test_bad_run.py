@@ -15,6 +15,8 @@ from patience import patient
 from rayox_platform.runs.run_lock import claimed
 from rayox_platform.track.tracking import connect
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def train(rayox, toy_data, monkeypatch):
@@ -122,6 +124,7 @@ def test_a_run_that_is_not_there_is_not_resumed(train):
     assert "--resume yours: no checkpoint of such a run" in said.result["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_no_settings_that_would_make_it_another(train, rayox, checkpoint):
     folder = Path(".rayox/runs/mine/checkpoints")
     folder.mkdir(parents=True)

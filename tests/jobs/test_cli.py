@@ -137,6 +137,7 @@ def test_wrong_settings_as_json():
     }
 
 
+@pytest.mark.slow
 def test_explain_and_schema():
     assert "Passes over the training images." in run("config", "explain", "train.epochs").stdout
     assert json.loads(run("config", "explain", "train.epochs", "--json").stdout)["default"] == 300

@@ -50,6 +50,7 @@ VERBS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "variables", "exit_code", "message"), VERBS)
 def test_a_closed_path_is_one_message_with_the_code_of_what_it_stands_for(closed, words, variables, exit_code, message):
     done = subprocess.run(
@@ -65,6 +66,7 @@ def test_a_closed_path_is_one_message_with_the_code_of_what_it_stands_for(closed
     assert "defect" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_dry_run_finds_a_storage_that_cannot_be_written(closed, toy_data):
     data = [f"data.{split}.annotations={toy_data}/{split}.json" for split in ("train", "val")]
     data += [f"data.{split}.images={toy_data}/images" for split in ("train", "val")]
@@ -81,6 +83,7 @@ def test_a_dry_run_finds_a_storage_that_cannot_be_written(closed, toy_data):
     assert sorted(path.name for path in closed.iterdir() if path.name != ".rayox") == ["closed.json", "fixed", "shut"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
 def test_files_are_for_others_what_the_umask_says(checkpoint, tmp_path, mask, mode):
     before = os.umask(mask)

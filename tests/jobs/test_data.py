@@ -199,6 +199,7 @@ def test_convert_names_bad_lines(rayox, data):
     assert not Path("o.json").exists()
 
 
+@pytest.mark.slow
 def test_stats(rayox, data):
     said = rayox("data", "stats", "data/train.json", "-o", "stats.png", "--image-size", "64")
     assert said.exit_code == 0

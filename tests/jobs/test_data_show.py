@@ -22,6 +22,7 @@ def shown(rayox, toy_data):
     return run
 
 
+@pytest.mark.slow
 def test_a_step_s_samples_are_those_of_the_stream_whatever_its_windows(toy_data):
     _, images = resolve_split(str(toy_data / "train.json"), str(toy_data / "images"), toy_data)
     settings = {"num_images": 20, "batch_size": 8, "lanes": 4, "epochs": 3, "seed": 7, "closing_epochs": 1}
@@ -52,6 +53,7 @@ def test_it_draws_the_batch_and_lists_its_images(shown):
     assert np.ptp(picture) > 100
 
 
+@pytest.mark.slow
 def test_one_image_is_followed_through_the_epochs(shown):
     said = shown("--index", "5", "-o", "five.png")
     samples = said.result["samples"]

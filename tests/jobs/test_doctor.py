@@ -40,6 +40,7 @@ def serving():
         server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "body", "said", "fix"),
     [

@@ -94,6 +94,7 @@ def served():
     server.server_close()
 
 
+@pytest.mark.slow
 def test_what_is_behind_the_proxy_can_be_away_for_a_while(served, monkeypatch):
     with running(2.0) as variables:
         for name, value in variables.items():
@@ -160,6 +161,7 @@ def logged(client, run, name):
     return True
 
 
+@pytest.mark.slow
 def test_encrypted_requests_pass_the_proxy_as_they_are(served, monkeypatch):
     """CONNECT asks for a tunnel; what goes through it is nobody's business."""
     import http.client

@@ -44,6 +44,7 @@ def of(data: Path, annotations: str = "val.json") -> tuple[str, str]:
     return f"data.val.annotations={data / annotations}", f"data.val.images={data / 'images'}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["yolox_nano_bncal.pth", "yolox_nano.onnx"])
 def test_the_metrics_of_the_official_weights(rayox, shared_data, file):
     coco = shared_data / "coco_dev"
@@ -90,6 +91,7 @@ def perfect(monkeypatch) -> None:
     monkeypatch.setattr("rayox_platform.models.open_model.open_detector", lambda *_, **__: square)
 
 
+@pytest.mark.slow
 def test_a_perfect_detector(rayox, perfect, toy_data, nameless_pth):
     said = rayox("evaluate", nameless_pth, *of(toy_data), "-o", "found.json", "--json")
     assert said.exit_code == 0
@@ -114,6 +116,7 @@ def test_what_people_read(rayox, perfect, toy_data, nameless_pth):
     assert ["dim", "1.000"] in lines
 
 
+@pytest.mark.slow
 def test_a_checkpoint_brings_its_data_and_settings(rayox, checkpoint, used_settings):
     said = rayox("evaluate", checkpoint, "--json")
     assert said.exit_code == 0
@@ -151,6 +154,7 @@ def constant_onnx(path: Path, num_classes: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_nameless_classes_are_the_datas(rayox, toy_data, nameless_pth):
     for model in (nameless_pth, constant_onnx(Path("two.onnx"), 2)):
         said = rayox("evaluate", model, *of(toy_data), *(["image_size=64"] if model == nameless_pth else []), "--json")

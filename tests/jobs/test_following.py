@@ -12,6 +12,8 @@ from rayox.following import Watched, follow_job
 from rayox.job_register import remember
 from rayox_cluster.jobs_api import JobsApi
 
+pytestmark = pytest.mark.slow
+
 JOB = {"submission_id": "rayox-train-1", "status": "RUNNING", "job_id": "01000000", "metadata": {}}
 
 

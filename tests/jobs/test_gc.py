@@ -10,6 +10,8 @@ from make_checkpoint import FACTS, golden_state, save_checkpoint
 from rayox.cli import main
 from rayox_platform.runs.run_lock import claimed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(tmp_path):

@@ -8,6 +8,8 @@ from rayox_platform.track.registration import register
 from rayox_platform.track.registry import set_alias
 from rayox_platform.track.tracking import connect, open_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory, toy_onnx):

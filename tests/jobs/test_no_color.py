@@ -25,6 +25,7 @@ with progress(10, "images") as bar:
 COLOUR = re.compile(rb"\x1b\[[0-9;]*?(?<![0-9])[349][0-9][0-9;]*m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("set_to", [None, "", "1"])
 def test_no_colour_is_written_where_it_is_set(set_to):
     ours, theirs = pty.openpty()

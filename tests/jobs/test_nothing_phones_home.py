@@ -15,6 +15,8 @@ import pytest
 
 from rayox_platform.track.registration import save_pyfunc
 
+pytestmark = pytest.mark.slow
+
 HOOK = """
 import os, sys
 def _hook(event, arguments):

@@ -59,6 +59,7 @@ def test_validating_on_nothing_is_warned_of(rayox, cases, val, why):
     assert f"{val}.json: {why}: nothing to find, so there is no AP" in said.err
 
 
+@pytest.mark.slow
 def test_evaluating_on_nothing_gives_no_number(rayox, cases, checkpoint, tmp_path):
     coco = json.loads((cases / "emptyval/val.json").read_text())
     coco["categories"] = [{"id": 1, "name": "dim"}, {"id": 2, "name": "bright"}]

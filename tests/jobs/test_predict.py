@@ -17,6 +17,8 @@ from rayox_platform.data.images import read_image
 from rayox_platform.evaluate import prediction
 from rayox_platform.evaluate.results import category_ids
 
+pytestmark = pytest.mark.slow
+
 WHITE_BOX = (20, 12, 40, 28)  # x, y, width, height in every image painted here
 
 
@@ -64,6 +66,7 @@ def results(folder: Path) -> list[dict]:
     return json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_file_with_decoded_boxes_finds_the_same_and_one_in_fractions_is_refused(rayox, toy_onnx):
     """A file of another trainer through the whole command; numbers that cannot be are never written."""
     paint(Path("in/a.png"))
@@ -383,6 +386,7 @@ def test_a_glob_that_the_shell_took_apart(rayox, detector):
     assert "put a glob in quotes" in said.err
 
 
+@pytest.mark.slow
 def test_classes_are_named_by_a_file(rayox, nameless_pth, toy_data):
     named = f"data.val.annotations={toy_data / 'val.json'}"
     photo = toy_data / "images" / "val1.png"
@@ -393,6 +397,7 @@ def test_classes_are_named_by_a_file(rayox, nameless_pth, toy_data):
     assert named_so <= {"dim", "bright"}
 
 
+@pytest.mark.slow
 def test_real_weights_find_what_the_oracle_found(rayox, shared_data):
     """The published ids, and the detections of the official code, for five photos."""
     oracle = json.loads((shared_data / "oracle" / "yolox_nano_coco_dev_val_dets.json").read_text())

@@ -18,7 +18,7 @@ from rayox_platform.tune.records import Confirmed, Finished, Opened, Planned
 
 README = Path(__file__).resolve().parents[2] / "platform" / "README.md"
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ def test_a_job_joins_its_cluster_and_starts_no_second_ray(monkeypatch):
         cluster_address("local")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "said", "advice"),
     [

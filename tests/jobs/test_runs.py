@@ -163,6 +163,7 @@ def driver():
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [("logs", "--follow"), ("watch",)])
 def test_a_run_of_another_process_is_followed_until_that_is_gone(rayox, runs, driver, verb):
     path = runs("toy", START, progress(5))
@@ -200,6 +201,7 @@ def test_watching_a_run_whose_driver_has_said_how_it_ended_ends_with_its_exit_co
     assert (said.exit_code, said.result["state"]) == (exit_code, state)
 
 
+@pytest.mark.slow
 def test_a_run_in_training_is_not_synced_beside_its_driver(rayox, runs, driver):
     path = runs("toy", START)
     (path / "tracking.json").write_text(json.dumps({"uri": "sqlite:///x.db", "experiment_id": "1", "run_id": "a"}))
@@ -216,6 +218,7 @@ def test_a_run_without_anything_for_mlflow_says_so(rayox, runs):
     assert "toy: no run in" in said.err
 
 
+@pytest.mark.slow
 def test_sync_sends_what_a_killed_driver_left_to_the_local_store(rayox, runs, toy_data):
     from rayox_platform.track.tracking import connect, open_run
 

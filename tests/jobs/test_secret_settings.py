@@ -146,6 +146,7 @@ def test_an_internal_error_hides_it_in_its_traceback_too(rayox, monkeypatch):
     kept.unlink()
 
 
+@pytest.mark.slow
 def test_a_run_s_spool_knows_the_address_without_it_and_is_sent_with_the_one_given(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     store = Store(connect(None, tmp_path / "state", "rayox").client, URI, "1")
@@ -189,6 +190,7 @@ def test_a_resumed_run_takes_it_from_what_is_given_now(rayox, checkpoint, monkey
     assert _run_config(load_recipe(None), "mine", 0).tracking.uri == "http://127.0.0.1:1"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process change its command line")
 def test_the_process_list_does_not_show_it(tmp_path):
     """While a verb waits for a server that does not answer."""

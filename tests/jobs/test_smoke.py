@@ -24,6 +24,7 @@ def smoke(rayox, toy_data):
     return run
 
 
+@pytest.mark.slow
 def test_a_batch_of_the_run_is_learnt_and_no_run_is_made(smoke):
     said = smoke()
     assert said.exit_code == 0, said.err
@@ -36,6 +37,7 @@ def test_a_batch_of_the_run_is_learnt_and_no_run_is_made(smoke):
     assert "it learns" in said.err
 
 
+@pytest.mark.slow
 def test_a_loss_that_leaves_nothing_to_learn_fails(smoke):
     said = smoke("loss.iou=0", "loss.objectness=0", "loss.classification=0", "loss.l1=0")
     assert said.exit_code == 8

@@ -35,6 +35,7 @@ def imports_of_threads(folder, *words):
     return [line for line in done.stderr.splitlines() if line.startswith("imported by")]
 
 
+@pytest.mark.slow
 def test_the_threads_of_an_evaluation(checkpoint, tmp_path):
     assert imports_of_threads(tmp_path, "evaluate", checkpoint) == []
 

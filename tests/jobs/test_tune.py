@@ -36,6 +36,7 @@ def test_the_plan_is_one_json_object(tune):
     assert "1000 trials of about" in said.err
 
 
+@pytest.mark.slow
 def test_a_plan_takes_no_package_that_only_a_training_needs(toy_data, tmp_path):
     """Torch alone takes two seconds to import; the plan of a thousand trials is wanted within one."""
     given = [f"data.{split}.annotations={toy_data / split}.json" for split in ("train", "val")]

@@ -109,6 +109,7 @@ def test_every_colour_is_seen_where_its_box_is(size, strong):
     assert whole > 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scale", [1, 5])  # times 5 the images are far larger than the output
 def test_boxes_are_where_pixels_change_when_their_colour_goes_in_mosaic_and_mixup(size, scale):

@@ -71,6 +71,7 @@ def whole():
     return stream(CountedImages(), plan())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window_steps", [1, 2, 4, 100])
 def test_samples_do_not_depend_on_how_the_stream_is_cut(whole, window_steps):
     assert len(whole) == 3 * 4 * 16
@@ -78,6 +79,7 @@ def test_samples_do_not_depend_on_how_the_stream_is_cut(whole, window_steps):
     assert stream(CountedImages(), plan(window_steps=window_steps)) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_step", [1, 2, 3, 7, 11])
 def test_a_restart_at_any_step_goes_on_with_the_same_samples(whole, start_step):
     rest = stream(CountedImages(), plan(start_step=start_step))
@@ -124,6 +126,7 @@ def test_an_image_of_a_window_is_decoded_once():
             assert set(images.decoded) <= set(stream_plan.rows(window, lane).image.tolist())
 
 
+@pytest.mark.slow
 def test_decoded_images_for_a_sample():
     """About one where blocks are windows, up to two where they are cut across, 3.4 from the whole data set."""
     counts = {}

@@ -16,6 +16,8 @@ from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import new_state
 
+pytestmark = pytest.mark.slow
+
 FILES = ("model.safetensors", "ema.safetensors", "training.pt", "checkpoint.json")
 
 

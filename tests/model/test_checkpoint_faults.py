@@ -31,6 +31,8 @@ from rayox_model.core.errors import ModelError
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import new_state
 
+pytestmark = pytest.mark.slow
+
 # Saves step 2 beside step 1, drops what is old, and dies by SIGKILL right before its system call number K.
 SAVE_AND_DIE = """
 import os, signal, sys
@@ -143,6 +145,7 @@ def _poke(file, place, value):
     file.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FILES, MANIFEST])
 def test_no_cut_file_is_ever_loaded(tmp_path, state, name):
     folder = save_checkpoint(tmp_path, state, FACTS)
@@ -175,6 +178,7 @@ def small_files():
     signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_told_and_the_next_one_is_tried(tmp_path, state, request):
     save_checkpoint(tmp_path, state, replace(FACTS, step=1))
     lift = request.getfixturevalue("small_files")
@@ -237,6 +241,7 @@ assert draw() == wanted
     subprocess.run([sys.executable, "-c", script, str(golden), str(tmp_path)], check=True)
 
 
+@pytest.mark.slow
 def test_drafts_of_a_crash_are_taken_away(tmp_path, state):
     from rayox_model.checkpoint.checkpoint_folder import prune
 

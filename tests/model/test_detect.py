@@ -19,6 +19,8 @@ from rayox_model.detect.onnx_detector import load_onnx_detector
 from rayox_model.detect.onnx_export import export_onnx
 from rayox_model.nets.yolox import YOLOX
 
+pytestmark = pytest.mark.slow
+
 SIZE = (416, 416)
 ORACLE_IMAGES = (5001, 6818, 30213)
 

@@ -22,6 +22,7 @@ from rayox_model.loss.losses import LossWeights
 from rayox_model.nets.spec import YOLOXSpec
 from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import NonFiniteError, new_state, predict, sums_of, train
+from rayox_model.train.loss_scale import LossScale
 from rayox_model.train.schedule import Schedule
 
 CPU = torch.device("cpu")
@@ -65,20 +66,25 @@ def facts(step, size="nano"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "optimizer", "steps", "peak"),
-    [("fp32", "sgd", 80, 5e-4), ("fp32", "adamw", 40, 2e-3), ("bf16", "adamw", 40, 2e-3), ("fp16", "adamw", 40, 2e-3)],
+    [("fp32", "sgd", 80, 5e-4), ("fp32", "adamw", 30, 2e-3), ("bf16", "adamw", 30, 2e-3), ("fp16", "adamw", 30, 2e-3)],
 )
 def test_one_batch_is_learnt_by_heart(precision, optimizer, steps, peak):
-    """SGD at 0.002 swings so much that rounding decides where it is after 40 steps: 0.6 to 0.84 of the loss."""
+    """SGD at 0.002 swings so much that rounding decides where it is after 40 steps: 0.6 to 0.84 of the loss.
+
+    From the usual loss scale fp16 skips the first dozen steps, and how many depends on the processor.
+    """
     settings = toy_settings(steps, precision, optimizer)
-    settings = replace(settings, schedule=replace(settings.schedule, peak=peak))
-    state = toy_state(settings)
+    schedule = replace(settings.schedule, peak=peak)
+    settings = replace(settings, schedule=schedule, loss_scale=LossScale(initial=256.0))
+    state = toy_state(settings, seed=1)
     reports = list(train(state, [toy_batch()] * steps, settings, CPU))
     first, last = (sum(float(r.losses.total) for r in part) / 3 for part in (reports[:3], reports[-3:]))
     assert [r.step for r in reports] == list(range(steps))
     assert state.step == steps
-    assert last < 0.7 * first
+    assert last < 0.7 * first, (first, last)
     assert state.scaler.is_enabled() == (precision == "fp16")
     assert all(p.dtype == torch.float32 for p in state.model.parameters())
 
@@ -98,6 +104,7 @@ def test_a_batch_without_boxes_trains_objectness():
     assert float(reports[2].losses.objectness) < float(reports[0].losses.objectness)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "layout", "size"),
     [
@@ -125,6 +132,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, precision, layout, si
         assert torch.equal(value, resumed.ema.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_training_and_names_the_step():
     settings = toy_settings(5)
     state = toy_state(settings)
@@ -167,6 +175,7 @@ def length(gradients):
     return float(torch.stack([gradient.norm() for gradient in gradients.values()]).norm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divide_by", ["worker_positives", "all_positives"])
 def test_accumulated_parts_give_the_gradient_of_the_whole_batch(divide_by):
     batch = toy_batch(num_images=5)
@@ -184,6 +193,7 @@ def test_more_parts_than_images_are_refused():
         one_step(toy_batch(num_images=2), accumulate=3)
 
 
+@pytest.mark.slow
 def test_a_long_gradient_is_clipped_and_reported_as_it_was():
     free, gradients, _ = one_step(toy_batch())
     assert float(free.gradient_norm) == pytest.approx(length(gradients), rel=1e-5)
@@ -193,6 +203,7 @@ def test_a_long_gradient_is_clipped_and_reported_as_it_was():
     assert float(clipped.gradient_norm) == pytest.approx(length(gradients), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("freeze", "kept"), [("backbone", "backbone.backbone."), ("backbone_and_neck", "backbone.")])
 def test_frozen_parts_keep_weights_and_statistics_and_are_not_in_the_optimiser(freeze, kept):
     settings = replace(toy_settings(4, "fp32", "sgd"), freeze=freeze)
@@ -213,6 +224,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights():
     assert any(name.endswith("bn.weight") for name in gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_the_layout_is_a_setting_and_changes_no_number(channels_last):
     report, _, state = one_step(toy_batch(), channels_last=channels_last)
@@ -236,6 +248,7 @@ def test_under_autocast_only_the_network_is_in_half_precision(precision):
     assert torch.equal(targets.boxes, toy_batch().targets.boxes)
 
 
+@pytest.mark.slow
 def test_a_gradient_beyond_half_precision_is_skipped_counted_and_no_failure():
     settings = toy_settings(3, "fp16", "sgd")
     state = toy_state(settings)
@@ -256,6 +269,7 @@ def poisoned_batch():
     return batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("poisoned", [1, 3])
 def test_no_checkpoint_has_a_poisoned_step_behind_it(tmp_path, precision, poisoned):

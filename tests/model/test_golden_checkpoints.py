@@ -19,6 +19,7 @@ def test_every_format_up_to_the_present_one_is_kept():
     assert [path.name for path in ARCHIVES] == [f"format-{number}.tar.xz" for number in range(1, FORMAT + 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name)
 def test_a_golden_checkpoint_comes_back_whole(archive, tmp_path):
     with tarfile.open(archive) as packed:

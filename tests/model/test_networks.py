@@ -40,6 +40,7 @@ def test_keys_shapes_and_order_are_official(size: str, shared_data: Path) -> Non
     assert [[key, list(t.shape), str(t.dtype).removeprefix("torch.")] for key, t in state.items()] == layout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", VARIANTS)
 def test_forward_shapes_at_an_oblong_size(size: str) -> None:
     predictions = on_meta(size, num_classes=3)(torch.empty(2, 3, 64, 96, device="meta"))
@@ -61,6 +62,7 @@ def test_new_network_says_the_prior_everywhere() -> None:
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.03)}
 
 
+@pytest.mark.slow
 def test_darknet53_is_leaky_throughout_and_the_others_never() -> None:
     def kinds(model: YOLOX) -> set[type]:
         return {type(m) for m in model.modules()} & {torch.nn.SiLU, torch.nn.LeakyReLU}
@@ -70,6 +72,7 @@ def test_darknet53_is_leaky_throughout_and_the_others_never() -> None:
     assert kinds(on_meta("nano")) == {torch.nn.SiLU}
 
 
+@pytest.mark.slow
 def test_output_is_raw_in_training_and_evaluation_and_layout_does_not_matter() -> None:
     torch.manual_seed(0)
     model = YOLOX("nano", 3)
@@ -84,6 +87,7 @@ def test_output_is_raw_in_training_and_evaluation_and_layout_does_not_matter() -
         torch.testing.assert_close(part, same, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_graph_has_no_break() -> None:
     model = YOLOX("nano", 3).eval()
     program = torch.export.export(model, (torch.zeros(1, 3, 64, 64),))  # refuses data-dependent control flow

@@ -10,6 +10,8 @@ from rayox_model.checkpoint.snapshot import restore
 from rayox_model.core.errors import TrainingError
 from rayox_model.train.engine import train
 
+pytestmark = pytest.mark.slow
+
 HEAD = "head.cls_preds.0.weight"
 NORM = "backbone.backbone.stem.conv.bn.running_var"
 
@@ -34,6 +36,7 @@ def trained():
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("place", PLACES)
 def test_it_is_not_written_and_the_one_before_is_kept(tmp_path, trained, place, value):

@@ -50,6 +50,7 @@ class Held(CountedImages):
         return super().load(index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "boxes"), [*((kind, True) for kind in KINDS), ("published", False)])
 def test_all_that_is_decoded_was_read_ahead_and_all_that_was_read_is_decoded(kind, boxes):
     far = FarImages(boxes=boxes)

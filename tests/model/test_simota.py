@@ -145,6 +145,7 @@ def rows(assignment: Assignment) -> list[tuple[int, int, int]]:
     return list(zip(*(part.tolist() for part in assignment[:3]), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("counts", [[3, 0, 9], [1], [0, 25]])
 @pytest.mark.parametrize("seed", range(2))

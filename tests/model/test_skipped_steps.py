@@ -12,6 +12,8 @@ from rayox_model.train.engine import NonFiniteError, train
 from rayox_model.train.loss_scale import LEAST_SCALE, LossScale
 from rayox_model.train.optimizer import make_optimizer, set_learning_rate
 
+pytestmark = pytest.mark.slow
+
 BEYOND = 2.0**60  # a scale at which every gradient leaves fp16
 WITHIN = 2.0**7  # and one at which none does
 

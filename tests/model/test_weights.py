@@ -53,6 +53,7 @@ def test_size_is_told_from_shapes(size: str, tmp_path: Path) -> None:
     assert (weights.size, weights.num_classes, weights.classes) == (size, 2, None)
 
 
+@pytest.mark.slow
 def test_all_wrappings_are_the_same(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     parallel = {f"module.{key}": value for key, value in state.items()}
     training = {"start_epoch": 3, "model": state, "optimizer": {"state": {}}, "best_ap": np.float64(0.25)}
@@ -91,6 +92,7 @@ TRAINERS = {  # what trainers write: the payload of the averaged weights and of 
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINERS)
 def test_other_trainers_files_are_read(name: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     write, said = TRAINERS[name]
@@ -121,6 +123,7 @@ def test_pickled_objects_are_named_and_not_loaded(state: dict[str, torch.Tensor]
         read_pth(save({"model": new_network(3)}, tmp_path))
 
 
+@pytest.mark.slow
 def test_numbers_pickled_by_numpy_1_are_read(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = save({"model": state, "best_ap": np.float64(0.25), "curr_ap": np.float32(0.5)}, tmp_path)
     buffer = path.read_bytes()
@@ -185,6 +188,7 @@ def test_checkpoints_without_weights(payload: object, tmp_path: Path) -> None:
         read_pth(save(payload, tmp_path))
 
 
+@pytest.mark.slow
 def test_checkpoints_of_other_networks(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     stem = "backbone.backbone.stem.conv.conv.weight"
     headless = {key: value for key, value in state.items() if not key.startswith("head")}
@@ -205,6 +209,7 @@ def test_checkpoints_of_other_networks(state: dict[str, torch.Tensor], tmp_path:
             read_pth(save(payload, tmp_path))
 
 
+@pytest.mark.slow
 def test_names_must_be_as_many_as_classes(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     assert read_pth(save(state, tmp_path), ("a", "b", "c")).classes == ("a", "b", "c")
     with pytest.raises(ModelError, match="has 3 classes, but 2 names"):
@@ -252,6 +257,7 @@ def test_transfer_leaves_the_given_weights_alone(state: dict[str, torch.Tensor])
     assert same(state, before)
 
 
+@pytest.mark.slow
 def test_weights_of_another_size_are_refused(state: dict[str, torch.Tensor]) -> None:
     weights = PretrainedWeights("nano.pth", "nano", 3, None, state)
     shapes = r"yolox-tiny: backbone.backbone.stem.conv.conv.weight is \[16, 12, 3, 3\].*\[24, 12, 3, 3\]"

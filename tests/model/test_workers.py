@@ -8,6 +8,8 @@ import pytest
 import torch
 from patience import patient
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("workers.py")
 SIZES = ((0, 1), (0, 2), (1, 2))
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 READ = """
 from rayox_platform.storage.folders import open_folder
 try:

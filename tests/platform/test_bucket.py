@@ -12,6 +12,7 @@ pytestmark = pytest.mark.stores
 LARGE = os.urandom(20 << 20)  # several parts of an upload
 
 
+@pytest.mark.slow
 def test_what_is_written_is_read(bucket, tmp_path):
     assert bucket.bucket_is_there
     assert not bucket.exists()
@@ -26,6 +27,7 @@ def test_what_is_written_is_read(bucket, tmp_path):
     assert (tmp_path / "copy").read_bytes() == LARGE
 
 
+@pytest.mark.slow
 def test_what_is_there_is_listed(bucket):
     for name in ("x", "a/1", "a/deep/2", "b/deep/3"):
         bucket.write(name, b"12")
@@ -46,6 +48,7 @@ def test_another_content_is_another_digest(bucket):
     assert bucket.digest("x") != before
 
 
+@pytest.mark.slow
 def test_what_is_not_there(bucket):
     with pytest.raises(FileNotFoundError):
         bucket.read("none")

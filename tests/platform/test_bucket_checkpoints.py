@@ -1,5 +1,6 @@
 """Checkpoints in a bucket: whole or none whatever request is the last, judged by their bytes, pruned, cached."""
 
+import functools
 import os
 import shutil
 from dataclasses import replace
@@ -23,11 +24,13 @@ from rayox_platform.runs.checkpoints import FolderCheckpoints
 from rayox_platform.storage import cache
 from rayox_platform.storage.bucket import Bucket
 
-STATE = golden_state()
+pytestmark = pytest.mark.slow
+
+state = functools.cache(golden_state)
 
 
 def snapshot(step, ap=None):
-    return take_snapshot(STATE, replace(FACTS, step=step, metrics={} if ap is None else {"AP": ap}))
+    return take_snapshot(state(), replace(FACTS, step=step, metrics={} if ap is None else {"AP": ap}))
 
 
 @pytest.fixture
@@ -72,8 +75,8 @@ def _is_there(kept, name):
 
 @pytest.mark.stores
 def test_what_is_fetched_is_what_a_folder_would_have(checkpoints, tmp_path):
-    local = save_checkpoint(tmp_path, STATE, FACTS)
-    fetched = checkpoints.fetch(checkpoints.write(take_snapshot(STATE, FACTS)))
+    local = save_checkpoint(tmp_path, state(), FACTS)
+    fetched = checkpoints.fetch(checkpoints.write(take_snapshot(state(), FACTS)))
     mine, others = averaged_weights(fetched), averaged_weights(local)
     assert mine.keys() == others.keys()
     assert all(torch.equal(mine[name], others[name]) for name in mine)

@@ -12,6 +12,8 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.runs import bucket_lock as bucket_claim
 from rayox_platform.runs.bucket_lock import claimed_in_bucket
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys
 from rayox_platform.storage.bucket import Bucket

@@ -2,11 +2,14 @@
 
 import time
 
+import pytest
 from patience import wait_until
 
 from rayox_platform.runs.bucket_events import PROGRESS_SECONDS, SEGMENT_SECONDS, BucketEvents
 from rayox_platform.runs.event_kinds import CheckpointFailed, Epoch, Progress, Start, Urgent
 from rayox_platform.runs.events import Follower
+
+pytestmark = pytest.mark.slow
 
 
 def numbers(events):

@@ -11,6 +11,8 @@ from rayox_model.checkpoint.snapshot import take_snapshot
 from rayox_platform.runs.bucket_lock import claimed_in_bucket
 from rayox_platform.runs.places import open_runs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(bucket, tmp_path, monkeypatch):

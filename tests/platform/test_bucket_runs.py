@@ -32,6 +32,7 @@ def begin(home):
     log.flush()
 
 
+@pytest.mark.slow
 def test_they_are_listed_with_their_state(runs, tmp_path):
     assert list_runs(runs) == []
     for name in ("done", "training", "dead"):
@@ -56,6 +57,7 @@ def test_they_are_listed_with_their_state(runs, tmp_path):
         find_run(runs, "none")
 
 
+@pytest.mark.slow
 def test_one_is_followed_from_its_beginning_to_its_end(runs):
     home, looks = runs.home("mine"), iter((False, True))
     begin(home)
@@ -67,6 +69,7 @@ def test_one_is_followed_from_its_beginning_to_its_end(runs):
     assert [event.step for event in seen] == [10, 20]
 
 
+@pytest.mark.slow
 def test_the_spool_stays_with_the_driver(runs):
     home = runs.home("mine")
     with home.claim():
@@ -82,6 +85,7 @@ def test_the_spool_stays_with_the_driver(runs):
     assert (read_run(home).unsent, read_run(home).state) == (1, "failed")
 
 
+@pytest.mark.slow
 def test_it_is_sent_on_by_the_machine_of_its_driver(runs, tmp_path):
     begin(runs.home("mine"))
     elsewhere = BucketRuns(runs.bucket, tmp_path / "another machine's")

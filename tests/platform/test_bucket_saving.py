@@ -18,6 +18,8 @@ from rayox_platform.train.prepare import prepare
 from rayox_platform.train.saving import Saver
 from rayox_platform.train.watchdog import Watchdog
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def job(bucket, toy_data, tmp_path, monkeypatch):

@@ -243,6 +243,7 @@ def worst_placement(rooms: tuple[Room, ...], each: Room, count: int, task: float
 rooms = st.builds(Room, st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0]), st.sampled_from([0.0, 1.0, 2.0]))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(rooms, min_size=1, max_size=4), st.integers(1, 6), st.integers(10, 200), st.booleans())
 def test_the_worst_placement_is_counted(rooms, workers, hundredths, gpu):

@@ -7,6 +7,7 @@ from rayox_platform.data.check.checker import CheckSettings, check_file
 from rayox_platform.data.check.files import ImageFolder, look_with_threads
 
 
+@pytest.mark.slow
 @pytest.mark.stores
 def test_images_in_a_bucket(bucket, toy_data):
     assert not ImageFolder(str(bucket)).exists()

@@ -65,6 +65,7 @@ def test_sizes_that_are_left_out_come_from_the_images(path, tmp_path):
         stats(path, folder=tmp_path / "gone")
 
 
+@pytest.mark.slow
 def test_a_test_set_has_numbers_too(path, tmp_path):
     coco = json.loads(path.read_text())
     path.write_text(json.dumps(coco | {"annotations": []}))
@@ -84,6 +85,7 @@ def test_what_has_no_numbers(path):
             stats(path)
 
 
+@pytest.mark.slow
 def test_the_picture_of_real_data_shows_colours_on_white(shared_data, tmp_path):
     source = shared_data / "coco_dev" / "annotations" / "instances_val2017.json"
     measured = measure(source, None, look_with_threads, 640)
@@ -94,6 +96,7 @@ def test_the_picture_of_real_data_shows_colours_on_white(shared_data, tmp_path):
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
 
 
+@pytest.mark.slow
 def test_the_picture_of_every_class_name(path, tmp_path):
     measured = measure(path, None, look_with_threads, 640)
     for name in ("a.png", "a.svg", "a.pdf"):

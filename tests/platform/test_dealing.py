@@ -28,6 +28,7 @@ def test_ranks_that_divide_the_lanes_keep_theirs(world_size):
     assert len(windows) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes", range(1, 13))
 @pytest.mark.parametrize("window_steps", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("start_step", [0, 1, 4])

@@ -32,6 +32,7 @@ def states(both):
     return {(run.state, run.exit_code) for run in map(read_run, both)}
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_with_its_reason_and_exit_code(both):
     with pytest.raises(DataError), end_told(both[0]):
         raise DataError("img7.png is not an image", "")
@@ -39,6 +40,7 @@ def test_a_failure_is_told_with_its_reason_and_exit_code(both):
     assert {run.reason for run in map(read_run, both)} == {"img7.png is not an image"}
 
 
+@pytest.mark.slow
 def test_a_defect_is_a_failure_too(both):
     with pytest.raises(KeyError), end_told(both[0]):
         raise KeyError("nonsense")
@@ -46,6 +48,7 @@ def test_a_defect_is_a_failure_too(both):
     assert "internal error: KeyError" in read_run(both[1]).reason
 
 
+@pytest.mark.slow
 def test_a_stop_is_told_at_its_signal_while_the_rest_takes_its_time(both):
     with both[0].claim():
         with pytest.raises(KeyboardInterrupt), end_told(both[0]):  # noqa: PT012  # what is told meanwhile
@@ -56,6 +59,7 @@ def test_a_stop_is_told_at_its_signal_while_the_rest_takes_its_time(both):
     assert states(both) == {("interrupted", 130)}
 
 
+@pytest.mark.slow
 def test_going_on_takes_the_end_back(both):
     tell_interrupted(both[0])
     with end_told(both[1]):
@@ -63,6 +67,7 @@ def test_going_on_takes_the_end_back(both):
     assert states(both) == {("dead", None)}, "it ended without a result and without a word"
 
 
+@pytest.mark.slow
 def test_a_finished_run_stays_finished(both):
     tell_interrupted(both[0])
     both[0].shared.write("result.json", json.dumps({"registered": ""}).encode() + b" ")

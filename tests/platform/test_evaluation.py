@@ -110,6 +110,7 @@ def test_an_unreadable_image_stops_the_evaluation_by_name(white_boxes):
         evaluate_detector(WhiteBoxDetector(("b",), label=0), white_boxes, EvaluationSettings(batch_size=2))
 
 
+@pytest.mark.slow
 def test_the_official_weights_score_the_published_numbers(shared_data):
     """All 12 COCO numbers of the ONNX file on real images, through decoding, letterbox, NMS and mapping back."""
     session = onnxruntime.InferenceSession(shared_data / "weights/yolox_nano.onnx")

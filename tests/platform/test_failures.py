@@ -54,6 +54,7 @@ def test_a_run_without_a_checkpoint_is_not_said_to_have_one(job):
     assert "cannot be read now" in how_to_go_on(job), "half of one is none"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_the_step_that_a_checkpoint_has_or_begins_again(job):
     state = new_state(YOLOX("nano", 2), ENGINE, torch.device("cpu"))
     save_checkpoint(job.home.folder / "checkpoints", state, replace(FACTS, step=0))

@@ -117,6 +117,7 @@ def test_odd_json_agrees_or_is_left_to_the_careful_reader(what):
     compare(content)
 
 
+@pytest.mark.slow
 def test_the_shared_files_agree(shared_data: Path):
     paths = [*shared_data.glob("edge/json/*.json"), *shared_data.glob("*/annotations/*.json")]
     assert len(paths) > 40

@@ -14,7 +14,7 @@ from rayox_platform.promote.gate_settings import read_gate
 from rayox_platform.promote.judge import Asked
 from rayox_platform.promote.promote import Promoted, promote
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 GATE = "floors: {AP: 0.2}\nlineage: []\nleaks: ignore\nchange: {resamples: 100, margin: 0.02}\n"
 

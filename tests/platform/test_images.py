@@ -149,6 +149,7 @@ def test_what_is_no_image_is_refused_by_name(content):
         decode_image(content, "some.jpg")
 
 
+@pytest.mark.slow
 def test_the_odd_files_decode_or_are_data_errors(shared_data):
     edge = shared_data / "edge" / "images"
     refused = set()

@@ -148,6 +148,7 @@ for _ in range(30):
 """
 
 
+@pytest.mark.slow
 def test_processes_may_do_it_at_once(annotations, tmp_path):
     command = [sys.executable, "-c", LOADING, str(annotations), str(tmp_path / "cache")]
     workers = [subprocess.Popen(command) for _ in range(3)]

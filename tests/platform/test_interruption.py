@@ -142,6 +142,7 @@ Path(folder, f"{rank}.txt").write_text(str(step))
 """
 
 
+@pytest.mark.slow
 def test_all_ranks_stop_at_the_step_that_rank_0_says(tmp_path: Path):
     ranks = [subprocess.Popen([sys.executable, "-c", RANK, str(rank), str(tmp_path)]) for rank in range(2)]
     assert [process.wait(patient(120)) for process in ranks] == [0, 0]

@@ -65,6 +65,7 @@ def test_a_tail_gives_each_record_once(journal):
     assert early() == late() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_tail_that_reads_while_a_line_is_cut_has_each_record_whole(tmp_path, strict):
     """A new writer cuts off what a crash has left at the very moment that somebody reads it."""
@@ -92,6 +93,7 @@ def test_processes_and_threads_may_append_together(journal):
     assert sorted(record["number"] for record in journal.read()) == list(range(80))
 
 
+@pytest.mark.slow
 def test_killed_at_any_byte_it_has_every_acknowledged_record_and_goes_on(tmp_path):
     """Each run of the writer is a process that the system kills at that byte of what it writes."""
     whole = b"".join(encoded(number, {"number": number}) for number in range(4))
@@ -186,6 +188,7 @@ def test_numbers_that_json_has_not_are_refused(journal):
     assert journal.read() == []
 
 
+@pytest.mark.slow
 @pytest.mark.stores
 def test_in_a_bucket_each_record_is_an_object_of_its_own(bucket):
     journal = open_journal(bucket, "ledger")
@@ -200,6 +203,7 @@ def test_in_a_bucket_each_record_is_an_object_of_its_own(bucket):
     assert sorted(name.partition("/")[0] for name in bucket.files()) == ["ledger"] * 4
 
 
+@pytest.mark.slow
 def test_in_a_bucket_many_may_append_at_once_and_none_writes_over_another(bucket):
     writers = [BucketJournal(bucket.under("ledger")) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -209,6 +213,7 @@ def test_in_a_bucket_many_may_append_at_once_and_none_writes_over_another(bucket
     assert sorted(record["writer"] for record in found) == [0] * 4 + [1] * 4 + [2] * 4
 
 
+@pytest.mark.slow
 def test_in_a_bucket_damage_and_loss_are_refused_and_what_a_crash_left_beside_does_not_count(bucket):
     journal = open_journal(bucket, "ledger")
     for record in RECORDS:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from rayox_platform.runs.event_kinds import EVENTS
 from rayox_platform.runs.home import FolderHome
 from rayox_platform.runs.outbox import num_unsent
@@ -17,6 +19,8 @@ from rayox_platform.track.tracking import Tracking, connect, open_run
 
 sys.path.insert(0, str(Path(__file__).parent))
 from record_events import assert_whole, epoch, progress, settings
+
+pytestmark = pytest.mark.slow
 
 KILLED = """
 import sys, time

@@ -74,6 +74,7 @@ def test_imports_go_one_way(folder):
         assert not imported(path) & FORBIDDEN[folder], path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ROOMS)
 def test_rooms_import_only_what_their_table_names(package):
     """Also inside functions: an import that is put off is still an arrow."""
@@ -95,6 +96,7 @@ def test_platform_is_no_package_that_shadows_the_standard_module():
     assert done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_data_task_starts_without_torch():
     modules = (
         "rayox_platform.stream.blocks",

@@ -180,6 +180,7 @@ def test_results_records_are_the_file_s_ids_and_score_the_same(tmp_path):
     assert list(asdict(again).values()) == pytest.approx(pycocotools_metrics(coco, results), abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["val", "train"])
 def test_the_official_detections_score_the_published_numbers(split, shared_data):
     dataset = read_coco(shared_data / f"coco_dev/annotations/instances_{split}2017.json")
@@ -208,6 +209,7 @@ EVALUATOR_FILES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("truth", "results"), EVALUATOR_FILES)
 def test_public_evaluators_files_agree_with_pycocotools(truth, results, shared_data):
     folder = shared_data / "evaluator"

@@ -41,6 +41,7 @@ def original(tmp_path_factory) -> tuple[Path, str]:
     return state, made(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["moved", "copied"])
 def test_what_was_kept_is_found_and_what_is_new_is_kept_in_the_new_place(original, tmp_path, how):
     state, run_id = original
@@ -59,6 +60,7 @@ def test_what_was_kept_is_found_and_what_is_new_is_kept_in_the_new_place(origina
     assert follow_moved_state(there / "mlflow.db", there) == 0
 
 
+@pytest.mark.slow
 def test_a_link_to_the_folder_is_no_other_place(original, tmp_path):
     state, _ = original
     (tmp_path / "link").symlink_to(state)

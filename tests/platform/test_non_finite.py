@@ -84,6 +84,7 @@ def test_a_worker_names_the_images_of_its_own_lanes(images, config):
     assert step_images(images, plan, 2, 1, 2, *rest) == whole[1::2]
 
 
+@pytest.mark.slow
 def test_the_failure_is_kept_and_computed_again(images, config, tmp_path):
     plan = stream_plan(config, len(images))
     settings = engine_settings(config, plan, "cpu")

@@ -86,12 +86,14 @@ def test_a_web_address_gets_the_message_as_json(hook):
     ]
 
 
+@pytest.mark.slow
 def test_a_web_server_that_stumbles_is_asked_again(hook):
     hook.codes = [503, 200]
     assert told(url=hook.url) == []
     assert len(hook.bodies) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "posts", "why"), [(500, 3, "HTTP 500 (3 tries)"), (403, 1, "HTTP 403")])
 def test_a_web_server_that_refuses_is_one_line_without_its_secret(hook, code, posts, why):
     hook.codes = [code]
@@ -101,6 +103,7 @@ def test_a_web_server_that_refuses_is_one_line_without_its_secret(hook, code, po
     assert line == f"notify.url: {host}/*** was not told that the run finished: {why}"
 
 
+@pytest.mark.slow
 def test_nobody_at_the_address_is_one_line():
     with socket.socket() as taken:  # bound, never listening: nothing can answer there
         taken.bind(("127.0.0.1", 0))

@@ -18,6 +18,8 @@ from rayox_platform.storage.bucket import Stamp
 from rayox_platform.storage.folders import LocalFolder, open_folder
 from rayox_platform.storage.retry import ATTEMPTS, retried
 
+pytestmark = pytest.mark.slow
+
 ANNOTATIONS = "s3://bucket/coco/val.json"
 IMAGES = "s3://bucket/coco/images"
 NAMES = [f"val{number}.png" for number in range(7)]
@@ -55,6 +57,7 @@ def upload(address: str, key: str, content: bytes) -> None:
         file.write(content)
 
 
+@pytest.mark.slow
 def test_a_bucket_is_read_as_a_folder_is(s3, toy_data, tmp_path):
     expected, local = resolve_split(str(toy_data / "val.json"), str(toy_data / "images"), tmp_path)
     dataset, images = resolve_split(ANNOTATIONS, IMAGES, tmp_path)
@@ -75,6 +78,7 @@ def test_local_annotations_go_with_images_in_a_bucket_and_the_other_way_round(s3
     assert "data.train.images" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_sizes_that_are_absent_come_from_the_images(s3, toy_data, tmp_path):
     coco = json.loads((toy_data / "val.json").read_text())
     for image in coco["images"]:
@@ -94,6 +98,7 @@ def test_missing_objects_are_named_from_one_listing(s3, door, tmp_path):
     assert len([path for _, path in door.requests if "list-type=2" in path]) <= 2  # is there anything, and what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("annotations", "images", "says"),
     [

@@ -65,6 +65,7 @@ def average_precision(dataset: CocoDataset, found: dict[int, Detections], drawn:
     return float(evaluator.stats[0])
 
 
+@pytest.mark.slow
 def test_it_is_the_bootstrap_by_hand(scene):
     dataset, (good, worse) = scene
     said = paired_bootstrap(dataset, good, worse, resamples=2000, confidence=0.9, seed=1)

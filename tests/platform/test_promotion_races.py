@@ -95,6 +95,7 @@ def race(
     assert verify(name, Config(tracking=Tracking(uri=uri), promotion=trusted), state).good
 
 
+@pytest.mark.slow
 def test_of_eight_simultaneous_promotions_one_wins_and_the_others_are_told_which(state, networks):
     race(state, "raced", networks, rounds=2)
 
@@ -126,6 +127,7 @@ def die_and_go_on(state: Path, name: str, networks: list[Path], number: int, whe
     assert verify(name, Config(), state).good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_promoter_that_dies_at_its_commit_leaves_the_old_champion_or_the_new(state, networks, when):
     die_and_go_on(state, f"killed-{when}", networks, COMMIT, when)
@@ -138,6 +140,7 @@ def test_a_promoter_that_dies_at_any_write(state, networks, number, when):
     die_and_go_on(state, f"killed-{number}-{when}", networks, number, when)
 
 
+@pytest.mark.slow
 def test_a_deleted_champion_is_named_and_brought_back(state, networks):
     name = "deleted"
     for number in (0, 1):
@@ -153,6 +156,7 @@ def test_a_deleted_champion_is_named_and_brought_back(state, networks):
     assert rollback(name, None, "", Config(), state).restores == 1
 
 
+@pytest.mark.slow
 def test_a_champion_outlives_the_run_it_was_trained_in(state, networks, tmp_path):
     source = connect(None, state, "rayox")
     tracking = open_run(source, "short-lived", {}, TAGS)

@@ -64,6 +64,7 @@ def alone(index: int, position: int = 0):
     return lambda images: make_sample(images, index, sample_rng(0, 0, position), Augment(), SIZE, strong=False)
 
 
+@pytest.mark.slow
 def test_every_odd_image_is_right_or_replaced_by_the_next_readable_one(odd):
     quarantine = Quarantine(odd)
     names = list(odd.dataset.file_names)
@@ -82,6 +83,7 @@ def test_every_odd_image_is_right_or_replaced_by_the_next_readable_one(odd):
         assert any(word in why for word in BROKEN[names[replacement.index]].split("|")), replacement
 
 
+@pytest.mark.slow
 def test_right_means_the_pixels_of_the_reference(odd, shared_data):
     """What decodes is what Pillow, an independent decoder, shows; JPEGs may differ by a little rounding."""
     from PIL import Image, ImageOps
@@ -132,6 +134,7 @@ def drawn(quarantine: Quarantine, images: LabelledImages, position: int) -> byte
     return b"".join(part.tobytes() for part in sample)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [{3}, {0, 1, 2, 11}, {5, 6, 7, 8}, set(range(1, 12))])
 def test_a_sample_does_not_depend_on_what_the_worker_met_before(broken):
     """Each of 60 mosaics with mixup as if alone in a new process, and all of them in one, in two orders."""

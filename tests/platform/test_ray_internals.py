@@ -61,6 +61,7 @@ def private_parts(text: str, own: frozenset[str] | set[str] = frozenset()) -> li
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_private_parts_are_touched_in_one_room_alone(package):
     files = [path for path in (ROOT / package).rglob("*.py") if not any(room in path.as_posix() for room in ROOMS)]

@@ -95,6 +95,7 @@ def test_a_served_model_shows_from_its_own_thresholds_on_unless_it_is_given_one(
     assert read_operating(tmp_path / "model" / "artifacts" / "model.onnx").as_json() == operating
 
 
+@pytest.mark.slow
 def test_versions_are_found_by_number_alias_and_run(toy_onnx, store, tmp_path):
     runs = [open_run(store, name, {}, {}) for name in ("first", "second")]
     first, second = (register(run, "shapes", toy_onnx, {"AP": 0.25}, 12, {"AP": "0.2500"}) for run in runs)
@@ -111,6 +112,7 @@ def test_versions_are_found_by_number_alias_and_run(toy_onnx, store, tmp_path):
     assert [(metric.key, metric.value) for metric in logged.metrics] == [("AP", 0.25)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "message"),
     [

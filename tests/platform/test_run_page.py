@@ -15,6 +15,8 @@ from rayox_platform.runs.home import FolderHome
 from rayox_platform.track.record import recorded
 from rayox_platform.track.tracking import Store, Tracking, connect
 
+pytestmark = pytest.mark.slow
+
 SECRET = "hunter2"
 
 

@@ -18,6 +18,8 @@ from rayox_platform.runs.places import open_runs
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.resume import resumed_config
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("annotations", "images")
 
 

@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mlflow_server import MlflowServer
 from record_events import assert_whole, epoch, progress, settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -120,6 +122,7 @@ def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends
     assert tracking.client.get_run(tracking.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_everything_else_sent_twice_is_there_once(run, tmp_path):
     tracking, folder = run
     (folder / "predictions").mkdir(parents=True)

@@ -67,6 +67,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_answered_and_the_bad_image_named(model, picture, expected, form):
     good, bad = served(model, FORMS[form](base64.b64encode(picture).decode(), BAD))
@@ -150,6 +151,7 @@ def _answers(address: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_mlflows_own_server_answers_with_boxes_and_refuses_a_broken_image(server, picture, expected):
     good = {"inputs": [base64.b64encode(picture).decode()], "params": ANY_SCORE}
     (found,) = requests.post(f"{server}/invocations", json=good, timeout=60).json()["predictions"]

@@ -18,6 +18,8 @@ from rayox_platform.data.resolve import resolve_split
 from rayox_platform.data.scene import paint_scene
 from rayox_platform.data.shapes import CATEGORY_IDS, SPLITS, shapes_folder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -314,6 +314,7 @@ def bucket(monkeypatch) -> Iterator[Folder]:
         yield open_folder("s3://bucket/cells")
 
 
+@pytest.mark.slow
 def test_shards_in_a_bucket(made, bucket, tmp_path):
     """Written, verified, read, damaged and found to be so."""
     images, _ = made

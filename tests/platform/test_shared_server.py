@@ -16,7 +16,7 @@ from rayox_platform.promote.reconcile import verify
 from rayox_platform.track.registration import register
 from rayox_platform.track.tracking import STORE_ERRORS, connect, open_run
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,8 @@ from rayox_platform.train.job import Measured, facts_of, job_of, start_run
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.starting_point import choose, chosen
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def job(toy_data, tmp_path, monkeypatch):
@@ -32,6 +34,7 @@ def write(job, network, step):
     return job.checkpoints.write(take_snapshot(state, replace(facts_of(job, state, 1, Measured()), step=step)))
 
 
+@pytest.mark.slow
 def test_what_was_chosen_stays_so_when_a_later_checkpoint_comes(job):
     job, network = job
     assert choose(job) == chosen(job) == "step-00000003"

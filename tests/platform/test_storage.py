@@ -41,6 +41,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket_door):
     assert "make the bucket first" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_store_that_refuses_names_the_setting(bucket_door):
     bucket_door.status = 403
     bucket_door.refused = lambda method, path: True
@@ -77,6 +78,7 @@ def test_a_read_only_bucket_is_refused_when_the_name_is_claimed(bucket, bucket_d
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.slow
 def test_what_the_driver_made_is_published_with_the_result_last(bucket, bucket_door, tmp_path):
     home = BucketHome(bucket, tmp_path / "mine")
     with home.claim():

@@ -20,7 +20,7 @@ from rayox_platform.track.tracking import Store, connect
 
 NAME = "shop"
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

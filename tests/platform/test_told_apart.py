@@ -71,6 +71,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", WRONG)
 def test_each_is_said_for_data_images_storage_and_a_model(guarded, monkeypatch, tmp_path, what):
     address, keys = guarded
@@ -138,6 +139,7 @@ REFUSALS = [  # scheme, status, answer, region that is named with it, what is sa
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "status", "answer", "region", "said", "hint"), REFUSALS)
 def test_what_only_real_stores_say_is_told_too(monkeypatch, scheme, status, answer, region, said, hint):
     """Arrow against a server that answers as they do; what HEAD asks has no text in its answer."""
@@ -189,6 +191,7 @@ def test_a_database_without_its_driver_is_said_with_the_package(tmp_path, addres
         assert "hunter2" not in caught.value.message
 
 
+@pytest.mark.slow
 def test_a_dry_run_asks_the_tracking_store_as_a_start_would(tmp_path):
     with pytest.raises(TrackingError, match=r"cannot keep runs at http://127\.0\.0\.1:1"):
         check_store("http://127.0.0.1:1", tmp_path)

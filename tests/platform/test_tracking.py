@@ -36,6 +36,7 @@ assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "20"
 """
 
 
+@pytest.mark.slow
 def test_importing_changes_no_variable_and_a_connection_sends_no_telemetry(tmp_path):
     """In a process that MLflow does not take for a test, whose telemetry would be off by that."""
     strangers = ("PYTEST", "MLFLOW_", "CI", "GITHUB", "RAY", "DO_NOT_TRACK", "TOX")
@@ -52,6 +53,7 @@ def state(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_on_a_fresh_database_both_get_their_run(tmp_path):
     """A fresh database that two processes set up at once breaks MLflow; a lock lets one do it."""
     ran = [subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path), name]) for name in ("one", "two")]
@@ -60,6 +62,7 @@ def test_two_processes_on_a_fresh_database_both_get_their_run(tmp_path):
     assert find_run(store, "one") != find_run(store, "two") is not None
 
 
+@pytest.mark.slow
 def test_a_run_is_found_again_by_its_name_and_keeps_its_parameters(state):
     store = connect(None, state, "rayox")
     first = open_run(store, "a run, named", {"train.epochs": "3"}, {"classes": "a, b"})
@@ -70,6 +73,7 @@ def test_a_run_is_found_again_by_its_name_and_keeps_its_parameters(state):
     assert (run.info.status, run.data.params["train.epochs"]) == ("RUNNING", "3")
 
 
+@pytest.mark.slow
 def test_a_point_sent_twice_is_one_point(state):
     tracking = open_run(connect(None, state, "rayox"), "points", {}, {})
     for _ in range(2):

@@ -75,6 +75,7 @@ def runs(error: float, first_seed: int = 0):
     return [match(dataset, detected(dataset, error, seed)) for seed in range(first_seed, first_seed + 3)]
 
 
+@pytest.mark.slow
 def test_a_clear_lead_is_one_and_a_small_one_is_not():
     clear = weigh(runs(8.0), {4: runs(3.0, 10), 7: runs(8.2, 20)}, samples=200, confidence=0.95)
     assert clear.winner is not None
@@ -88,11 +89,13 @@ def test_a_clear_lead_is_one_and_a_small_one_is_not():
     assert small.as_json()["winner"] is None
 
 
+@pytest.mark.slow
 def test_the_same_trainings_differ_by_nothing():
     same = weigh(runs(8.0), {1: runs(8.0)}, samples=100, confidence=0.95)
     assert (same.compared[0].difference, same.compared[0].lower, same.compared[0].upper) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_of_equals_a_winner_is_called_seldom():
     """Three trials that are as the base recipe is: in one of twenty comparisons, chance apart."""
     called = 0

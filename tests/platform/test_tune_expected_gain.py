@@ -30,6 +30,7 @@ def left(state) -> float:
     return BEST - 0.3 * quality(state.best.values) * (1 - math.exp(-3))
 
 
+@pytest.mark.slow
 def test_what_is_expected_falls_with_what_there_is_to_gain():
     found = []
     for trials in (16, 48):
@@ -46,6 +47,7 @@ def test_too_few_trials_are_no_reason_to_stop():
     assert "expected to add" not in verdict(state)
 
 
+@pytest.mark.slow
 def test_the_more_is_asked_for_the_longer_it_searches():
     ended = []
     for margin in (0.02, 0.005):

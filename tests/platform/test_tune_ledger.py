@@ -86,6 +86,7 @@ def test_time_between_drivers_is_not_counted():
     assert state.driven_seconds == 90.0
 
 
+@pytest.mark.slow
 def test_killed_at_every_write_the_same_trials_are_finished_each_once(tmp_path):
     """Each kill is a SIGKILL of a process that drives a campaign on a formula; the next one goes on."""
     whole = tune_drive.drive(str(tmp_path / "whole"))
@@ -111,6 +112,7 @@ def test_killed_at_every_write_the_same_trials_are_finished_each_once(tmp_path):
         assert len(finished) == len(set(finished))
 
 
+@pytest.mark.slow
 def test_ten_thousand_trials_are_replayed_in_seconds(tmp_path):
     events = [Opened(campaign=campaign(trials=10_000).model_dump(mode="json"), config=BASE, version="0")]
     values = {"assigner.center_radius": 1.5, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
@@ -165,6 +167,7 @@ def test_a_campaign_has_one_driver_and_is_found_by_its_name(tmp_path, monkeypatc
         campaign_home(None, "a/b")
 
 
+@pytest.mark.slow
 def test_campaigns_in_a_bucket(bucket, bucket_door, monkeypatch, tmp_path):
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     home = campaign_home(str(bucket), "mine")

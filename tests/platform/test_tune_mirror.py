@@ -1,5 +1,6 @@
 """A campaign in MLflow, made from its ledger: one parent, one child for each trial, however often it is made."""
 
+import pytest
 from mlflow import MlflowClient
 from tune_toys import BASE, campaign, curve
 
@@ -13,6 +14,7 @@ from rayox_platform.tune.records import Ended, Failed, Finished, Opened, Paused,
 VALUES = {"assigner.center_radius": 1.5, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
 
 
+@pytest.mark.slow
 def test_what_the_ledger_says_is_in_mlflow_once(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path))
     home = campaign_home(None, "mine")

@@ -47,6 +47,7 @@ def test_the_first_trial_is_the_base_recipe_and_all_lie_in_the_space(kind):
         assert isinstance(values["assigner.top_k"], int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_next_trial_follows_from_the_records_alone(kind):
     """A driver that begins from the ledger asks for the very trial that the dead one would have asked for."""
@@ -92,6 +93,7 @@ def test_startup_trials_are_drawn_near_the_base_and_anywhere():
     assert min(radii) < 0.9
 
 
+@pytest.mark.slow
 def test_tpe_finds_more_than_chance_on_average():
     runs = range(8)
     found = {
@@ -113,6 +115,7 @@ def test_a_grid_is_every_point_once_in_a_mixed_order():
     assert [trial.values for trial in state.trials[1:]] == points
 
 
+@pytest.mark.slow
 def test_with_rungs_gp_learns_from_all_trials_after_the_same_epoch():
     settings = campaign("promote", "gp", trials=40, searcher={"startup": 6})
     state = begun(settings)
@@ -146,6 +149,7 @@ def test_gp_looks_at_the_best_trials_and_at_the_last_ones():
     assert len(with_fewer(study_of(few)).trials) == 1
 
 
+@pytest.mark.slow
 def test_conditions_and_constraints_hold_for_every_trial():
     space = {
         "train.beta2": {"float": [0.9, 0.99], "when": {"train.optimizer": "adamw"}},

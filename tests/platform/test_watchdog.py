@@ -2,12 +2,14 @@
 
 import time
 
+import pytest
 from patience import patient
 
 from rayox_platform.runs.home import FolderHome
 from rayox_platform.train.watchdog import Watchdog
 
 
+@pytest.mark.slow
 def test_each_standstill_is_written_down_once(tmp_path):
     path, unit = tmp_path / "stacks" / "rank-1.txt", patient(1.0)
     with Watchdog(FolderHome(tmp_path).shared, 1, timeout_seconds=0.5 * unit) as dog:

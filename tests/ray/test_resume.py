@@ -111,7 +111,9 @@ def test_a_killed_driver_leaves_no_process_and_resume_auto_ends_with_the_same_we
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("number", "plain"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+@pytest.mark.parametrize(
+    ("number", "plain"), [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=pytest.mark.faults)]
+)
 def test_asked_to_stop_it_saves_says_how_to_go_on_and_leaves_no_process(toy_data, tmp_path, number, plain):
     (tmp_path / "toy.yaml").write_text(
         RECIPE.format(data=toy_data, epochs=400).replace("every_steps: 2", "every_steps: 0")
