@@ -45,13 +45,15 @@ faults: setup
 	  tests/ray/test_training.py tests/ray/test_faults.py tests/ray/test_resume.py
 
 # The tests on Ray and MLflow with the oldest of both that pyproject.toml allows, in an environment beside the pinned one.
+# Older Rays leave files open, of which Python warns.
 compat: setup
-	@test -x "$(OLD)/bin/python" || "$(BIN)/uv" venv --quiet --python "$(BIN)/python" "$(OLD)"
+	@test -x "$(OLD)/bin/python" || "$(BIN)/uv" venv --quiet --seed --python "$(BIN)/python" "$(OLD)"
 	@grep -E '^(torch|torchvision)==' requirements.lock >"$(OLD)/torch.txt"
 	@sed -nE 's/^    "((ray|mlflow)[^>]*)>=([0-9.]+),.*/\1==\3/p' pyproject.toml >"$(OLD)/oldest.txt"
 	@"$(BIN)/uv" pip install --quiet --python "$(OLD)/bin/python" --constraint "$(OLD)/torch.txt" \
 	  --requirement "$(OLD)/oldest.txt" --group dev --editable .
 	@OMP_NUM_THREADS=1 "$(OLD)/bin/python" -m pytest -n $$(env -u OMP_NUM_THREADS nproc) -m "not gpu and not bench and not faults" \
+	  -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning \
 	  tests/ray tests/platform/test_tracking.py tests/platform/test_registry.py tests/platform/test_sender.py
 
 # At most eight minutes on a machine with a CUDA device, with a table at the end. GPU_PYTHON names another Python that has

@@ -6,16 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tune_toys import CONFIG, campaign
 
-from rayox_model.core.errors import DataError
+from rayox_model.core.errors import ConfigError, DataError
+from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.data_record import read_data_record, write_data_record
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.ledger import read_state
 from rayox_platform.tune.opening import open_ledger, read_data, trial_config
 from rayox_platform.tune.place import keeping_fingerprint
+from rayox_platform.tune.resuming import check_same
 
 GIVEN = Capacity(
     workers=1, cpus_per_worker=1, threads_per_worker=1, gpu=False, data_cpus=1, fewest_workers=1, cpus_per_data_task=0.5
@@ -26,8 +30,8 @@ SETTINGS = campaign("promote", trials=1)
 class Place:
     """A state folder and a data set, as a user names them."""
 
-    def __init__(self, state: Path, data: Path) -> None:
-        self.state, self.data = state, data
+    def __init__(self, state: Path, data: Path, init: Path | None = None) -> None:
+        self.state, self.data, self.init = state, data, init
 
     def open(self, monkeypatch, *, resume: bool, **train: object) -> Driver:
         """As the command line does it; resumed, all images of the data are taken as read."""
@@ -37,10 +41,13 @@ class Place:
         tree = CONFIG.model_dump(mode="json")
         tree["data"] |= sections
         tree["train"] |= train
+        tree["model"]["init"] = str(self.init) if self.init else None
         config = Config.model_validate(tree)
         home, data = campaign_home(None, "mine"), read_data(config)
         base = trial_config(SETTINGS, config, home.storage)
         with home.claim():
+            if resume:
+                check_same(read_state(home.journal()), SETTINGS, base, frozenset())
             ledger = open_ledger(home, SETTINGS, base, data, resume=resume)
             with keeping_fingerprint(home.shared, data.images):
                 pass
@@ -123,3 +130,22 @@ def test_images_that_were_read_are_not_read_again(begun, monkeypatch):
     write_data_record(home.shared, kept)
     begun.open(monkeypatch, resume=True)
     assert read_data_record(home.shared) == kept
+
+
+def test_the_weights_that_trials_start_from_may_lie_elsewhere_and_not_be_others(toy_data, tmp_path, monkeypatch):
+    weights, there = tmp_path / "start.pth", tmp_path / "there.pth"
+    torch.save({"model": YOLOX("nano", 2).state_dict()}, weights)
+    place = Place(tmp_path / "state", toy_data, weights)
+    place.open(monkeypatch, resume=False)
+    weights.rename(there)
+    place.init = there
+    driver = place.open(monkeypatch, resume=True)
+    assert driver.base.model.init == str(there)
+    assert [move["values"] for move in moves(driver)] == [{"model.init": str(there)}]
+
+    torch.save({"model": YOLOX("nano", 2).state_dict()}, there)
+    with pytest.raises(ConfigError, match=r"there\.pth does not hold the weights that it began with"):
+        place.open(monkeypatch, resume=True)
+    place.init = Path(shutil.copy(there, weights))
+    with pytest.raises(ConfigError, match=r"model\.init: it began with .*there\.pth"):
+        place.open(monkeypatch, resume=True)

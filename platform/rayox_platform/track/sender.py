@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
@@ -140,7 +140,8 @@ class Sender:
 def sending(folder: Path, tracking: Tracking) -> Iterator[Sender]:
     """Send what the spool in a run's folder has, and all that is added to it, while the with block runs."""
     for module in IMPORTED_LATE:
-        import_module(module)
+        with suppress(ImportError):  # not every MLflow has all of them
+            import_module(module)
     folder.mkdir(parents=True, exist_ok=True)
     spool = open_spool(folder, Target(tracking.store.shown, tracking.store.experiment_id, tracking.run_id))
     sender = Sender(spool, tracking, folder)

@@ -47,37 +47,7 @@ def fit(
     say is told what a user should know meanwhile; is_started tells whether workers have begun and not failed since.
     Raises TrainingError, and KeyboardInterrupt after a signal.
     """
-    images = ray.put(job.train_images)
-    first = [checkpoint]  # later starts go from what has been trained meanwhile
-
-    def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
-        if job.config.train.spares:
-            keep_spare_helpers()
-        plan = replace(job.plan, start_step=step_of(choose(job, first.pop() if first else None)))
-        blocks = SampleBlocks(images, plan, job.config.augment, job.engine.image_size)
-        share = share_for_data(given.cpus_per_data_task, job.config.data.nodes)
-        return stream_dataset(blocks, share, selector(job.config.data.nodes))
-
-    ray_path, ray_filesystem = job.home.ray_storage
-    trainer = TorchTrainer(
-        run_worker,
-        train_loop_config={"job": job, "threads": given.threads_per_worker, "lost_before": lost_nodes()},
-        torch_config=TorchConfig(backend=_backend(given), timeout_s=math.ceil(job.config.train.timeout_seconds)),
-        scaling_config=scaling(job.config, given),
-        run_config=RunConfig(
-            name=job.home.name,
-            storage_path=ray_path,
-            storage_filesystem=ray_filesystem,
-            failure_config=FailureConfig(
-                max_failures=job.config.train.max_failures,
-                controller_failure_limit=_tries_for_room(job.config.train.timeout_seconds),
-            ),
-            callbacks=[_Failures(job.home.events)],
-            worker_runtime_env={"env_vars": worker_environment()},
-        ),
-        datasets={"train": stream},
-        dataset_config=LaneSplit(),
-    )
+    trainer = _trainer(job, given, checkpoint)
     starts = _num_starts(job)
     import_waiting()
     try:
@@ -96,6 +66,41 @@ def fit(
             f"make room there, then train the rest again with --resume {job.home.name}",
         )
     return last
+
+
+def _trainer(job: TrainJob, given: Capacity, checkpoint: str) -> TorchTrainer:
+    """What Ray Train runs: the job's workers, and the stream that they share, from a checkpoint on."""
+    images = ray.put(job.train_images)
+    first = [checkpoint]  # later starts go from what has been trained meanwhile
+
+    def stream() -> ray.data.Dataset:  # called by Ray Train's controller at every start and restart
+        if job.config.train.spares:
+            keep_spare_helpers()
+        plan = replace(job.plan, start_step=step_of(choose(job, first.pop() if first else None)))
+        blocks = SampleBlocks(images, plan, job.config.augment, job.engine.image_size)
+        share = share_for_data(given.cpus_per_data_task, job.config.data.nodes)
+        return stream_dataset(blocks, share, selector(job.config.data.nodes))
+
+    ray_path, ray_filesystem = job.home.ray_storage
+    return TorchTrainer(
+        run_worker,
+        train_loop_config={"job": job, "threads": given.threads_per_worker, "lost_before": lost_nodes()},
+        torch_config=TorchConfig(backend=_backend(given), timeout_s=math.ceil(job.config.train.timeout_seconds)),
+        scaling_config=scaling(job.config, given),
+        run_config=RunConfig(
+            name=job.home.name,
+            storage_path=ray_path,
+            storage_filesystem=ray_filesystem,
+            failure_config=FailureConfig(
+                max_failures=job.config.train.max_failures,
+                controller_failure_limit=_tries_for_room(job.config.train.timeout_seconds),
+            ),
+            callbacks=[_Failures(job.home.events)],
+            worker_runtime_env={"env_vars": worker_environment()},
+        ),
+        datasets={"train": stream},
+        dataset_config=LaneSplit(),
+    )
 
 
 def scaling(config: Config, given: Capacity) -> ScalingConfig:

@@ -23,6 +23,7 @@ from rayox_platform.tune.home import CampaignHome
 from rayox_platform.tune.ledger import Ledger
 from rayox_platform.tune.place import keep_annotations, moved
 from rayox_platform.tune.records import Extended, Opened
+from rayox_platform.tune.resuming import weights_digest
 from rayox_platform.tune.rungs import brackets, interval
 from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.split import nothing_to_score, part_of, parts
@@ -130,6 +131,7 @@ def open_ledger(
                     config=base.model_dump(mode="json"),
                     version=version("rayox"),
                     data=_parts(home, campaign, base, data),
+                    weights=weights_digest(base.model.init),
                 )
             )
         elif ledger.state.num_records == 0:

@@ -17,18 +17,20 @@ from rayox_platform.runs.data_record import DataRecord, read_data_record, write_
 from rayox_platform.storage.folders import Folder
 from rayox_platform.train.changeable import CHANGEABLE
 from rayox_platform.tune.records import Moved
+from rayox_platform.tune.resuming import WEIGHTS
 from rayox_platform.tune.state import State
 
 # All trials have the workers that the first had. Whom to tell, and when, is decided by each call for itself.
 KEPT = frozenset(
     ("name", "train.workers", "tracking.flush_seconds", "tracking.step_seconds", "notify.url", "notify.command")
 )
+PLACES = CHANGEABLE - KEPT | {WEIGHTS}
 
 
 def moved(state: State, recipe: str, base: Config, parts: Mapping[str, Any]) -> Moved | None:
     """What is elsewhere or otherwise now, of what may be; None where nothing is. parts are as Opened.data."""
     began, now = (dict(leaves(tree, settings())) for tree in (state.config, base.model_dump(mode="json")))
-    values = {key: now[key] for key in sorted(CHANGEABLE - KEPT) if key in began and began[key] != now.get(key)}
+    values = {key: now[key] for key in sorted(PLACES) if key in began and began[key] != now.get(key)}
     if not values and parts == state.data and recipe == state.campaign.recipe:
         return None
     return Moved(recipe=recipe, values=values, data=dict(parts))

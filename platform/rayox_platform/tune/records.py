@@ -19,6 +19,7 @@ class Opened:
     config: Mapping[str, Any]
     version: str
     data: Mapping[str, Any] = field(default_factory=dict)  # where the parts of val lie that search and confirm score
+    weights: str = ""  # digest of the file or checkpoint that trials start from
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,23 +1,27 @@
 """Going on with a campaign: what may differ from how it began, which is nothing that decides a trial."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
+from rayox_platform.models.bundle import file_digest, folder_digest
 from rayox_platform.train.changeable import CHANGEABLE
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.state import State
 
 FREE = ("name", "budget", "concurrency", "price", "stop_when", "confirm")
+WEIGHTS = "model.init"
 ELSEWHERE = ("tracking.", "notify.")  # decided by this call, not by the campaign
 
 
 def check_same(state: State, campaign: Campaign, base: Config, given: frozenset[str]) -> None:
     """Raises ConfigError for settings that would make it another campaign.
 
-    The file of the recipe may lie elsewhere now: what counts is what it says.
+    The file of the recipe may lie elsewhere now, and so may the weights that trials start from: what counts is what
+    they contain.
     """
     before, now = state.campaign.model_dump(mode="json"), campaign.model_dump(mode="json")
     other = [
@@ -25,12 +29,14 @@ def check_same(state: State, campaign: Campaign, base: Config, given: frozenset[
         for key in before
         if key not in (*FREE, "recipe") and before[key] != now[key]
     ]
-    began = dict(leaves(state.config, settings()))
+    began, weights = dict(leaves(state.config, settings())), weights_digest(base.model.init)
     for key, value in leaves(base.model_dump(mode="json"), settings()):
         if key in CHANGEABLE or key.startswith(ELSEWHERE) or key not in began:
             continue
-        if began[key] != value:
+        if began[key] != value and not (key == WEIGHTS and weights == state.weights != ""):
             other.append(f"{key}: it began with {began[key]!r}, now {value!r} is given")
+    if weights != state.weights != "" and began[WEIGHTS] == base.model.init:
+        other.append(f"{WEIGHTS}: {base.model.init} does not hold the weights that it began with")
     refused = [key for key in sorted(given) if key.partition(".")[0] in FREE and not key.startswith("budget")]
     other += [f"{key}: only the budget can be changed" for key in refused if _differs(before, now, key)]
     if other:
@@ -39,6 +45,13 @@ def check_same(state: State, campaign: Campaign, base: Config, given: frozenset[
             f"--resume {state.campaign.name}: this would make it another campaign\n{listed}",
             "leave these out to go on with it, or begin another one under another --name",
         )
+
+
+def weights_digest(init: str | None) -> str:
+    """SHA-256 of the file or checkpoint of this machine that trials start from; empty where there is none."""
+    if not init or not Path(init).exists():
+        return ""
+    return folder_digest(Path(init)) if Path(init).is_dir() else file_digest(Path(init))
 
 
 def changed_budget(campaign: Campaign, given: frozenset[str]) -> Mapping[str, Any]:

@@ -81,6 +81,7 @@ class State:
     confirmed: Mapping[str, Any] | None = None
     ended: Ended | None = None
     began: float = 0.0
+    weights: str = ""  # as Opened has it
     last: float = 0.0  # when something was last written
     num_records: int = 0
     expected: tuple[int, Expected | None] | None = field(default=None, compare=False)  # as of so many epochs
@@ -119,7 +120,7 @@ class State:
         match event:
             case Opened():
                 self.campaign = Campaign.model_validate(event.campaign)
-                self.config, self.data = event.config, event.data
+                self.config, self.data, self.weights = event.config, event.data, event.weights
             case Driven():
                 self.ended = None
                 for trial in self.trials:
