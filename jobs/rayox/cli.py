@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        return _fail("usage", error.format_message(), _usage_hint(error), 2, as_json)
+        return _fail("usage", _usage_message(error), _usage_hint(error), 2, as_json)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", "interrupted", "", INTERRUPTED, as_json)
     except BrokenPipeError:
@@ -127,6 +127,16 @@ def _broken_pipe() -> int:
     """Nobody reads any more; keep Python's last flush from complaining about it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return BROKEN_PIPE
+
+
+def _usage_message(error: click.ClickException) -> str:
+    """Click names options that look alike; the one that begins as given is nearer: --score of --score-threshold."""
+    if isinstance(error, click.NoSuchOption) and error.ctx:
+        names = [name for parameter in error.ctx.command.params for name in parameter.opts]
+        longer = [repr(name) for name in names if name.startswith(error.option_name)]
+        if longer:
+            return f"{error.message} Did you mean {' or '.join(longer)}?"
+    return error.format_message()
 
 
 def _usage_hint(error: click.ClickException) -> str:

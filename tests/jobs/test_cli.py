@@ -93,6 +93,12 @@ def test_an_unknown_verb_is_a_usage_error():
     assert done.stderr.splitlines()[0] == "error: no such verb: trian; did you mean train?"
 
 
+@pytest.mark.parametrize(("given", "meant"), [("--score", "--score-threshold"), ("--jsn", "--json")])
+def test_an_option_that_begins_as_given_is_nearer_than_one_that_looks_alike(capsys, given, meant):
+    assert main(["predict", given, "x"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: No such option '{given}'. Did you mean '{meant}'?"
+
+
 def test_show_prints_values_with_their_sources():
     done = run("config", "show", "shapes", "train.seed=3", RAYOX_TRAIN__EPOCHS="20")
     assert done.returncode == 0
