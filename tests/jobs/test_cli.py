@@ -95,7 +95,7 @@ def test_an_unknown_verb_is_a_usage_error():
 
 @pytest.mark.parametrize(("given", "meant"), [("--score", "--score-threshold"), ("--jsn", "--json")])
 def test_an_option_that_begins_as_given_is_nearer_than_one_that_looks_alike(capsys, given, meant):
-    assert main(["predict", given, "x"]) == 2
+    assert cli.main(["predict", given, "x"]) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error: No such option '{given}'. Did you mean '{meant}'?"
 
 
