@@ -34,7 +34,7 @@ def main() -> None:
     found: dict[str, list[tuple[float, float, float]]] = {"with them": [], "RAYOX_PLAIN_RAY=1": []}
     for _ in range(asked.rounds):
         for name, plain in (("with them", "0"), ("RAYOX_PLAIN_RAY=1", "1")):
-            found[name].append(measure(asked.data, plain))
+            found[name].append(measure(asked.data.resolve(), plain))
             print(name, [round(figure, 1) for figure in found[name][-1]], flush=True)
     print("| | first step, s | after a killed worker, s | images a second |\n|---|---|---|---|")
     for name, runs in found.items():

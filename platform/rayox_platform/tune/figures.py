@@ -60,6 +60,7 @@ def history(state: State, scored: list[Trial]) -> Figure:
         axes.scatter(
             [trial.number for trial in chosen], [_value(state, trial) for trial in chosen], c=colour, s=26, label=name
         )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     best = np.maximum.accumulate([state.score(trial) for trial in scored])
     axes.step([trial.number for trial in scored], state.sign * best, where="post", c=GREEN, label="best so far")
     _base(state, axes)
@@ -155,22 +156,36 @@ def slices(state: State, scored: list[Trial]) -> Figure:
         down, across, figsize=(3.1 * across, 2.7 * down), layout="constrained", sharey=True, squeeze=False
     )
     for axes, one, name in zip(grid.flat, space, columns(state), strict=False):
-        for trial in scored:
-            if one.key in trial.values:
-                value = trial.values[one.key]
-                place = value if one.kind != "choice" else str(value)
-                axes.scatter([place], [_value(state, trial)], s=18, c=STATE_COLOURS[trial.state])
-        if one.kind == "log":
-            axes.set_xscale("log")
-        base = scored[0].values.get(one.key) if scored[0].number == 0 else None
-        if base is not None:
-            axes.axvline(base if one.kind != "choice" else str(base), c=ORANGE, lw=1, ls="--")
+        shown = [trial for trial in scored if one.key in trial.values]
+        place = _scaled(axes, one, [trial.values[one.key] for trial in shown])
+        for trial in shown:
+            axes.scatter([place(trial.values[one.key])], [_value(state, trial)], s=18, c=STATE_COLOURS[trial.state])
+        if shown and shown[0].number == 0:
+            axes.axvline(place(shown[0].values[one.key]), c=ORANGE, lw=1, ls="--")
         axes.set_xlabel(name, fontsize=9)
     for axes in list(grid.flat)[len(space) :]:
         axes.set_visible(False)
     grid[0][0].set_ylabel(state.campaign.first_metric)
     figure.suptitle("the metric over each setting (dashed: the base recipe)", fontsize=11)
     return figure
+
+
+def _scaled(axes: Axes, one: Dimension, values: list[Any]) -> Callable[[Any], float]:
+    """Give an axis the scale of a setting; where on it a value stands. A choice of the base recipe alone comes last."""
+    if one.kind == "choice":
+        names = list(dict.fromkeys(_short(value) for value in (*one.choices, *values)))
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        return lambda value: names.index(_short(value))
+    if one.kind == "log":
+        axes.set_xscale("log")
+        low, *_, high = one.ends()
+        ticks = np.geomspace(low, high, 3)
+        axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        axes.minorticks_off()
+        edge = (high / low) ** 0.06
+        axes.set_xlim(min(low, *values) / edge, max(high, *values) * edge)
+    return float
 
 
 def pareto(state: State, scored: list[Trial]) -> Figure | None:
@@ -253,4 +268,4 @@ def _is_beaten(points: np.ndarray[Any, np.dtype[np.float64]], place: int) -> boo
 
 
 def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
