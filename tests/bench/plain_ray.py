@@ -20,10 +20,10 @@ from pathlib import Path
 from rayox_platform.runs.event_kinds import Epoch, Failure, Progress, RunEvent, Start
 from rayox_platform.runs.events import read_events
 
-SETTINGS = ["image_size=160", "train.batch_size=16", "train.epochs=8", "train.closing_epochs=0", "train.workers=2"]
-SETTINGS += ["train.warmup_epochs=1", "train.precision=fp32", "train.multi_scale=0", "train.evaluate_every=8"]
+SETTINGS = ["image_size=160", "train.batch_size=16", "train.epochs=5", "train.closing_epochs=0", "train.workers=2"]
+SETTINGS += ["train.warmup_epochs=1", "train.precision=fp32", "train.multi_scale=0", "train.evaluate_every=5"]
 SETTINGS += ["checkpoint.every_steps=5"]
-KILLED_IN_EPOCH = 4
+KILLED_IN_EPOCH = 3
 
 
 def main() -> None:
