@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD := .venv-compat
+CORES := $(shell env -u OMP_NUM_THREADS nproc)
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
 # Without bytecode every process of a test compiles what it imports: a third of the time goes into that.
@@ -30,14 +31,15 @@ demo: setup
 
 # For every change: no Ray, and nothing that takes seconds.
 quick: setup
-	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(env -u OMP_NUM_THREADS nproc) --ignore=tests/ray --ignore=tests/bench --ignore=tests/gpu \
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(CORES) --ignore=tests/ray --ignore=tests/bench \
+	  --ignore=tests/gpu \
 	  -m "not ray and not slow and not gpu and not bench and not faults"
 
 # Those on Ray after the others: beside them each start of a cluster takes several times as long.
 test: setup
-	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(env -u OMP_NUM_THREADS nproc) --durations=25 \
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(CORES) --durations=25 \
 	  -m "not ray and not gpu and not bench and not faults"
-	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $$(env -u OMP_NUM_THREADS nproc) --durations=25 \
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n $(CORES) --durations=25 \
 	  -m "ray and not gpu and not bench and not faults"
 
 # Then once more what a fault has to leave exact, on Ray's public interface alone.
@@ -54,7 +56,7 @@ compat: setup
 	@sed -nE 's/^    "((ray|mlflow)[^>]*)>=([0-9.]+),.*/\1==\3/p' pyproject.toml >"$(OLD)/oldest.txt"
 	@"$(BIN)/uv" pip install --quiet --python "$(OLD)/bin/python" --constraint "$(OLD)/torch.txt" \
 	  --requirement "$(OLD)/oldest.txt" --group dev --editable .
-	@OMP_NUM_THREADS=1 "$(OLD)/bin/python" -m pytest -n $$(env -u OMP_NUM_THREADS nproc) -m "not gpu and not bench and not faults" \
+	@OMP_NUM_THREADS=1 "$(OLD)/bin/python" -m pytest -n $(CORES) -m "not gpu and not bench and not faults" \
 	  -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning \
 	  tests/ray tests/platform/test_tracking.py tests/platform/test_registry.py tests/platform/test_sender.py
 

@@ -203,4 +203,5 @@ def show_result(console: Console, state: "State") -> None:
     if state.confirmed:
         console.text(str(state.confirmed.get("sentence", "")))
     console.text(f"epochs      {state.epochs_trained} in {state.driven_seconds / 60:.1f} minutes")
+    console.text(f"report      rayox tune report {state.campaign.name}")
     console.result(summary(state))

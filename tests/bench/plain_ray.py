@@ -28,13 +28,13 @@ KILLED_IN_EPOCH = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=lambda word: Path(word).resolve())
     parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
     found: dict[str, list[tuple[float, float, float]]] = {"with them": [], "RAYOX_PLAIN_RAY=1": []}
     for _ in range(asked.rounds):
         for name, plain in (("with them", "0"), ("RAYOX_PLAIN_RAY=1", "1")):
-            found[name].append(measure(asked.data.resolve(), plain))
+            found[name].append(measure(asked.data, plain))
             print(name, [round(figure, 1) for figure in found[name][-1]], flush=True)
     print("| | first step, s | after a killed worker, s | images a second |\n|---|---|---|---|")
     for name, runs in found.items():

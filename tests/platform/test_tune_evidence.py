@@ -84,7 +84,7 @@ def test_a_clear_lead_is_one_and_a_small_one_is_not():
     assert [one.trial for one in clear.compared] == [4, 7]
     small = weigh(runs(8.0), {7: runs(8.0, 20)}, samples=200, confidence=0.95)
     assert small.winner is None
-    assert "nothing to gain: none of the 1 best trials" in small.sentence()
+    assert "nothing to gain: the best trial does not beat the base recipe beyond noise; trial 7 has" in small.sentence()
     assert "over 30 images that the search never scored and 3 fresh seeds" in small.sentence()
     assert small.as_json()["winner"] is None
 

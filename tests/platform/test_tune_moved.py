@@ -9,7 +9,7 @@ import pytest
 import torch
 from tune_toys import CONFIG, campaign
 
-from rayox_model.core.errors import ConfigError, DataError
+from rayox_model.core.errors import ConfigError, DataError, ModelError
 from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.demand import Capacity
@@ -148,4 +148,9 @@ def test_the_weights_that_trials_start_from_may_lie_elsewhere_and_not_be_others(
         place.open(monkeypatch, resume=True)
     place.init = Path(shutil.copy(there, weights))
     with pytest.raises(ConfigError, match=r"model\.init: it began with .*there\.pth"):
+        place.open(monkeypatch, resume=True)
+    weights.unlink()
+    there.unlink()
+    place.init = there
+    with pytest.raises(ModelError, match=r"there\.pth"):
         place.open(monkeypatch, resume=True)

@@ -50,11 +50,13 @@ class Evidence:
                 f"trial {won.trial} beats the base recipe beyond noise: AP {won.AP:.3f} against {self.base_AP:.3f}, "
                 f"{won.difference:+.3f} ({won.lower:+.3f} to {won.upper:+.3f}, {over})"
             )
-        best = self.compared[0]
+        best, count = self.compared[0], len(self.compared)
+        beaten, who = "the best trial does not beat", f"trial {best.trial}"
+        if count > 1:
+            beaten, who = f"none of the {count} best trials beats", f"the best, trial {best.trial},"
         return (
-            f"nothing to gain: none of the {len(self.compared)} best trials beats the base recipe beyond noise; "
-            f"the best, trial {best.trial}, has AP {best.AP:.3f} against {self.base_AP:.3f}, {best.difference:+.3f} "
-            f"({best.lower:+.3f} to {best.upper:+.3f}, {over})"
+            f"nothing to gain: {beaten} the base recipe beyond noise; {who} has AP {best.AP:.3f} against "
+            f"{self.base_AP:.3f}, {best.difference:+.3f} ({best.lower:+.3f} to {best.upper:+.3f}, {over})"
         )
 
     def as_json(self) -> dict[str, Any]:

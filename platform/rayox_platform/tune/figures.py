@@ -173,18 +173,18 @@ def slices(state: State, scored: list[Trial]) -> Figure:
 def _scaled(axes: Axes, one: Dimension, values: list[Any]) -> Callable[[Any], float]:
     """Give an axis the scale of a setting; where on it a value stands. A choice of the base recipe alone comes last."""
     if one.kind == "choice":
-        names = list(dict.fromkeys(_short(value) for value in (*one.choices, *values)))
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlim(-0.5, len(names) - 0.5)
-        return lambda value: names.index(_short(value))
+        choices = [*one.choices, *(value for value in values[:1] if value not in one.choices)]
+        axes.set_xticks(range(len(choices)), [_short(choice) for choice in choices])
+        axes.set_xlim(-0.5, len(choices) - 0.5)
+        return choices.index
     if one.kind == "log":
         axes.set_xscale("log")
-        low, *_, high = one.ends()
+        low, high = one.low, one.high
         ticks = np.geomspace(low, high, 3)
         axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
         axes.minorticks_off()
-        edge = (high / low) ** 0.06
-        axes.set_xlim(min(low, *values) / edge, max(high, *values) * edge)
+        edge, shown = (high / low) ** 0.06, [value for value in values if value > 0]  # the base recipe may have 0
+        axes.set_xlim(min(low, *shown) / edge, max(high, *shown) * edge)
     return float
 
 

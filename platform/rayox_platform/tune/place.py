@@ -24,13 +24,13 @@ from rayox_platform.tune.state import State
 KEPT = frozenset(
     ("name", "train.workers", "tracking.flush_seconds", "tracking.step_seconds", "notify.url", "notify.command")
 )
-PLACES = CHANGEABLE - KEPT | {WEIGHTS}
+ADOPTED = CHANGEABLE - KEPT | {WEIGHTS}  # what trials from here on have as it is now
 
 
 def moved(state: State, recipe: str, base: Config, parts: Mapping[str, Any]) -> Moved | None:
     """What is elsewhere or otherwise now, of what may be; None where nothing is. parts are as Opened.data."""
     began, now = (dict(leaves(tree, settings())) for tree in (state.config, base.model_dump(mode="json")))
-    values = {key: now[key] for key in sorted(PLACES) if key in began and began[key] != now.get(key)}
+    values = {key: now[key] for key in sorted(ADOPTED) if key in began and began[key] != now.get(key)}
     if not values and parts == state.data and recipe == state.campaign.recipe:
         return None
     return Moved(recipe=recipe, values=values, data=dict(parts))

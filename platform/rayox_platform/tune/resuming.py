@@ -30,12 +30,13 @@ def check_same(state: State, campaign: Campaign, base: Config, given: frozenset[
         if key not in (*FREE, "recipe") and before[key] != now[key]
     ]
     began, weights = dict(leaves(state.config, settings())), weights_digest(base.model.init)
+    known = bool(state.weights and weights)  # no file of this machine, or one that is gone, has no digest
     for key, value in leaves(base.model_dump(mode="json"), settings()):
         if key in CHANGEABLE or key.startswith(ELSEWHERE) or key not in began:
             continue
-        if began[key] != value and not (key == WEIGHTS and weights == state.weights != ""):
+        if began[key] != value and not (key == WEIGHTS and known and weights == state.weights):
             other.append(f"{key}: it began with {began[key]!r}, now {value!r} is given")
-    if weights != state.weights != "" and began[WEIGHTS] == base.model.init:
+    if known and weights != state.weights and began[WEIGHTS] == base.model.init:
         other.append(f"{WEIGHTS}: {base.model.init} does not hold the weights that it began with")
     refused = [key for key in sorted(given) if key.partition(".")[0] in FREE and not key.startswith("budget")]
     other += [f"{key}: only the budget can be changed" for key in refused if _differs(before, now, key)]
