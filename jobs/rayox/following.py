@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rayox.campaign_watch import watch_campaign
 from rayox.console import Console
 from rayox.ending import INTERRUPTED
-from rayox.panel import TrainingPanel
+from rayox.training_panel import TrainingPanel
 from rayox_model.core.errors import TrainingError
 
 if TYPE_CHECKING:
     from rayox_cluster.jobs_api import Job, JobsApi
     from rayox_platform.runs.home import RunHome
+    from rayox_platform.tune.home import CampaignHome
 
 POLL_SECONDS = 1.0
 STATUS_SECONDS = 3.0
@@ -64,18 +66,18 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
     """Show a job until it is over; the job then. Ctrl-C leaves it running and says how to come back."""
     watched = Watched(api, submission_id, console)
     try:
-        home = _readable_home(storage, run, watched, console) if _trains(watched) else None
+        home = _readable_home(storage, run, watched, console)
         if home is None:
             _show_log(api, submission_id, watched, console)
         else:
-            _show_events(home, run, watched, console)
+            _show(home, watched, console)
     except KeyboardInterrupt:
         console.note(f"left; the job goes on. `rayox runs watch {run}` comes back, `rayox runs stop {run}` stops it")
         raise
     job = watched.job
     assert job is not None
     if not job.is_over and home is not None:  # the head is gone, the run's storage knows
-        return replace(job, status="SUCCEEDED" if _has_result(home) else "FAILED")
+        return replace(job, status="SUCCEEDED" if _is_done(home) else "FAILED")
     return job
 
 
@@ -86,20 +88,33 @@ def exit_code_of(job: "Job") -> int:
     return INTERRUPTED if job.status == "STOPPED" else job.exit_code or TrainingError.exit_code
 
 
-def _trains(watched: Watched) -> bool:
-    """Whether the job is of one training, which has events; a job that cannot be asked about is taken for one."""
+def _home_of(storage: str, name: str, watched: Watched) -> "RunHome | CampaignHome | None":
+    """Where what the job does is written down; None for a verb that leaves a log alone. Raises OSError, RayoxError.
+
+    A job that cannot be asked about is taken for a training.
+    """
     job = watched.look()
-    return job is None or job.metadata.get(VERB, "train") == "train"
+    match "train" if job is None else job.metadata.get(VERB, "train"):
+        case "train":
+            from rayox_platform.runs.places import open_runs
+
+            return open_runs(storage).home(name)
+        case "tune":
+            from rayox_platform.tune.home import campaign_home
+
+            return campaign_home(storage, name)
+    return None
 
 
-def _readable_home(storage: str, run: str, watched: Watched, console: Console) -> "RunHome | None":
-    """The run in its storage once it is there, if this machine sees that; None when the job ends without one."""
+def _readable_home(storage: str, name: str, watched: Watched, console: Console) -> "RunHome | CampaignHome | None":
+    """The same once it is there, if this machine sees that storage; None when the job ends without one."""
     from rayox_model.core.errors import RayoxError
-    from rayox_platform.runs.places import open_runs
 
     try:
-        home = open_runs(storage).home(run)
-        with TrainingPanel(run, 0, 0, console) as panel:
+        home = _home_of(storage, name, watched)
+        if home is None:
+            return None
+        with TrainingPanel(name, 0, 0, console) as panel:
             panel.stage(STARTING)
             while not home.is_begun():
                 job = watched.look()
@@ -118,31 +133,44 @@ def _is_shared(storage: str) -> bool:
     return open_folder(storage).has(MARKER)
 
 
-def _show_events(home: "RunHome", run: str, watched: Watched, console: Console) -> None:
+def _show(home: "RunHome | CampaignHome", watched: Watched, console: Console) -> None:
+    """Until the job has ended; or, while nobody can be asked, until it is done or nobody works on it."""
+    from rayox_platform.runs.overview import is_over as nobody_works_on
+    from rayox_platform.tune.home import CampaignHome
+
+    def is_over() -> bool:
+        return watched.is_over or (watched.is_away and (_is_done(home) or nobody_works_on(home)))
+
+    if isinstance(home, CampaignHome):
+        watch_campaign(home, console, is_over)
+    else:
+        _show_events(home, is_over, console)
+
+
+def _show_events(home: "RunHome", is_over: Callable[[], bool], console: Console) -> None:
     from rayox_platform.runs.events import follow
     from rayox_platform.runs.overview import read_run
 
     known = read_run(home)
-    with TrainingPanel(run, known.num_steps or 0, known.epochs or 0, console) as panel:
+    with TrainingPanel(home.name, known.num_steps or 0, known.epochs or 0, console) as panel:
         panel.stage(STARTING)
-        for event in follow(home.events.tail(whole=True), _over(home, watched)):
+        for event in follow(home.events.tail(whole=True), is_over):
             panel.show(event)
 
 
-def _over(home: "RunHome", watched: Watched) -> Callable[[], bool]:
-    """The job has ended; or, while nobody can be asked, the run has its result or nobody trains it."""
-    from rayox_platform.runs.overview import is_over as nobody_trains
-
-    return lambda: watched.is_over or (watched.is_away and (_has_result(home) or nobody_trains(home)))
-
-
-def _has_result(home: "RunHome") -> bool:
+def _is_done(home: "RunHome | CampaignHome") -> bool:
+    """Whether its storage says that it has come to its end."""
     from rayox_platform.runs.overview import read_result
+    from rayox_platform.tune.home import CampaignHome
+    from rayox_platform.tune.ledger import read_state
 
     try:
-        return bool(read_result(home))
+        if not isinstance(home, CampaignHome):
+            return bool(read_result(home))
+        ended = read_state(home.journal()).ended
     except OSError:
         return False
+    return ended is not None and ended.status == "finished"
 
 
 def _show_log(api: "JobsApi", submission_id: str, watched: Watched, console: Console) -> None:

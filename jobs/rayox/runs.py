@@ -10,9 +10,9 @@ import click
 
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
-from rayox.panel import TrainingPanel
 from rayox.progress import duration
 from rayox.run_jobs import cost_command, stop_command, wait_command
+from rayox.training_panel import TrainingPanel
 from rayox_model.core.errors import ConfigError
 
 if TYPE_CHECKING:

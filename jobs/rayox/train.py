@@ -11,8 +11,8 @@ import click
 from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.ending import after_a_stop, told_of_end
-from rayox.panel import TrainingPanel
 from rayox.progress import progress, progress_of_data
+from rayox.training_panel import TrainingPanel
 from rayox_platform.config import LoadedConfig
 from rayox_platform.config.origin import Rank
 from rayox_platform.config.settings import leaves, settings

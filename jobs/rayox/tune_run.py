@@ -1,10 +1,8 @@
-"""Running a campaign from the command line: its plan, its trials as lines, its end as a table."""
+"""Running a campaign from the command line: its plan, its panel, its end as a table."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rayox.console import Console
@@ -46,7 +44,7 @@ def show_plan(console: Console, loaded: LoadedCampaign, address: str | None) -> 
 
 
 def _warn(console: Console, loaded: LoadedCampaign, data: "Data") -> None:
-    for warning in data.warnings(loaded.campaign):
+    for warning in [*loaded.campaign.cautions, *data.warnings(loaded.campaign)]:
         console.note(f"warning: {warning}")
 
 
@@ -90,13 +88,16 @@ def tune(
     from rayox_platform.tune.ledger import read_state
     from rayox_platform.tune.opening import open_ledger, read_data, trial_config
     from rayox_platform.tune.resuming import changed_budget, check_same
+    from rayox_platform.tune.warm import check_related
 
     loaded.base.require("data.train.annotations", "data.val.annotations")
     config, campaign = loaded.base.config, loaded.campaign
     check_lasting(config)
     home = campaign_home(config.storage, campaign.name)
-    earlier = read_state(find_campaign(config.storage, warm_from).journal()) if warm_from else None
     base = trial_config(campaign, config, home.storage)
+    earlier = read_state(find_campaign(config.storage, warm_from).journal()) if warm_from else None
+    for note in check_related(earlier, campaign, base.model_dump(mode="json")) if earlier else ():
+        console.note(f"warning: {note}")
     with home.claim():
         begun = home.is_begun() if resume else False
         if begun:
@@ -114,11 +115,13 @@ def tune(
             budget=changed_budget(campaign, loaded.given) if begun else None,
             tell=console.note,
         )
+        from rayox.campaign_panel import CampaignPanel
         from rayox_platform.config.tree import Config
         from rayox_platform.tune.driver import Driver
 
-        driver = Driver(ledger, Config.model_validate(dict(ledger.state.config)), home, earlier, Lines(console).show)
-        with _tracked(config, home, console):
+        whole = Config.model_validate(dict(ledger.state.config))
+        with _tracked(config, home, console), CampaignPanel(campaign.name, console) as panel:
+            driver = Driver(ledger, whole, home, earlier, panel.show)
             return _drive(driver, data, console, address)
 
 
@@ -161,35 +164,6 @@ def _drive(driver: "Driver", data: "Data", console: Console, address: str | None
     finally:
         driver.ledger.tell(Ended(status=status, why=why))
     return driver.state
-
-
-@dataclass
-class Lines:
-    """A line on standard error for each epoch of a trial and each end of one."""
-
-    console: Console
-    said: set[tuple[int, str, int]] = field(default_factory=set)
-
-    def show(self, state: "State") -> None:
-        for trial in state.trials:
-            key = (trial.number, trial.state, trial.epoch)
-            if key in self.said or trial.state == "planned":
-                continue
-            self.said.add(key)
-            self.console.note(self._line(state, trial.number))
-
-    def _line(self, state: "State", number: int) -> str:
-        trial = state.trials[number]
-        best = state.best
-        score = trial.reports[trial.epoch].get(state.campaign.first_metric) if trial.epoch else None
-        parts = [time.strftime("%H:%M:%S"), f"trial {number}", trial.state, f"epoch {trial.epoch}/{state.epochs}"]
-        if score is not None:
-            parts.append(f"{state.campaign.first_metric} {score:.4f}")
-        if trial.why:
-            parts.append(trial.why)
-        if best:
-            parts.append(f"best: trial {best.number}")
-        return "  ".join(parts)
 
 
 def show_result(console: Console, state: "State") -> None:

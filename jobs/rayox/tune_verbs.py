@@ -9,12 +9,14 @@ import click
 
 from rayox.config import RECIPES, load_recipe
 from rayox.console import Console, json_option
-from rayox_model.core.errors import ConfigError
+from rayox.ending import INTERRUPTED
+from rayox_model.core.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
     from rayox_platform.tune.home import CampaignHome
     from rayox_platform.tune.state import State
 
+EXIT_CODES = {"failed": TrainingError.exit_code, "dead": TrainingError.exit_code, "interrupted": INTERRUPTED}
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
@@ -60,6 +62,28 @@ def status_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None
     console.text(f"{status}{holder}; {about(state)}")
     console.text(verdict(state))
     console.result(summary(state) | {"status": status})
+
+
+@click.command("watch")
+@click.argument("name")
+@OVERRIDES
+@json_option
+def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """The live panel of the campaign NAME, which another process drives, until that ends; then its exit code."""
+    from rayox.campaign_watch import watch_campaign
+    from rayox_platform.runs.overview import is_over
+    from rayox_platform.tune.report import verdict
+    from rayox_platform.tune.table import summary
+
+    console, storage = Console(as_json), load_recipe(None, overrides).config.storage
+    home = _found(storage, name)
+    with _readable(storage):
+        state = watch_campaign(home, console, lambda: is_over(home))
+    status = state.ended.status if state.ended else "dead"
+    console.text(f"{status}; {verdict(state)}")
+    console.result(summary(state) | {"status": status})
+    if status in EXIT_CODES:
+        raise click.exceptions.Exit(EXIT_CODES[status])
 
 
 @click.command("stop")
@@ -137,7 +161,7 @@ def apply_command(name: str, overrides: tuple[str, ...], output: Path, trial: in
     console.result({"recipe": str(output), "trial": chosen.number, "values": dict(chosen.values)})
 
 
-VERBS = (list_command, status_command, stop_command, report_command, apply_command)
+VERBS = (list_command, status_command, watch_command, stop_command, report_command, apply_command)
 
 
 def _found(storage: str | None, name: str) -> "CampaignHome":

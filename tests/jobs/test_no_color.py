@@ -10,7 +10,7 @@ import pytest
 
 SHOW = """
 from rayox.console import Console
-from rayox.panel import TrainingPanel
+from rayox.training_panel import TrainingPanel
 from rayox.progress import progress
 from rayox_platform.runs.event_kinds import Progress
 from time import sleep

@@ -1,6 +1,6 @@
 """The searcher: a pure function of the campaign's state, and better than drawing blindly."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from optuna.trial import TrialState
@@ -105,7 +105,7 @@ def test_tpe_finds_more_than_chance_on_average():
 
 def test_a_grid_is_every_point_once_in_a_mixed_order():
     state = begun(campaign("none", "grid", trials=1000, searcher={"points": 3}))
-    points = grid(state)
+    points = list(grid(state))
     assert len(points) == 27
     assert {point["assigner.center_radius"] for point in points} == {0.5, 2.0, 3.5}
     while why_no_more(state) is None:
@@ -205,3 +205,32 @@ def test_budgets_end_a_search():
         assert why_no_more(stale) is None
     tried(stale, 0.5)
     assert why_no_more(stale) == "stop_when.no_gain_for 3"
+
+
+def test_a_big_grid_costs_a_suggestion_its_own_points_alone():
+    """32,768 points: they were all made, each compared with all before it, for every suggestion."""
+    choices = {f"augment.{name}": {"float": [0, 1]} for name in ("mosaic_prob", "mixup_prob", "hsv_prob")}
+    state = begun(campaign("none", "grid", trials=40000, searcher={"points": 32}, space=choices))
+    made = list(islice(grid(state), 3))
+    tried(state, 0.5)
+    assert [tried(state, 0.5) for _ in range(3)] == made
+    assert len({tuple(sorted(point.items())) for point in grid(state)}) >= 32**3 - 1
+
+
+def test_values_that_were_tried_are_not_tried_again_while_there_are_others():
+    space = {"train.optimizer": {"choice": ["sgd", "adamw"]}, "assigner.top_k": {"int": [8, 10]}}
+    for kind in ("random", "tpe"):
+        state = begun(campaign("none", kind, trials=8, space=space, searcher={"startup": 2}))
+        found = [tuple(sorted(tried(state, 0.5).items())) for _ in range(6)]
+        assert len(set(found)) == 6, kind
+        assert tuple(sorted(tried(state, 0.5).items())) in found, "nothing else is left"
+
+
+def test_what_an_earlier_campaign_has_tried_takes_the_place_of_the_first_draws():
+    earlier = play(campaign("none", "random", 40), BASE, curve).state
+    state = begun(campaign("none", "tpe", 20, searcher={"startup": 10}))
+    tried(state, 0.5)
+    assert suggest(state, earlier).attributes, "the sampler's own"
+    assert not suggest(state).attributes, "drawn"
+    few = play(campaign("none", "random", 4), BASE, curve).state
+    assert not suggest(state, few).attributes

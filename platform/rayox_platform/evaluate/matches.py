@@ -14,6 +14,7 @@ from rayox_platform.data.coco import CocoDataset
 from rayox_platform.evaluate.metrics import coco_evaluator
 
 RECALLS = np.linspace(0.0, 1.0, 101)  # COCO's
+IOU_THRESHOLDS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}  # rows of T = 10, from 0.5 by 0.05
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,14 @@ def match(dataset: CocoDataset, detections: Mapping[int, Detections]) -> Matches
 
 
 def average_precision(
-    matches: Matches, weights: Int64[np.ndarray, "M"] | Float64[np.ndarray, "M"] | None = None
+    matches: Matches, weights: Int64[np.ndarray, "M"] | Float64[np.ndarray, "M"] | None = None, metric: str = "AP"
 ) -> float:
-    """AP where each image counts as often as its weight says, 1 by default; −1 where nothing is to be found."""
-    found = [_of_class(one, np.ones(len(one.wanted)) if weights is None else weights) for one in matches]
+    """AP where each image counts as often as its weight says, 1 by default; −1 where nothing is to be found.
+
+    metric is one of IOU_THRESHOLDS.
+    """
+    rows = IOU_THRESHOLDS[metric]
+    found = [_of_class(one, np.ones(len(one.wanted)) if weights is None else weights, rows) for one in matches]
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if known else -1.0
 
@@ -67,12 +72,14 @@ def _joined(found: Sequence[tuple[int, Mapping[str, Sequence[object]]]], num_ima
     )
 
 
-def _of_class(one: ClassMatches, weights: Int64[np.ndarray, "M"] | Float64[np.ndarray, "M"]) -> float | None:
+def _of_class(
+    one: ClassMatches, weights: Int64[np.ndarray, "M"] | Float64[np.ndarray, "M"], rows: slice
+) -> float | None:
     total = float((one.wanted * weights).sum())
     if not total:
         return None
-    weight = weights[one.image] * one.counts  # [T, N]
-    hits = np.cumsum(weight * one.hit, axis=1)
+    weight = weights[one.image] * one.counts[rows]  # [T, N]
+    hits = np.cumsum(weight * one.hit[rows], axis=1)
     precision = hits / np.maximum(np.cumsum(weight, axis=1), 1e-12)
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     sums = [_at_recalls(hits[row] / total, precision[row]) for row in range(len(hits))]

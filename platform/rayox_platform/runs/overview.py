@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.runs.ending import End, read_end
@@ -98,8 +98,14 @@ def read_result(home: RunHome) -> Mapping[str, Any]:
     return result
 
 
-def is_over(home: RunHome) -> bool:
-    """Nobody trains this run now, as far as can be seen."""
+class Held(Protocol):
+    """What one process at a time works on."""
+
+    def holder(self) -> str | None: ...
+
+
+def is_over(home: Held) -> bool:
+    """Nobody works on this run or campaign now, as far as can be seen."""
     try:
         return home.holder() is None
     except OSError:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from rayox_platform.tune.expected_gain import expected_gain
-from rayox_platform.tune.search import grid
+from rayox_platform.tune.search import grid_point
 from rayox_platform.tune.state import OVER, State, Trial
 
 
 def why_no_more(state: State) -> str | None:
     """What is used up, in words; None while another trial may begin."""
     budget, trials = state.campaign.budget, state.search
-    if state.campaign.search.kind == "grid" and len(trials) > len(grid(state)):
+    if state.campaign.search.kind == "grid" and trials and grid_point(state, len(trials) - 1) is None:
         return "the points of the grid"
     if len(trials) >= budget.trials:
         return f"budget.trials {budget.trials}"

@@ -12,6 +12,8 @@ from rayox_platform.tune.space import Dimension
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Gt(0), Le(1)]
 Direction = Literal["max", "min"]
+BLIND = ("random", "grid")  # searches that learn from nothing
+CONFIRMED = ("AP", "AP50", "AP75")  # what the confirmation can compare
 
 
 class Section(BaseModel):
@@ -86,13 +88,13 @@ class Confirm(Section):
     top: Annotated[int, Ge(0)] = 3
     """Best trials that are trained again with fresh seeds, against the base recipe; 0 leaves the confirmation out."""
     seeds: Count = 3
-    """Trainings of each."""
+    """Trainings of each; one cannot tell a gain from luck."""
     share: Annotated[float, Gt(0), Le(0.9)] = 0.5
     """Share of the val images that the search never scores and the confirmation alone is measured on."""
     samples: Count = 1000
-    """Resamples of the paired bootstrap over images and seeds."""
+    """Resamples of the paired bootstrap over images."""
     confidence: Annotated[float, Gt(0.5), Le(0.999)] = 0.95
-    """Confidence level of the bootstrap's interval."""
+    """Confidence level of the intervals, over all compared trials together."""
 
 
 class Price(Section):
@@ -147,6 +149,21 @@ class Campaign(Section):
     @property
     def first_metric(self) -> str:
         return next(iter(self.metrics))
+
+    @property
+    def cautions(self) -> list[str]:
+        """What is allowed and rarely meant."""
+        found = []
+        if len(self.metrics) > 1 and self.schedule.kind not in ("none", "pbt") and self.search.kind not in BLIND:
+            found.append(
+                f"of several metrics {self.search.kind} learns from whole trials alone, of which "
+                f"schedule={self.schedule.kind} makes few; schedule=none trains all whole"
+            )
+        if self.confirm.top and self.first_metric not in CONFIRMED:
+            found.append(f"the confirmation compares AP, not {self.first_metric}")
+        if self.confirm.top and self.confirm.seeds == 1:
+            found.append("confirm.seeds=1: one seed cannot tell a gain from luck")
+        return found
 
 
 def dimension(key: str, given: Mapping[str, Any]) -> Dimension:

@@ -1,6 +1,7 @@
 """Who is trained again with fresh seeds: the best trials and the base recipe, on images the search never scored."""
 
 from rayox_platform.tune.moves import Done, Resume, Wait
+from rayox_platform.tune.pareto import front
 from rayox_platform.tune.records import Planned
 from rayox_platform.tune.state import State, Trial
 
@@ -8,8 +9,14 @@ FIRST_SEED = 1000  # beyond the campaign's own: the search has never seen it
 
 
 def candidates(state: State) -> list[Trial]:
-    """The base recipe's trial first, then the best others: those that were trained longest, whole or not."""
+    """The base recipe's trial first, then the best others: those that were trained longest, whole or not.
+
+    Of several metrics those come first that no other trial beats in all of them.
+    """
     others = [trial for trial in state.ranked() if trial.number > 0]
+    if len(state.campaign.metrics) > 1:
+        best = front(state)
+        others.sort(key=lambda trial: trial not in best)
     return [*state.search[:1], *others[: state.campaign.confirm.top]]
 
 

@@ -14,6 +14,7 @@ from rayox_platform.resources.labels import selector
 from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.state import state_folder
 from rayox_platform.train.from_config import evaluation_settings
+from rayox_platform.tune.campaign import CONFIRMED
 from rayox_platform.tune.confirmation import candidates
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.evidence import Evidence, weigh
@@ -30,7 +31,26 @@ def confirm(driver: Driver, say: Callable[[str], None]) -> None:
     say(f"confirming on images that the search never scored: {len(again)} trainings")
     evidence = evidence_of(driver, again)
     if evidence is not None:
-        driver.ledger.tell(Confirmed(result=evidence.as_json()))
+        result = evidence.as_json()
+        sentence = "; ".join([result["sentence"], *traded(state)])
+        driver.ledger.tell(Confirmed(result=result | {"sentence": sentence}))
+
+
+def traded(state: State) -> list[str]:
+    """What the confirmed trials have of the other metrics, which no seed changes or no confirmation measures."""
+    base, *others = candidates(state)
+    first = state.campaign.first_metric
+    found = []
+    for name in state.campaign.metrics:
+        if name != first:
+            values = [f"trial {trial.number} {_value(trial, name)}" for trial in others]
+            found.append(f"{name} in the search: {', '.join(values)}, the base recipe {_value(base, name)}")
+    return found
+
+
+def _value(trial: Trial, metric: str) -> str:
+    value = trial.reports.get(trial.epoch, {}).get(metric)
+    return "–" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def evidence_of(driver: Driver, again: list[Trial]) -> Evidence | None:
@@ -46,7 +66,9 @@ def evidence_of(driver: Driver, again: list[Trial]) -> Evidence | None:
     if base is None or not groups:
         return None
     settings = state.campaign.confirm
-    return weigh(base, groups, samples=settings.samples, confidence=settings.confidence)
+    first = state.campaign.first_metric
+    metric = first if first in CONFIRMED else "AP"
+    return weigh(base, groups, samples=settings.samples, confidence=settings.confidence, metric=metric)
 
 
 def _of(chosen: Trial, done: list[Trial], found: dict[int, Matches]) -> list[Matches]:

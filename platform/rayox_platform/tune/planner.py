@@ -75,7 +75,7 @@ def plan(
     given = one_trial(config, cluster, block_bytes)
     concurrency = most_at_once(campaign, config, cluster, block_bytes)
     trials, epochs = expected(campaign, config.train.epochs)
-    confirmations = (campaign.confirm.top + 1) * campaign.confirm.seeds if campaign.confirm.top else 0
+    confirmations = num_confirmations(campaign)
     seconds = epoch_seconds or _estimated(config, given, num_images)
     parts = trials * _parts(campaign, config.train.epochs) + confirmations
     busy = (epochs + confirmations * config.train.epochs) * seconds + parts * START_SECONDS
@@ -190,6 +190,11 @@ def expected(campaign: Campaign, epochs: int) -> tuple[int, int]:
     if campaign.budget.epochs is not None and total > campaign.budget.epochs:
         return max(1, trials * campaign.budget.epochs // total), campaign.budget.epochs
     return trials, total
+
+
+def num_confirmations(campaign: Campaign) -> int:
+    """Whole trainings that compare the best trials with the base recipe."""
+    return (campaign.confirm.top + 1) * campaign.confirm.seeds if campaign.confirm.top else 0
 
 
 def _halved(trials: int, steps: tuple[int, ...], eta: float) -> int:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 ATTEMPTS = 200  # to find values that fulfil the constraints
 MODEL_ATTEMPTS = 20  # of those by the sampler; then at random
 MODELLED = 200  # trials that gp looks at: a third of a second an ask; of 1,000 it would be eight
+REPEATS = 60  # suggestions of values that were tried before, until one is taken all the same
+MODEL_REPEATS = 3  # of those by the sampler; then at random
 NEAR = 0.15  # standard deviation around the base recipe's values, of a range
 
 
@@ -40,7 +43,8 @@ def suggest(state: State, earlier: State | None = None) -> Suggestion:
     """The values of trial number len(state.trials): the base recipe's, then what the sampler asks for.
 
     earlier is another campaign over the same settings, whose trials the sampler learns from as well. Raises
-    ConfigError when no values fulfil the constraints. A grid must not be used up (see why_no_more).
+    ConfigError when no values fulfil the constraints. What was tried before is suggested again only where hardly
+    anything else is left. A grid must not be used up (see why_no_more).
     """
     number = len(state.search)
     space = state.campaign.dimensions
@@ -48,20 +52,43 @@ def suggest(state: State, earlier: State | None = None) -> Suggestion:
         return Suggestion(active(space, base_values(state)))
     search = state.campaign.search
     if search.kind == "grid":
-        return Suggestion(grid(state)[number - 1])
+        point = grid_point(state, number - 1)
+        assert point is not None, "the grid is used up"
+        return Suggestion(point)
+    tried = {_key(trial.values) for trial in state.search}
+    startup = 0 if earlier is not None and _is_model_enough(earlier, search) else search.startup
+    again: Suggestion | None = None  # tried before
+    num_again = 0
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([search.seed, number, attempt])
-        if number <= search.startup or search.kind == "random" or attempt >= MODEL_ATTEMPTS:
-            near = search.kind != "random" and number <= search.startup and rng.random() < search.near_base
+        at_random = number <= startup or search.kind == "random"
+        if at_random or attempt >= MODEL_ATTEMPTS or num_again >= MODEL_REPEATS:
+            near = search.kind != "random" and number <= startup and rng.random() < search.near_base
             found = Suggestion(drawn(state, rng, near))
         else:
             found = _asked(state, earlier, int(rng.integers(2**31)))
-        if is_allowed(state, found.values):
+        if not is_allowed(state, found.values):
+            continue
+        if _key(found.values) not in tried:
             return found
+        again, num_again = again or found, num_again + 1
+        if num_again >= REPEATS:
+            break
+    if again is not None:  # a space of few values
+        return again
     raise ConfigError(
         f"constraints: of {ATTEMPTS} drawn trials none fulfils {', '.join(map(str, state.campaign.rules))}",
         "widen the space or drop a constraint",
     )
+
+
+def _is_model_enough(earlier: State, search: Search) -> bool:
+    """Whether the trials of an earlier campaign take the place of those drawn to begin with."""
+    return sum(1 for trial in earlier.search if trial.reports and trial.state != "failed") >= search.startup
+
+
+def _key(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, repr(value)) for name, value in values.items()))
 
 
 def base_values(state: State) -> dict[str, Any]:
@@ -225,21 +252,27 @@ def drawn(state: State, rng: np.random.Generator, near: bool) -> dict[str, Any]:
     return active(state.campaign.dimensions, values)
 
 
-def grid(state: State) -> list[dict[str, Any]]:
-    """The points of the grid that fulfil the constraints, in an order that is mixed and always the same."""
+def grid_point(state: State, index: int) -> dict[str, Any] | None:
+    """A point of the grid, from 0; None beyond its last one."""
+    return next(islice(grid(state), index, None), None)
+
+
+def grid(state: State) -> Iterator[dict[str, Any]]:
+    """Its points that fulfil the constraints, but the base recipe's, in an order that is mixed and always the same."""
     space, points = state.campaign.dimensions, state.campaign.search.points
     axes = [one.points(points) for one in space]
     count = math.prod(map(len, axes))
-    found: list[dict[str, Any]] = []
+    found = {_key(active(space, base_values(state)))}
     for index in np.random.default_rng(state.campaign.search.seed).permutation(count):
         place, values = int(index), {}
         for one, axis in zip(space, axes, strict=True):
             place, at = divmod(place, len(axis))
             values[one.key] = axis[at]
         values = active(space, values)
-        if values not in found and is_allowed(state, values):
-            found.append(values)
-    return found
+        key = _key(values)
+        if key not in found and is_allowed(state, values):
+            found.add(key)
+            yield values
 
 
 def is_allowed(state: State, values: Mapping[str, Any]) -> bool:
