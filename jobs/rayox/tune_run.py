@@ -63,9 +63,10 @@ def _machines(address: str | None) -> "Cluster":
     """This machine, idle; or the cluster at an address, or at that of RAY_ADDRESS."""
     from rayox_cluster.address import cluster_address
     from rayox_platform.resources.machines import Room, cluster_of
+    from rayox_platform.resources.own_gpus import own_gpus
 
     if cluster_address(address).text is None:
-        return cluster_of(Room(max(os.cpu_count() or 1, 2)))
+        return cluster_of(Room(max(os.cpu_count() or 1, 2), own_gpus()))
     from rayox_cluster.local import ray_session
     from rayox_platform.resources.connected import connected_cluster
 
