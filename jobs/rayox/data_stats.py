@@ -46,7 +46,9 @@ def stats(file: Path, images: str | None = None, image_size: int = 640, output: 
     from rayox_platform.data.stats.measure import measure, numbers_of
 
     if output is not None and (output.suffix.lower() not in PICTURES or not output.absolute().parent.is_dir()):
-        raise ConfigError(f"-o: {output} is no {', '.join(PICTURES)} in a folder that is there", "name another file")
+        raise ConfigError(
+            f"-o: {output} is not a file ending in {', '.join(PICTURES)} in an existing folder", "name another file"
+        )
     with said_if_silent(f"reading {file}") as silent_no_more, progress_of("read sizes") as show:
 
         def look(folder: ImageFolder, names: Sequence[str], depth: "Depth") -> "list[FileFacts]":

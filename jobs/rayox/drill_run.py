@@ -111,14 +111,15 @@ def strike(api: "JobsApi", fault: str, job: "Job", folder: str = "", seconds: fl
         last = (api.logs(name).strip() or ended.message).splitlines()[-1]
         raise ClusterError(
             f"the {fault} could not be struck: {last[:200]}",
-            "a node has to have a worker, and neither head nor driver; tracking, no HTTP proxy of the nodes' own",
+            "the node fault needs a node that has a worker but neither head nor driver; the tracking fault needs nodes "
+            "without an HTTP proxy of their own",
         )
     hit, at = json.loads(said[-1].removeprefix(strike.STRUCK))
     return str(hit), float(at)
 
 
 def _with_tracking(one: Struck, home: "RunHome") -> Struck:
-    """Of an outage of MLflow, known at the end: whether it has all that it missed."""
+    """Whether MLflow has all that it missed in its outage, which is known at the end."""
     from rayox_platform.runs.overview import read_run
 
     if one.fault != "tracking" or one.broken:

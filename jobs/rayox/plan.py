@@ -89,7 +89,8 @@ def command(
     console.table(columns, rows)
     most = stops_at(rates, work, network)
     console.text(
-        f"scales to {most} workers: beyond, one is worth less than half of one alone (batches of {work.batch_size})"
+        f"scales to {most} workers: each further one adds less than half of what one alone does "
+        f"(batches of {work.batch_size})"
     )
     console.result({"rates": asdict(rates), "outlooks": [asdict(one) for one in found], "scales_to": most})
 

@@ -14,7 +14,7 @@ from rayox.promotion_notice import Outcome, told_of_promotion
 @click.option("--reason", default="", help="Why; kept with it.")
 @json_option
 def command(name: str, overrides: tuple[str, ...], version: int | None, reason: str, as_json: bool) -> None:
-    """Put the champion before the present one of NAME back, as a new version of the same bytes.
+    """Restore NAME's previous champion, as a new version with the same files.
 
     Nothing is measured: its files and signature have to be as they were when it was promoted.
     """

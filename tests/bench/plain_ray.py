@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def measure(data: Path, plain: str) -> tuple[float, float, float]:
-    """Of one run: seconds to the first step, seconds from the kill to the next step, images a second."""
+    """One run: seconds to the first step, seconds from the kill to the next step, images a second."""
     words = [f"data.{split}.annotations={data}/annotations/instances_{split}.json" for split in ("train", "val")]
     words += [f"data.{split}.images={data}/images" for split in ("train", "val")]
     command = [sys.executable, "-m", "rayox", "train", "scratch", *words, *SETTINGS, "--name", "measured", "--json"]

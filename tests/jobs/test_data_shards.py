@@ -101,7 +101,7 @@ def test_other_errors(run, of_files):
     Path("out/mine.txt").write_text("x")
     with pytest.raises(ConfigError, match="is not empty"):
         run(shard, *of_files, "-o", "out")
-    with pytest.raises(ConfigError, match="no kind of address"):
+    with pytest.raises(ConfigError, match="cannot read this kind of address"):
         run(shard, *of_files, "-o", "ftp://host/out")
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         run(shard, "--annotations", "none.json", "-o", "new")

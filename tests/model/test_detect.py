@@ -251,7 +251,7 @@ def test_onnx_of_other_layouts(tmp_path: Path) -> None:
         ([1, 3, 60, 64], {}, "multiples of 32"),
         ([1, 3, "h", "w"], {}, "names none"),
         ([1, 3, "h", "w"], {"image_size": "[64"}, "image_size is not JSON"),
-        ([1, 3, "h", "w"], {"image_size": "[64, 64, 64]"}, r"image_size is no \[height, width\]"),
+        ([1, 3, "h", "w"], {"image_size": "[64, 64, 64]"}, r"image_size is not \[height, width\]"),
         ([1, 3, "h", "w"], {"image_size": "[64, 64]"}, "is not a YOLOX export"),
     ]
     for shape, metadata, message in cases:

@@ -73,7 +73,7 @@ def test_local_annotations_go_with_images_in_a_bucket_and_the_other_way_round(s3
     for annotations, folder in ((str(toy_data / "val.json"), IMAGES), (ANNOTATIONS, str(toy_data / "images"))):
         _, images = resolve_split(annotations, folder, tmp_path)
         assert images.load(6).image.shape == (64, 64, 3)
-    with pytest.raises(DataError, match="where its images are is not said") as caught:
+    with pytest.raises(DataError, match="the folder of its images is not given") as caught:
         resolve_split(ANNOTATIONS, None, tmp_path)
     assert "data.train.images" in caught.value.hint
 
@@ -114,7 +114,7 @@ def test_what_is_not_there_is_a_data_error_with_its_address(s3, annotations, ima
 
 
 def test_other_addresses_are_refused():
-    with pytest.raises(ConfigError, match="http://x/y: no kind of address"):
+    with pytest.raises(ConfigError, match="http://x/y: rayox cannot read this kind"):
         open_folder("http://x/y")
 
 

@@ -32,7 +32,7 @@ CAMPAIGN = {
 
 @pytest.fixture
 def address(monkeypatch):
-    """Of a cluster that outlives the campaign, and is asked about its actors."""
+    """The address of a cluster that outlives the campaign, and is asked about its actors."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory(prefix="rx-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         ray.init(

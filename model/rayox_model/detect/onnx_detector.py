@@ -138,7 +138,7 @@ def _image_size(session: "InferenceSession", metadata: dict[str, str], path: Pat
         case [int(height), int(width)]:
             return height, width
         case other:
-            raise ModelError(f"{path}: its metadata image_size is no [height, width]: {other!r}", _EXPORT)
+            raise ModelError(f"{path}: its metadata image_size is not [height, width] but {other!r}", _EXPORT)
 
 
 def _count_classes(session: "InferenceSession", image_size: tuple[int, int], path: Path) -> int:

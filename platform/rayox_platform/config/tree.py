@@ -50,7 +50,7 @@ class Data(Section):
     lanes: Count = 8
     """Streams that feed training; the workers share them, so a run can change its number of workers between steps."""
     max_bad_images: Annotated[float, Ge(0)] = 0.001
-    """Broken training images a run goes on without: their number from 1 on, below it a share of all; 0 for none."""
+    """Broken training images to tolerate: a number if 1 or more, a share of all images if below 1, 0 for none."""
     nodes: Labels | None = None
     """Labels of the nodes that read and augment, as rayox.io/role=data; unset is any node."""
 

@@ -96,7 +96,7 @@ def _beside(annotations: str, dataset: CocoDataset) -> Path:
     """
     hint = "Name their folder: data.train.images=… or data.val.images=…."
     if is_remote(annotations):
-        raise DataError(f"{annotations}: where its images are is not said", hint)
+        raise DataError(f"{annotations}: the folder of its images is not given", hint)
     path = Path(annotations).expanduser()
     split = path.stem.removeprefix("instances_").removeprefix("_annotations.coco")
     names = [name for name in (split, f"images/{split}", "images", ".") if name]

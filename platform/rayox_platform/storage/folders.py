@@ -76,7 +76,9 @@ def open_folder(address: str | Path) -> Folder:
         scheme, _, rest = text.partition("://")
         return Bucket(scheme, rest.strip("/"))
     if "://" in text:
-        raise ConfigError(f"{text}: no kind of address rayox reads", "Give a folder, s3://bucket/prefix or gs://….")
+        raise ConfigError(
+            f"{text}: rayox cannot read this kind of address", "Give a folder, s3://bucket/prefix or gs://…."
+        )
     return LocalFolder(Path(text).expanduser())
 
 

@@ -72,7 +72,9 @@ def _yaml_names(path: Path) -> list[str]:
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: no YAML ({' '.join(str(error).split())})", "Mend it, or use --classes.") from None
+        raise DataError(
+            f"{path}: not valid YAML ({' '.join(str(error).split())})", "Mend it, or use --classes."
+        ) from None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
