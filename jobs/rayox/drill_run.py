@@ -54,10 +54,10 @@ def drill(
         _wait_for_steps(home, api, job)
         hit, at = strike(api, fault, job, str(home), outage)
         if fault in OUTAGES:
-            console.note(f"{hit} were taken away, and are back")
+            console.note(f"took away {hit}; it is back")
             _wait_for_checkpoint(home, api, job, at)
             struck.append(weathered(fault, hit, _events(home), at - outage, at))
-            console.note(f"at most {struck[-1].seconds:.1f} s without a step, which was {struck[-1].at_step} before")
+            console.note(f"at most {struck[-1].seconds:.1f} s without a step (it was at {struck[-1].at_step})")
             continue
         console.note(f"killed {hit}")
         if fault == "driver":

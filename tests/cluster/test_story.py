@@ -163,6 +163,20 @@ def test_a_campaign_of_four_trials(shell, toy_data):
     assert campaign["trials"] == 4
 
 
+def test_a_drill_says_what_was_lost_against_what_is_promised(shell, training):
+    fits = ["train.cpus_per_worker=0.3", "train.epochs=40", "train.evaluate_every=40"]
+    told, noted = shell.rayox("drill", *training, *fits, "--faults", "tracking,storage,worker", "--outage", "5")
+    assert told["ok"], noted
+    assert [(one["fault"], one["as_promised"]) for one in told["faults"]] == [
+        ("tracking", True),
+        ("storage", True),
+        ("worker", True),
+    ]
+    assert all(one["steps_lost"] == 0 for one in told["faults"][:2])
+    assert told["status"] == "succeeded"
+    assert shell.run(told["run"]).state == "finished"
+
+
 def test_a_follower_whose_head_loses_its_dashboard_sees_the_end(shell, training):
     """SIGTERM, as it is with its process alone: of a dashboard that was killed `ray start` ends the whole head."""
     fits = ["train.cpus_per_worker=0.3"]  # on the two nodes that are left
