@@ -11,18 +11,26 @@ from pathlib import Path
 
 import pytest
 import yaml
+from make_checkpoint import golden_state
 
+from rayox.cli import main
 from rayox.config import load_recipe
 from rayox_cluster.templates.reading import read_values
 from rayox_cluster.templates.render import render
+from rayox_model.checkpoint.snapshot import Facts, take_snapshot
 from rayox_model.core.errors import ConfigError
+from rayox_model.nets.spec import YOLOXSpec
+from rayox_platform.config.tree import Config
+from rayox_platform.data.fingerprint import fingerprint
 from rayox_platform.models.bundle import SIGNATURE
 from rayox_platform.models.signature import trusted
 from rayox_platform.promote.signing import sign_folder, signing_key
 from rayox_platform.resources.labels import selector
+from rayox_platform.runs.data_record import DataRecord, write_data_record
 from rayox_platform.runs.event_kinds import Checkpoint
 from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.state import RESULT
+from rayox_platform.train.prepare import prepare
 
 TRACKING = "http://rayox-mlflow:5000"
 RUN = "finetune-rayox-7k2p9"
@@ -81,7 +89,7 @@ class Job:
         return done.returncode, asked
 
     def save_checkpoint(self, run: str) -> None:
-        (self.storage / run).mkdir(parents=True)
+        (self.storage / run).mkdir(parents=True, exist_ok=True)
         open_runs(str(self.storage)).home(run).events.tell(Checkpoint(time=1.0, step=7, path="checkpoints/step-7"))
 
 
@@ -130,6 +138,47 @@ def test_a_single_job_trains_under_its_own_name_and_resumes(tmp_path):
     assert job.run("tuesday-abcde", train=8) == (8, [[*words_of(job), "--name", "scratch-tuesday"]])
     job.save_checkpoint("scratch-tuesday")
     assert job.run("tuesday-fghij") == (0, [[*words_of(job), "--resume", "scratch-tuesday"]])
+
+
+@pytest.mark.slow
+def test_rayox_takes_both_lines_of_the_script(toy_data, tmp_path, monkeypatch, capsys):
+    """The first try's and, once there is a checkpoint, that of the next, up to what needs a cluster (--dry-run)."""
+    data = [f"annotations={toy_data}/train.json", f"val_annotations={toy_data}/val.json"]
+    job = Job(
+        tmp_path, "kuberay-cron", "recipe=scratch", *data, f"images={toy_data}/images", f"val_images={toy_data}/images"
+    )
+    monkeypatch.setenv("RAYOX_STORAGE", str(job.storage))
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+
+    def exit_code(asked: list[list[str]]) -> int:
+        return main([word for word in asked[0] if word not in ("--address", "auto")] + ["--dry-run"])
+
+    first = job.run("rayox-7k2p9-abcde", train=8)[1]
+    assert exit_code(first) == 0, capsys.readouterr()
+    begin(load_recipe("scratch", [*first[0][4:-2], "name=scratch-rayox-7k2p9"]).config)
+    job.save_checkpoint("scratch-rayox-7k2p9")
+    assert exit_code(first) == 2
+    assert "go on with it by --resume scratch-rayox-7k2p9" in capsys.readouterr().err
+    assert exit_code(job.run("rayox-7k2p9-fghij", train=8)[1]) == 0, capsys.readouterr()
+
+
+def begin(config: Config) -> None:
+    """The first checkpoint of a run."""
+    prepared, state = prepare(config, resume=False), golden_state()
+    facts = Facts(
+        model=YOLOXSpec(size="nano"),
+        classes=("dim", "bright"),
+        image_size=config.image_size,
+        step=state.step,
+        epoch=0,
+        config=config.model_dump(mode="json"),
+        metrics={},
+        stream=prepared.plan.position(state.step),
+    )
+    prepared.home.checkpoints.write(take_snapshot(state, facts))
+    prints = {split: fingerprint(images) for split, images in prepared.images.items()}
+    kept = {split: DataRecord(one.annotations, one.images) for split, one in prints.items()}
+    write_data_record(prepared.home.shared, kept)
 
 
 def words_of(job: Job) -> list[str]:

@@ -1,10 +1,15 @@
 """What the objects of a manifest name is there: services and their ports, pods, volumes, secrets and files."""
 
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
+import pyarrow.fs
 import pytest
 import yaml
+from object_store import moto_store
 
 from rayox_cluster.templates.reading import read_values
 from rayox_cluster.templates.render import render
@@ -183,3 +188,24 @@ def test_what_is_lost_is_found(spoil: Callable[[Manifest], None], said: str):
     whole = Manifest("kuberay-cron")
     spoil(whole)
     assert re.search(said, "\n".join(whole.faults()))
+
+
+@pytest.mark.parametrize("kind", ["kuberay", "compose"])
+def test_the_head_s_command_makes_the_bucket_of_the_store(kind, monkeypatch):
+    """What it runs in a container, here with a store of this machine."""
+    [command] = [
+        line for line in render(kind, read_values(["storage=s3://cells/runs"])).splitlines() if "boto3" in line
+    ]
+    with moto_store() as address:
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-central-1"}
+        for name, value in (keys | {"AWS_ENDPOINT_URL": f"http://{address}"}).items():
+            monkeypatch.setenv(name, value)
+        words = shlex.split(command)
+        subprocess.run([sys.executable, *words[words.index("python") + 1 :]], check=True)
+        store = pyarrow.fs.S3FileSystem(endpoint_override=address, scheme="http")
+        assert store.get_file_info("cells").type == pyarrow.fs.FileType.Directory
+
+
+def test_a_store_elsewhere_has_its_buckets():
+    for words in (["store_endpoint="], ["store_endpoint=http://minio:9000"], ["storage=/mnt/runs"]):
+        assert "bucket" not in render("kuberay", read_values(words)).partition("apiVersion")[0]

@@ -15,7 +15,7 @@ FORMS: Mapping[str, tuple[str, str]] = {
     "namespace": (r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", f"{LABEL}, at most 63"),
     "image": (r"[\w.-]+(:\d+)?(/[\w.-]+)*(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", "[REGISTRY/]NAME:TAG"),
     "ray_version": (r"\d+\.\d+\.\d+\w*", "a version, such as 2.60.0"),
-    "storage": (r"(s3|gs)://[^\s/]+/\S*[^\s/]/?|/\S+", ADDRESS),
+    "storage": (r"(s3|gs)://[a-zA-Z0-9._-]+/[^\s/]\S*|/\S+", ADDRESS),
     "recipe": (r".*\S.*", "a recipe"),
     "annotations": (r".*\S.*", "a file of annotations that every node reads"),
     "images": (r".*\S.*", "a folder of images that every node reads"),

@@ -7,11 +7,6 @@ from rayox_cluster.templates.services import store_endpoint
 from rayox_cluster.templates.values import Values
 
 APPLY = "kubectl apply -f FILE"
-COMPOSE = [
-    "beside this file: .env with POSTGRES_USER, POSTGRES_PASSWORD, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    'python -c "import secrets; print(secrets.token_hex(32))" > ray-token',
-    "docker compose up -d; RAY_AUTH_TOKEN_PATH=ray-token rayox doctor --address http://127.0.0.1:8265",
-]
 
 
 def needs(kind: str, values: Values) -> list[str]:
@@ -29,6 +24,9 @@ def _cluster(values: Values) -> list[str]:
         _secret(values, "gcs", "--from-literal=password=…"),
         "  (passwords of letters and digits: they become parts of addresses)",
     ]
+    if values.store_endpoint is None:  # MLflow's pod has the store's address and keys
+        inside = "" if values.tracking_uri else f"kubectl exec{_space(values)} deploy/{values.name}-mlflow --"
+        return [*made, APPLY, *_bucket(values, inside)]
     return [*made, APPLY]
 
 
@@ -55,10 +53,11 @@ def _cron_job(values: Values) -> list[str]:
 def _of_a_training(values: Values) -> list[str]:
     beside = values.services or values.name
     files = [values.annotations, values.images, values.val_annotations, values.val_images]
-    weights = [
-        f"the weights that {values.recipe} starts from: {values.weights} in the image, as the dockerfile template has",
-        "  them; or init=s3://…/checkpoints/step-… of a run",
-    ]
+    weights = [f"the weights that {values.recipe} starts from: {values.weights}"]
+    if values.weights.startswith("/"):
+        weights.append(
+            "  in the image (the dockerfile template has a line for them), or init=s3://…/checkpoints/step-…"
+        )
     return [
         f"the services and secrets of the kuberay template with name={beside} (services=… names another one)",
         "your own data: annotations=… images=… val_annotations=… val_images=…, which are now",
@@ -92,6 +91,25 @@ def _launcher(where: str) -> Callable[[Values], list[str]]:
     return lines
 
 
+def _compose(values: Values) -> list[str]:
+    return [
+        "beside this file: .env with POSTGRES_USER, POSTGRES_PASSWORD, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        'python -c "import secrets; print(secrets.token_hex(32))" > ray-token',
+        "docker compose up -d; RAY_AUTH_TOKEN_PATH=ray-token rayox doctor --address http://127.0.0.1:8265",
+        *_bucket(values, "docker compose exec mlflow"),
+    ]
+
+
+def _bucket(values: Values, inside: str) -> list[str]:
+    """How the bucket of a store that the manifest starts is made; inside: what runs a command where that is reached."""
+    if not values.storage.startswith("s3://"):
+        return []
+    name = values.storage.split("/")[2]
+    code = f"import boto3; boto3.client('s3').create_bucket(Bucket='{name}')"
+    made = [f'  {inside} python -c "{code}"'] if inside else []
+    return [f"the bucket {name}, once the store runs{':' if made else ''}", *made]
+
+
 def _secret(values: Values, part: str, literals: str) -> str:
     return f"kubectl create secret generic {values.beside(part)}{_space(values)} {literals}"
 
@@ -106,6 +124,6 @@ NEEDS: Mapping[str, Callable[[Values], list[str]]] = {
     "kuberay-cron": _cron_job,
     "aws": _launcher("an instance profile {name}-node for the machines,"),
     "gcp": _launcher("a service account for the machines,"),
-    "compose": lambda values: COMPOSE,
+    "compose": _compose,
     "dockerfile": lambda values: ["docker build -t IMAGE -f FILE ."],
 }
