@@ -77,8 +77,8 @@ def down_command(as_json: bool) -> None:
 @json_option
 def template_command(kind: str, words: tuple[str, ...], as_json: bool) -> None:
     """Print the manifest of a cluster: kuberay, kuberay-job, kuberay-cron, aws, gcp, compose or dockerfile."""
+    from rayox_cluster.templates.reading import read_values
     from rayox_cluster.templates.render import DOCKERFILE, KINDS, render
-    from rayox_cluster.templates.values import read_values
 
     kinds = [*KINDS, DOCKERFILE]
     if kind not in kinds:

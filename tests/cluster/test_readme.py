@@ -21,8 +21,8 @@ README = (ROOT / "cluster" / "README.md").read_text()
 BOX = "rayox cluster up"  # what the block begins with that needs nothing but this machine
 QUICK = {"RAYOX_IMAGE_SIZE": "64", "RAYOX_TRAIN__EPOCHS": "1", "OMP_NUM_THREADS": "1"}
 ELSEWHERE = {
-    "docker": ("build", "compose up"),
-    "kubectl": ("apply -f", "create secret generic", "port-forward"),
+    "docker": ("build", "compose up", "compose exec"),
+    "kubectl": ("apply -f", "create secret generic", "port-forward", "exec"),
 }  # of programs that are not here, the subcommands that their manuals have
 
 

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from rayox_cluster.templates.kuberay import MARKET, ROLE
 from rayox_cluster.templates.pods import Manifest
 from rayox_cluster.templates.services import POSTGRES, STORE, STORE_PORT
-from rayox_cluster.templates.values import Values
+from rayox_cluster.templates.values import WEIGHTS, Values
 
 STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -32,13 +32,15 @@ def compose(values: Values) -> list[Manifest]:
 
 def dockerfile(values: Values) -> str:
     """The image of all nodes and of MLflow."""
+    wheel = f"rayox-{version('rayox')}-py3-none-any.whl"
     return f"""\
 FROM rayproject/ray:{values.ray_version}-py311-gpu
-# What MLflow needs for PostgreSQL and for its own access to a bucket.
-RUN pip install --no-cache-dir psycopg2-binary==2.9.13 boto3==1.44.8
-# From this folder: `rayox-{version("rayox")}-py3-none-any.whl`, as `uv build --wheel` makes it.
-COPY --chown=ray:users rayox-{version("rayox")}-py3-none-any.whl /tmp/
-RUN pip install --no-cache-dir /tmp/rayox-{version("rayox")}-py3-none-any.whl
+# From this folder: the wheel, as `uv build --wheel` makes it, and requirements.lock, the versions that are tested.
+COPY --chown=ray:users {wheel} requirements.lock /tmp/
+# The last two are what MLflow needs for PostgreSQL and for its own access to a bucket.
+RUN pip install --no-cache-dir --constraint /tmp/requirements.lock /tmp/{wheel} psycopg2-binary boto3
+# The weights that jobs start from (their value init):
+# COPY --chown=ray:users weights.pth {WEIGHTS}
 ENV RAY_USAGE_STATS_ENABLED=0 MLFLOW_DISABLE_TELEMETRY=true
 USER 1000
 WORKDIR /home/ray

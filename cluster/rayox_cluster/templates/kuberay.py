@@ -1,10 +1,9 @@
-"""KubeRay's RayCluster, RayJob and RayCronJob: a head, CPU nodes for data, GPU nodes for training, and spot ones."""
+"""KubeRay's RayCluster: a head, CPU nodes for data, GPU nodes for training, and spot ones."""
 
-import shlex
 from typing import Any
 
-from rayox_cluster.templates.pods import GCS_SECRET, SECURITY, Manifest, resources, variables
-from rayox_cluster.templates.services import VALKEY_PORT, beside_ray, store_variables
+from rayox_cluster.templates.pods import SECURITY, Manifest, resources, variables
+from rayox_cluster.templates.services import VALKEY_PORT, beside_ray, store_variables, tracking_uri
 from rayox_cluster.templates.values import Values
 
 ROLE = "rayox.io/role"  # head, data, train: what data.nodes and train.nodes select by
@@ -15,43 +14,17 @@ SAVE_SECONDS = 120  # between the notice that a node goes and its end
 
 
 def ray_cluster(values: Values) -> list[Manifest]:
-    """A cluster that stays, with everything it needs beside it."""
-    cluster = {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayCluster",
-        "metadata": _metadata(values),
-        "spec": cluster_spec(values),
-    }
-    return [*beside_ray(values), cluster]
+    """A cluster that stays, with everything it needs beside it, if that is not there already."""
+    beside = [] if values.services else beside_ray(values)
+    return [*beside, ray_resource("RayCluster", values, cluster_spec(values))]
 
 
-def ray_job(values: Values) -> list[Manifest]:
-    """A cluster for one training, gone after it."""
-    spec = _job_spec(values, training(values))
-    return [{"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": _metadata(values), "spec": spec}]
+def ray_resource(kind: str, values: Values, spec: Manifest) -> Manifest:
+    return {"apiVersion": "ray.io/v1", "kind": kind, "metadata": metadata(values), "spec": spec}
 
 
-def ray_cron_job(values: Values) -> list[Manifest]:
-    """Every night: train anew, and promote what the gate finds better than the model in use."""
-    promote = ["rayox", "promote", f"models:/{values.recipe}", "--to", values.promote_to]
-    entrypoint = f"{training(values)} && {shlex.join(promote)}"
-    spec = {"schedule": values.schedule, "timeZone": "Etc/UTC", "jobTemplate": _job_spec(values, entrypoint)}
-    return [{"apiVersion": "ray.io/v1", "kind": "RayCronJob", "metadata": _metadata(values), "spec": spec}]
-
-
-def training(values: Values) -> str:
-    """The command line of a training on the cluster it runs in."""
-    settings = {
-        "data.train.annotations": values.annotations,
-        "data.train.images": values.images,
-        "data.val.annotations": values.val_annotations,
-        "data.val.images": values.val_images,
-        "train.workers": str(values.workers),
-        "train.nodes": f"{ROLE}=train",
-        "data.nodes": f"{ROLE}=data",
-    }
-    words = ["rayox", "train", values.recipe, *(f"{key}={value}" for key, value in settings.items())]
-    return shlex.join([*words, "--address", "auto"])
+def metadata(values: Values) -> Manifest:
+    return {"name": values.name, "namespace": values.namespace}
 
 
 def cluster_spec(values: Values) -> Manifest:
@@ -66,26 +39,15 @@ def cluster_spec(values: Values) -> Manifest:
             "resources": resources(0.5, 1),
         },
         "gcsFaultToleranceOptions": {
-            "redisAddress": f"redis://{values.name}-gcs:{VALKEY_PORT}",
-            "redisPassword": {"valueFrom": {"secretKeyRef": {"name": GCS_SECRET, "key": "password"}}},
+            "redisAddress": f"redis://{values.beside('gcs')}:{VALKEY_PORT}",
+            "redisPassword": {"valueFrom": {"secretKeyRef": {"name": values.beside("gcs"), "key": "password"}}},
         },
         "headGroupSpec": _head(values),
         "workerGroupSpecs": [
-            _workers(values, "data", values.data_nodes, values.data_nodes_most, 0),
-            _workers(values, "train", values.train_nodes, values.train_nodes_most, values.gpus_per_node),
-            _workers(values, "train-spot", 0, values.spot_nodes_most, values.gpus_per_node),
+            _data_nodes(values),
+            _train_nodes(values, "train", values.train_nodes, values.train_nodes_most, spot=False),
+            _train_nodes(values, "train-spot", 0, values.spot_nodes_most, spot=True),
         ],
-    }
-
-
-def _job_spec(values: Values, entrypoint: str) -> Manifest:
-    return {
-        "entrypoint": entrypoint,
-        "submissionMode": "K8sJobMode",
-        "shutdownAfterJobFinishes": True,
-        "ttlSecondsAfterFinished": 600,
-        "backoffLimit": 2,
-        "rayClusterSpec": cluster_spec(values),
     }
 
 
@@ -101,26 +63,35 @@ def _head(values: Values) -> Manifest:
     }
 
 
-def _workers(values: Values, group: str, fewest: int, most: int, gpus: int) -> Manifest:
-    role, spot = ("train" if gpus else "data"), group.endswith("spot")
-    cpus = values.train_cpus if gpus else values.data_cpus
-    pod = _pod(values, "ray-worker", cpus, values.train_memory_gib if gpus else values.data_memory_gib, gpus)
-    pod["spec"]["tolerations"] = ([GPU_TAINT] if gpus else []) + ([SPOT_TAINT] if spot else [])
+def _data_nodes(values: Values) -> Manifest:
+    pod = _pod(values, "ray-worker", values.data_cpus, values.data_memory_gib, 0)
+    labels = {ROLE: "data", MARKET: "on-demand"}
+    return _group("data", values.data_nodes, values.data_nodes_most, labels, pod)
+
+
+def _train_nodes(values: Values, group: str, fewest: int, most: int, *, spot: bool) -> Manifest:
+    """Nodes for workers, with GPUs or without."""
+    pod = _pod(values, "ray-worker", values.train_cpus, values.train_memory_gib, values.gpus_per_node)
+    pod["spec"]["tolerations"] = ([GPU_TAINT] if values.gpus_per_node else []) + ([SPOT_TAINT] if spot else [])
     if spot:
         pod["spec"]["nodeSelector"] = {"rayox.io/spot": "true"}
+    return _group(group, fewest, most, {ROLE: "train", MARKET: "spot" if spot else "on-demand"}, pod)
+
+
+def _group(name: str, fewest: int, most: int, labels: Manifest, pod: Manifest) -> Manifest:
     return {
-        "groupName": group,
+        "groupName": name,
         "replicas": fewest,
         "minReplicas": fewest,
         "maxReplicas": most,
-        "labels": {ROLE: role, MARKET: "spot" if spot else "on-demand"},
+        "labels": labels,
         "rayStartParams": {},
         "template": pod,
     }
 
 
 def _pod(values: Values, container: str, cpus: float, memory_gib: int, gpus: int) -> dict[str, Any]:
-    storage = variables(RAYOX_STORAGE=values.storage, MLFLOW_TRACKING_URI=values.tracking_uri)
+    storage = variables(RAYOX_STORAGE=values.storage, MLFLOW_TRACKING_URI=tracking_uri(values))
     return {
         "spec": {
             "terminationGracePeriodSeconds": SAVE_SECONDS,
@@ -144,7 +115,3 @@ def _pod(values: Values, container: str, cpus: float, memory_gib: int, gpus: int
             ],
         }
     }
-
-
-def _metadata(values: Values) -> Manifest:
-    return {"name": values.name, "namespace": values.namespace}

@@ -112,7 +112,8 @@ def _node(
 
 
 def _machines(values: Values, usual: tuple[str, str, str]) -> tuple[str, str, str]:
-    return values.head_machine or usual[0], values.data_machine or usual[1], values.train_machine or usual[2]
+    train = usual[2] if values.gpus_per_node else usual[1]
+    return values.head_machine or usual[0], values.data_machine or usual[1], values.train_machine or train
 
 
 def _ec2(values: Values, machine: str) -> Manifest:

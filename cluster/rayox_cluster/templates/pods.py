@@ -4,9 +4,6 @@ from typing import Any
 
 Manifest = dict[str, Any]
 
-STORE_SECRET = "rayox-store"  # AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
-DATABASE_SECRET = "rayox-database"  # POSTGRES_USER and POSTGRES_PASSWORD
-GCS_SECRET = "rayox-gcs"  # password of the store that the head's state is in
 USER = 1000
 
 SECURITY = {

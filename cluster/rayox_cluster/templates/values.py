@@ -1,32 +1,30 @@
 """What a template asks its user for: values as key=value, all with a default, none of them a secret."""
 
-import dataclasses
-import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from rayox_model.core.errors import ConfigError
+WEIGHTS = "/home/ray/weights.pth"  # in the image
 
 
 @dataclass(frozen=True)
 class Values:
     """The values of every kind of template; a kind uses those it needs."""
 
-    name: str = "rayox"  # of the cluster
+    name: str = "rayox"  # of the cluster, and in front of those of its services and secrets
+    services: str = ""  # name of the kuberay template whose services are used; by default those of the same name
     namespace: str = "default"
     image: str = f"rayox:{version('rayox')}"  # with rayox and Ray, as the dockerfile template makes it
     ray_version: str = version("ray")
     storage: str = "s3://rayox/runs"
-    store_endpoint: str = "http://rayox-store:8333"  # of an S3-compatible store; empty for the cloud's own
-    tracking_uri: str = "http://rayox-mlflow:5000"
+    store_endpoint: str | None = None  # of an S3-compatible store; that beside the cluster, or empty: the cloud's own
+    tracking_uri: str | None = None  # of MLflow; that beside the cluster
     head_cpus: int = 2
     head_memory_gib: int = 8
     data_nodes: int = 1  # CPU nodes that read and augment; there are always so many
     data_nodes_most: int = 8
     data_cpus: int = 8
     data_memory_gib: int = 16
-    train_nodes: int = 0  # GPU nodes
+    train_nodes: int = 1  # GPU nodes; there are always so many, as a run whose labels no node has is refused
     train_nodes_most: int = 4
     spot_nodes_most: int = 8  # GPU nodes that may be taken away at any time
     gpus_per_node: int = 1
@@ -35,11 +33,12 @@ class Values:
     shared_memory_gib: int = 8  # /dev/shm, where Ray's object store is
     idle_minutes: int = 10  # after which a node that nobody uses goes
     recipe: str = "finetune"
+    init: str | None = None  # model.init: weights in the image or s3://…/checkpoints/step-…; finetune's are WEIGHTS
     annotations: str = "s3://rayox/data/train.json"
     images: str = "s3://rayox/data/images"
     val_annotations: str = "s3://rayox/data/val.json"
     val_images: str = "s3://rayox/data/images"
-    workers: int = 2
+    workers: int | None = None  # by default one for each GPU of the train_nodes, or for each of them without GPUs
     promote_to: str = "detector"  # registered model that a nightly run competes for
     schedule: str = "0 2 * * *"
     region: str = "eu-central-1"
@@ -54,28 +53,17 @@ class Values:
     def nodes(self) -> int:
         return 1 + self.data_nodes_most + self.train_nodes_most + self.spot_nodes_most
 
+    def beside(self, part: str) -> str:
+        """The name of a service, and of the secret with what it needs."""
+        return f"{self.services or self.name}-{part}"
 
-def read_values(words: Sequence[str]) -> Values:
-    """From key=value. Raises ConfigError with everything that is wrong with them."""
-    fields = {field.name: field for field in dataclasses.fields(Values)}
-    found: dict[str, object] = {}
-    wrong = []
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals:
-            wrong.append(f"{word!r} is not key=value")
-        elif key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            wrong.append(f"{key}: no such value" + (f"; did you mean {near[0]}?" if near else ""))
-        elif fields[key].type is int or fields[key].type == "int":
-            if text.isdigit():
-                found[key] = int(text)
-            else:
-                wrong.append(f"{key}: {text!r} is not a whole number ≥ 0")
-        elif not text.isprintable():
-            wrong.append(f"{key}: {text!r} has a character that cannot be printed")
-        else:
-            found[key] = text
-    if wrong:
-        raise ConfigError("\n".join(wrong), f"these can be set: {', '.join(fields)}")
-    return dataclasses.replace(Values(), **found)  # type: ignore[arg-type]
+    @property
+    def num_workers(self) -> int:
+        return self.workers if self.workers is not None else self.train_nodes * max(self.gpus_per_node, 1)
+
+    @property
+    def weights(self) -> str:
+        """What training starts from; empty for the recipe's own choice."""
+        if self.init is not None:
+            return self.init
+        return WEIGHTS if self.recipe == "finetune" else ""
