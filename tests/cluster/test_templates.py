@@ -14,6 +14,7 @@ from rayox_cluster.templates.kuberay import MARKET, ROLE
 from rayox_cluster.templates.reading import read_values
 from rayox_cluster.templates.render import DOCKERFILE, KINDS, render
 from rayox_cluster.templates.values import Values
+from rayox_model.core.errors import ConfigError
 
 HERE = Path(__file__).parent
 SCHEMAS = HERE.parent / "data" / "kuberay"
@@ -42,7 +43,9 @@ def test_the_example_is_what_the_command_prints(kind):
 @pytest.mark.parametrize(
     ("kind", "resource"), [("kuberay", "RayCluster"), ("kuberay-job", "RayJob"), ("kuberay-cron", "RayCronJob")]
 )
-@pytest.mark.parametrize("words", [(), ("gpus_per_node=0", "store_endpoint="), ("name=other", "spot_nodes_most=0")])
+@pytest.mark.parametrize(
+    "words", [(), ("gpus_per_node=0", "store_endpoint="), ("name=other", "spot_nodes_most=0"), ("queue=team",)]
+)
 def test_kuberay_manifests_are_valid(kind, resource, words):
     schema = json.loads((SCHEMAS / f"{resource.lower()}.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(of_kind(manifests(kind, *words), resource))
@@ -185,3 +188,21 @@ PARTS = ("database", "gcs", "store", "mlflow")
 
 def container_of(group: dict) -> dict:
     return group["template"]["spec"]["containers"][0]
+
+
+def test_a_job_in_a_queue_is_admitted_whole():
+    """Kueue reserves what the cluster begins with: it neither grows nor has groups that begin empty."""
+    words = ("queue=team", "priority=urgent", "train_nodes=2")
+    job = of_kind(manifests("kuberay-job", *words), "RayJob")
+    assert job["metadata"]["labels"] == {
+        "kueue.x-k8s.io/queue-name": "team",
+        "kueue.x-k8s.io/priority-class": "urgent",
+    }
+    assert job["spec"]["shutdownAfterJobFinishes"], "or Kueue would never get its room back"
+    cluster = job["spec"]["rayClusterSpec"]
+    assert not cluster["enableInTreeAutoscaling"]
+    sizes = {group["groupName"]: (group["minReplicas"], group["maxReplicas"]) for group in cluster["workerGroupSpecs"]}
+    assert sizes == {"data": (1, 1), "train": (2, 2)}
+    assert "LocalQueue team" in render("kuberay-job", read_values(words))
+    with pytest.raises(ConfigError, match="priority: has no effect without queue=NAME"):
+        read_values(("priority=urgent",))

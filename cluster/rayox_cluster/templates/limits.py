@@ -21,6 +21,8 @@ FORMS: Mapping[str, tuple[str, str]] = {
     "images": (r".*\S.*", "a folder of images that every node reads"),
     "val_annotations": (r".*\S.*", "a file of annotations that every node reads"),
     "val_images": (r".*\S.*", "a folder of images that every node reads"),
+    "queue": (f"({NAME[0]})?", NAME[1]),
+    "priority": (f"({NAME[0]})?", NAME[1]),
     "promote_to": (r"[^\s/:@][^/:@]*", "a name without / : @"),
     "region": (r"[a-z0-9-]+", "a region, such as eu-central-1"),
     "project": (r"[a-z][a-z0-9.:-]+", "a project's id, such as my-project"),
@@ -35,7 +37,8 @@ CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))  # minute, hour, day, month,
 
 def faults(values: Values) -> list[str]:
     """A line for each value that cannot be; empty when all can."""
-    return [*_of_form(values), *_of_numbers(values), *_of_addresses(values), *_of_schedule(values.schedule)]
+    lone = ["priority: has no effect without queue=NAME"] if values.priority and not values.queue else []
+    return [*lone, *_of_form(values), *_of_numbers(values), *_of_addresses(values), *_of_schedule(values.schedule)]
 
 
 def _of_form(values: Values) -> Iterator[str]:

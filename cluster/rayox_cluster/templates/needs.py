@@ -31,7 +31,9 @@ def _cluster(values: Values) -> list[str]:
 
 
 def _job(values: Values) -> list[str]:
+    queue = f"Kueue with the RayJob integration, and its LocalQueue {values.queue} in this namespace"
     return [
+        *([queue] if values.queue else []),
         *_of_a_training(values),
         "a job that is tried again goes on with its run; another training needs another name=…",
         APPLY,

@@ -50,10 +50,10 @@ exit $code
 def ray_job(values: Values) -> list[Manifest]:
     """A cluster for one training, gone after it."""
     name = f"{values.name}-job"
-    return [
-        _script(values, name, _beginning(values) + TRAIN),
-        ray_resource("RayJob", values, _job_spec(values, name)),
-    ]
+    job = ray_resource("RayJob", values, _job_spec(values, name))
+    if values.queue:
+        _queue(values, job)
+    return [_script(values, name, _beginning(values) + TRAIN), job]
 
 
 def ray_cron_job(values: Values) -> list[Manifest]:
@@ -65,6 +65,18 @@ def ray_cron_job(values: Values) -> list[Manifest]:
     _give_keys(values, job["rayClusterSpec"]["headGroupSpec"]["template"]["spec"])
     spec = {"schedule": values.schedule, "timeZone": "Etc/UTC", "jobTemplate": job}
     return [_script(values, name, _beginning(values) + nightly), ray_resource("RayCronJob", values, spec)]
+
+
+def _queue(values: Values, job: Manifest) -> None:
+    """Kueue admits the cluster as a whole, so it is as large as it begins."""
+    labels = {"kueue.x-k8s.io/queue-name": values.queue}
+    job["metadata"]["labels"] = labels | ({"kueue.x-k8s.io/priority-class": values.priority} if values.priority else {})
+    cluster = job["spec"]["rayClusterSpec"]
+    del cluster["autoscalerOptions"]
+    cluster["enableInTreeAutoscaling"] = False
+    cluster["workerGroupSpecs"] = [group for group in cluster["workerGroupSpecs"] if group["replicas"]]
+    for group in cluster["workerGroupSpecs"]:
+        group["maxReplicas"] = group["replicas"]
 
 
 def _beginning(values: Values) -> str:

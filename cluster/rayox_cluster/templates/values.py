@@ -41,6 +41,8 @@ class Values:
     workers: int | None = None  # by default one for each GPU of the train_nodes, or for each of them without GPUs
     promote_to: str = "detector"  # registered model that a nightly run competes for
     schedule: str = "0 2 * * *"
+    queue: str = ""  # Kueue's LocalQueue that a kuberay-job waits in
+    priority: str = ""  # and its WorkloadPriorityClass
     region: str = "eu-central-1"
     project: str = "my-project"  # of Google's cloud
     zone: str = "europe-west4-a"
