@@ -4,6 +4,7 @@ The same paths and bodies as Ray's own client, with time-outs and with messages 
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from rayox_cluster.access import auth_headers, is_beyond_loopback
 from rayox_model.core.errors import ClusterError
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+LEAST_SECONDS = 1.0  # for an answer, also beyond a deadline: what is there by then is told
 MOST_TOLD = 10_000  # nodes or actors; Ray gives no more at once
 
 Status = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
@@ -76,11 +78,15 @@ class UnreachableError(ClusterError):
 
 
 class JobsApi:
-    """A dashboard that takes jobs. Raises ClusterError of what it refuses, UnreachableError while it is away."""
+    """A dashboard that takes jobs. Raises ClusterError of what it refuses, UnreachableError while it is away.
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    From the deadline on (of time.monotonic()) it waits for no answer longer than a moment.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, deadline: float | None = None) -> None:
         self.url = url.rstrip("/")
         self._headers = auth_headers() if headers is None else headers
+        self._deadline = deadline
 
     def ray_version(self) -> str:
         return str(self._json("GET", "/api/version")["ray_version"])
@@ -162,10 +168,10 @@ class JobsApi:
         return self._good(self._ask(method, path, **request)).json()
 
     def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
+        left = READ_SECONDS if self._deadline is None else max(self._deadline - time.monotonic(), LEAST_SECONDS)
+        patience = (min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
         try:
-            answer = requests.request(
-                method, self.url + path, headers=self._headers, timeout=(CONNECT_SECONDS, READ_SECONDS), **request
-            )
+            answer = requests.request(method, self.url + path, headers=self._headers, timeout=patience, **request)
         except (requests.RequestException, UnicodeError) as error:
             raise UnreachableError(
                 f"no Ray dashboard answers at {self.url}: {_reason(error)}",

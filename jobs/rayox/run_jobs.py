@@ -1,4 +1,4 @@
-"""`rayox runs stop|wait|cost`: runs whoever trains them, a process of this machine or a submitted job."""
+"""`rayox runs stop|wait`: runs whoever trains them, a process of this machine or a submitted job."""
 
 import os
 import platform
@@ -7,25 +7,25 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rayox.console import Console, json_option
+from rayox.job_campaign import campaign_of_job
+from rayox.job_end import Ending, JobWatch, ending_of, exit_code_of_state, not_ended, until_over
 from rayox.progress import duration
-from rayox_model.core.errors import ClusterError, RayoxError, TrainingError
-from rayox_platform.runs.event_kinds import RunEvent, Stage, Start
+from rayox.run_places import OVERRIDES, found_home, home_of_job, job_named, run_of_job
+from rayox.submitted_jobs import UNKNOWN, api_of, ended_job, note_if_over
+from rayox_model.core.errors import ClusterError
 
 if TYPE_CHECKING:
     from rayox.job_register import Submitted
-    from rayox_cluster.jobs_api import Job
     from rayox_platform.runs.home import RunHome
+    from rayox_platform.runs.overview import Run
 
-OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 POLL_SECONDS = 1.0
 HERE = re.compile(r"process (\d+) on (.+)")
-INTERRUPTED = 130
 
 
 @click.command("stop")
@@ -33,21 +33,28 @@ INTERRUPTED = 130
 @OVERRIDES
 @json_option
 def stop_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Stop the run NAME and wait until it has saved a checkpoint and said so."""
-    from rayox.job_register import submitted
-
-    console, job = Console(as_json), submitted(name)
-    if job is not None:
-        _stop_job(job, console)
-    else:
-        _stop_process(_home(name, overrides), console)
-    home = _home(name, overrides)
+    """Stop the run or job NAME and wait until it is over; a run saves a checkpoint first."""
     from rayox_platform.runs.overview import read_run
 
-    with suppress(OSError):
-        run = read_run(home)
-        console.text(f"{name} is {run.state} at step {run.step}; checkpoint {run.checkpoint or '–'}")
-        console.result({"run": name, "state": run.state, "step": run.step, "checkpoint": run.checkpoint})
+    console, job = Console(as_json), job_named(name, overrides)
+    if job is None:
+        home = found_home(name, overrides)
+        _stop_process(home, console)
+        with suppress(OSError):
+            _show_stopped(read_run(home), console, {})
+        return
+    ending = _stop_job(job, console)
+    of_job = {"submission_id": job.submission_id, "address": job.address}
+    run = run_of_job(job)
+    if run is not None:
+        _show_stopped(run, console, of_job)
+        return
+    campaign = campaign_of_job(job) if job.verb == "tune" else None
+    console.text(f"{name}: job {job.submission_id} is over: {ending.state}")
+    if campaign is not None:
+        console.text(f"campaign {campaign}; `{campaign.command}` shows it")
+    told = {"campaign": campaign.name, "campaign_state": campaign.status} if campaign else {}
+    console.result({"run": name, "state": ending.state} | of_job | told)
 
 
 @click.command("wait")
@@ -56,115 +63,103 @@ def stop_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.")
 @json_option
 def wait_command(name: str, overrides: tuple[str, ...], timeout: float | None, as_json: bool) -> None:
-    """Wait until the run NAME ends; the exit code says how: 0 finished, 8 failed or dead, 130 stopped."""
-    from rayox.job_register import submitted
-    from rayox_platform.runs.overview import is_over, read_run
+    """Wait until the run or job NAME ends.
 
-    console, job = Console(as_json), submitted(name)
-    over = _job_is_over(job) if job is not None else partial(is_over, _home(name, overrides))
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while not over():
-        if deadline is not None and time.monotonic() > deadline:
-            raise ClusterError(f"{name} has not ended after {timeout:g} s", "wait longer, or `rayox runs watch` it")
-        time.sleep(POLL_SECONDS)
-    run = read_run(_home(name, overrides))
-    console.text(f"{name} is {run.state} at step {run.step}")
-    console.result({"run": name, "state": run.state, "step": run.step, "metrics": run.metrics})
-    if run.state == "interrupted":
-        raise click.exceptions.Exit(INTERRUPTED)
-    if run.state != "finished":
-        raise click.exceptions.Exit(TrainingError.exit_code)
+    The exit code says how: 0 finished, 8 failed or dead, 130 stopped; of a job that trains nothing it is the verb's.
+    """
+    from rayox_platform.runs.overview import read_run
 
-
-@click.command("cost")
-@click.argument("name")
-@OVERRIDES
-@click.option("--per-hour", type=click.FloatRange(min=0), help="Price of one worker's machine share for an hour.")
-@json_option
-def cost_command(name: str, overrides: tuple[str, ...], per_hour: float | None, as_json: bool) -> None:
-    """Say how long the workers of the run NAME have been in use, restarts included, and what that costs."""
-    console, home = Console(as_json), _home(name, overrides)
-    hours = worker_hours(home.events.read())
-    console.text(f"{name}: {hours:.3f} worker hours")
-    result: dict[str, object] = {"run": name, "worker_hours": round(hours, 4)}
-    if per_hour is not None:
-        console.text(f"at {per_hour:g} an hour: {hours * per_hour:.2f}")
-        result["cost"] = round(hours * per_hour, 4)
+    console, job = Console(as_json), job_named(name, overrides)
+    run: Run | None
+    if job is None:
+        home = found_home(name, overrides)
+        _wait_for_process(home, timeout)
+        run, ending = read_run(home), None
+    else:
+        ending = until_over(JobWatch(job, console), console, timeout)
+        run = run_of_job(job)
+    result: dict[str, Any] = {"submission_id": job.submission_id, "address": job.address} if job else {}
+    if run is not None:
+        state = "dead" if job and run.state == "running" else run.state  # a claim in a bucket outlives its driver
+        ending = Ending(state, exit_code_of_state(state))
+        console.text(f"{name} is {state} at step {run.step}")
+        result |= {"run": name, "state": state, "step": run.step, "metrics": run.metrics}
+    else:
+        assert job is not None
+        assert ending is not None
+        console.text(f"{name}: job {job.submission_id} is over: {ending.state}")
+        result |= {"run": name, "state": ending.state}
     console.result(result)
+    if ending.exit_code:
+        raise click.exceptions.Exit(ending.exit_code)
 
 
-def watch_job(name: str, console: Console) -> int | None:
+def watch_job(job: "Submitted", console: Console) -> int | None:
     """Follow a submitted job to its end, also one that has not begun; its exit code.
 
-    None when it is none or is over already.
+    None when it is over or its cluster away, and its run is seen from here and tells the rest.
     """
-    from rayox.following import exit_code_of, follow_job
-    from rayox.job_register import submitted
-    from rayox_cluster.jobs_api import JobsApi, UnreachableError
+    from rayox.following import follow_job
+    from rayox_cluster.jobs_api import UnreachableError
 
-    job = submitted(name)
-    if job is None:
-        return None
-    api = JobsApi(_dashboard(job))
+    api = api_of(job.address)
     try:
         found = api.find(job.submission_id)
-    except UnreachableError:
-        return None  # what is left of it is in its storage
-    if found is None or found.is_over:
+    except UnreachableError as error:
+        found = None
+        console.note(error.message)
+    if found is not None and not found.is_over:
+        ending = ending_of(follow_job(api, job.run, job.submission_id, job.storage, console))
+    elif home_of_job(job) is not None:
         return None
-    ended = follow_job(api, name, job.submission_id, job.storage, console)
-    console.text(f"{name}: job {job.submission_id} is over: {ended.status.lower()}")
-    console.result({"run": name, "submission_id": job.submission_id, "status": ended.status.lower()})
-    return exit_code_of(ended)
+    else:
+        ending = until_over(JobWatch(job, console), console)
+    console.text(f"{job.run}: job {job.submission_id} is over: {ending.state}")
+    console.result({"run": job.run, "submission_id": job.submission_id, "status": ending.state})
+    return ending.exit_code
 
 
-def show_job_log(name: str, follow: bool, console: Console) -> bool:
-    """The log of a submitted job whose run cannot be seen from here; False when nothing was submitted by that name."""
+def show_job_log(job: "Submitted", follow: bool, console: Console) -> None:
+    """The log of a submitted job whose run cannot be seen from here."""
     from rayox.following import Watched, log_lines
-    from rayox.job_register import submitted
-    from rayox_cluster.jobs_api import JobsApi
 
-    job = submitted(name)
-    if job is None:
-        return False
-    api = JobsApi(_dashboard(job))
-    lines = log_lines(api, job.submission_id, Watched(api, job.submission_id, console)) if follow else iter(())
-    for line in lines if follow else api.logs(job.submission_id).splitlines():
+    api = api_of(job.address)
+    text = api.logs(job.submission_id)  # also told of when nobody answers, before there is anything to follow
+    lines = log_lines(api, job.submission_id, Watched(api, job.submission_id, console)) if follow else text.splitlines()
+    for line in lines:
         console.text(line)
-    console.result({"run": name, "submission_id": job.submission_id})
-    return True
+    console.result({"run": job.run, "submission_id": job.submission_id})
 
 
-def worker_hours(events: list[RunEvent]) -> float:
-    """From each start of training to the last word before the next one, times its workers."""
-    total, workers, began, last = 0.0, 0, 0.0, 0.0
-    for event in events:
-        if isinstance(event, Stage):  # its driver's, which may come long after its workers have gone
-            continue
-        if isinstance(event, Start):
-            total += workers * (last - began)
-            workers, began = event.workers, event.time if event.began is None else event.began
-        last = event.time
-    return (total + workers * (last - began)) / 3600
+def _show_stopped(run: "Run", console: Console, of_job: dict[str, Any]) -> None:
+    console.text(f"{run.name} is {run.state} at step {run.step}; checkpoint {run.checkpoint or '–'}")
+    told = {"run": run.name, "state": run.state, "step": run.step, "checkpoint": run.checkpoint}
+    console.result(told | of_job)
 
 
-def _stop_job(submitted: "Submitted", console: Console) -> None:
-    from rayox_cluster.jobs_api import JobsApi, UnreachableError
+def _stop_job(submitted: "Submitted", console: Console) -> Ending:
+    """How it is over. Raises ClusterError when its cluster is away."""
+    from rayox_cluster.jobs_api import UnreachableError
 
-    api = JobsApi(_dashboard(submitted))
+    api, watch = api_of(submitted.address), JobWatch(submitted, console)
     try:
-        job = api.find(submitted.submission_id)
-        if job is None or job.is_over:
-            console.note(f"{submitted.submission_id} is over already" if job else "the cluster does not know this job")
-            return
+        job = ended_job(submitted) if submitted.status else api.find(submitted.submission_id)
+        if job is not None and job.is_over:
+            console.note(f"{submitted.submission_id} is over already")
+            note_if_over(submitted, job)
+            return ending_of(job)
+        if job is None:
+            console.note("the cluster does not know this job")
+            return Ending(UNKNOWN, 0)
         api.stop(submitted.submission_id)
     except UnreachableError as error:
         raise ClusterError(
-            f"{error.message}; a run whose head is gone ends with it: `rayox runs show {submitted.run}` says where",
-            "submit the same again to the next cluster: it goes on from the newest checkpoint",
+            f"{error.message}; a job whose head is gone ends with it: `rayox runs show {submitted.run}` says where",
+            "submit the same again to the next cluster: a run goes on from its newest checkpoint",
         ) from error
-    console.note(f"stopping {submitted.submission_id}: it saves a checkpoint first")
-    _until(_job_is_over(submitted), console)
+    first = ": it saves a checkpoint first" if submitted.verb in ("train", "tune") else ""
+    console.note(f"stopping {submitted.submission_id}{first}")
+    return until_over(watch, console, doing="still stopping")
 
 
 def _stop_process(home: "RunHome", console: Console) -> None:
@@ -184,29 +179,14 @@ def _stop_process(home: "RunHome", console: Console) -> None:
     _until(lambda: home.holder() is None, console)
 
 
-def _job_is_over(submitted: "Submitted") -> Callable[[], bool]:
-    from rayox_cluster.jobs_api import JobsApi, UnreachableError
+def _wait_for_process(home: "RunHome", timeout: float | None) -> None:
+    from rayox_platform.runs.overview import is_over
 
-    api = JobsApi(_dashboard(submitted))
-
-    def is_over() -> bool:
-        try:
-            job: Job | None = api.find(submitted.submission_id)
-        except UnreachableError:
-            return False
-        return job is None or job.is_over
-
-    return is_over
-
-
-def _dashboard(submitted: "Submitted") -> str:
-    """Its address, with this process let in where the token is known."""
-    from rayox_cluster.access import find_cluster
-    from rayox_platform.storage.state import state_folder
-
-    with suppress(RayoxError):
-        return find_cluster(submitted.address, state_folder())[0]
-    return submitted.address
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while not is_over(home):
+        if deadline is not None and time.monotonic() > deadline:
+            raise not_ended(home.name, timeout or 0.0)
+        time.sleep(POLL_SECONDS)
 
 
 def _until(is_done: Callable[[], bool], console: Console) -> None:
@@ -216,11 +196,3 @@ def _until(is_done: Callable[[], bool], console: Console) -> None:
         if time.monotonic() - said > 30:
             said = time.monotonic()
             console.note(f"still stopping after {duration(said - began)}")
-
-
-def _home(name: str, overrides: tuple[str, ...]) -> "RunHome":
-    from rayox.runs import opened
-    from rayox_platform.runs.overview import find_run
-
-    with opened(overrides, name) as place:
-        return find_run(place, name)

@@ -27,7 +27,8 @@ class Ledger:
 
     def take_over(self) -> None:
         """Say that this process drives the campaign from now on: what ran before is owed."""
-        self.tell(Driven(host=platform.node(), pid=os.getpid()))
+        submission = os.environ.get("RAYOX_SUBMISSION", "")
+        self.tell(Driven(host=platform.node(), pid=os.getpid(), submission=submission))
 
 
 def read_state(journal: Journal, tell: Callable[[str], None] = say_nothing) -> State:

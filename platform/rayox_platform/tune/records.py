@@ -28,6 +28,7 @@ class Driven:
 
     host: str
     pid: int
+    submission: str = ""  # of the Ray job that is the driver; empty of a process of its own
 
 
 @dataclass(frozen=True, kw_only=True)

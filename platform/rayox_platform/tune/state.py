@@ -84,6 +84,7 @@ class State:
     weights: str = ""  # as Opened has it
     last: float = 0.0  # when something was last written
     num_records: int = 0
+    submissions: list[str] = field(default_factory=list)  # the Ray jobs that have driven it
     expected: tuple[int, Expected | None] | None = field(default=None, compare=False)  # as of so many epochs
 
     @property
@@ -123,6 +124,7 @@ class State:
                 self.config, self.data, self.weights = event.config, event.data, event.weights
             case Driven():
                 self.ended = None
+                self.submissions += [event.submission] if event.submission else []
                 for trial in self.trials:
                     if trial.state == "running":
                         trial.state, trial.owed = "paused", True

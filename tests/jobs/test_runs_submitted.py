@@ -1,0 +1,350 @@
+"""`rayox runs` on submitted jobs: of every verb, before they begin, after they end, and when their cluster is gone."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from patience import patient
+from played_dashboard import Dashboard
+from tune_toys import BASE, campaign
+
+from rayox import following, job_end, run_jobs
+from rayox.job_register import remember, submitted
+from rayox_cluster.cluster_record import ClusterRecord
+from rayox_platform.runs.ending import End
+from rayox_platform.runs.event_kinds import Progress, Start
+from rayox_platform.runs.events import FileEvents
+from rayox_platform.runs.run_lock import claimed
+from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.records import Ended, Opened, Planned
+
+pytestmark = pytest.mark.slow
+
+TRAIN, TUNE, EVALUATE = "rayox-train-1", "rayox-tune-1", "rayox-evaluate-1"
+NOBODY = "http://127.0.0.1:9"  # a port on which nothing listens
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch):
+    """As short as can be; what is waited for comes first all the same."""
+    monkeypatch.setattr(following, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(following, "STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(following, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(job_end, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(job_end, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(job_end, "GIVE_UP_SECONDS", 1.0)
+    monkeypatch.setattr(job_end, "STORAGE_SECONDS", 0.0)
+    monkeypatch.setattr(run_jobs, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def head():
+    head = Dashboard()
+    yield head
+    head.off()
+
+
+@pytest.fixture
+def storage(tmp_path) -> Path:
+    folder = tmp_path / "storage"
+    folder.mkdir()
+    return folder
+
+
+def begin(folder: Path, result: bool = False, end: End | None = None) -> Path:
+    """A run of two workers that has trained for an hour."""
+    folder.mkdir(parents=True)
+    then = time.time() - 4000
+    start = Start(step=0, workers=2, num_steps=40, epochs=4, checkpoint_time=None, began=then, time=then)
+    rates = {"images_per_second": 20.0, "data_wait_fraction": 0.1, "data_seconds": 0.0, "learning_rate": 0.01}
+    FileEvents(folder).tell(start)
+    FileEvents(folder).tell(Progress(step=5, epoch=0, loss_total=9.0, loss_iou=3.0, time=then + 3600, **rates))
+    if result:
+        (folder / "result.json").write_text(json.dumps({"metrics": {"AP": 0.5}}))
+    if end:
+        (folder / "end.json").write_text(json.dumps(vars(end)))
+    return folder
+
+
+def search(storage: Path | None, submission_id: str, name: str = "mine", status: str = "finished") -> None:
+    """A campaign of one trial, driven by a job."""
+    home = campaign_home(str(storage) if storage else None, name)
+    os.environ["RAYOX_SUBMISSION"] = submission_id
+    try:
+        ledger = Ledger(home.journal())
+        ledger.tell(Opened(campaign=campaign().model_dump(mode="json") | {"name": name}, config=BASE, version="0"))
+        ledger.take_over()
+        ledger.tell(Planned(trial=0, values={}, seed=0, run=f"{name}-000"))
+        if status != "dead":
+            ledger.tell(Ended(status=status, why=""))
+    finally:
+        del os.environ["RAYOX_SUBMISSION"]
+
+
+def test_the_list_has_submitted_jobs_wherever_their_runs_are(rayox, head, storage):
+    """One line for a run that is listed and its job; others with what their cluster says."""
+    begin(Path(".rayox/runs/here").absolute())
+    begin(storage / "there")
+    here, there = Path(".rayox/runs"), str(storage)
+    head.add("rayox-train-2")
+    head.add("rayox-train-3", "PENDING")
+    head.add(TUNE, "RUNNING", "tune")
+    remember("here", head.url, "rayox-train-2", str(here.absolute()))
+    remember("there", head.url, "rayox-train-3", there)
+    remember("tune-1", head.url, TUNE, there)
+    remember("gone", NOBODY, "rayox-train-4", there)
+    remember("lost", head.url, "rayox-train-5", there)
+    said = rayox("runs", "list", "--json")
+    found = {run["name"]: run for run in said.result["runs"]}
+    assert {name: run["state"] for name, run in found.items()} == {
+        "here": "dead",
+        "there": "pending",
+        "tune-1": "running",
+        "gone": "cluster away",
+        "lost": "unknown to its cluster",
+    }
+    assert len(said.result["runs"]) == 5
+    assert (found["here"]["submission_id"], found["here"]["step"]) == ("rayox-train-2", 5)
+    assert (found["tune-1"]["address"], found["tune-1"]["verb"]) == (head.url, "tune")
+    assert found["tune-1"].keys() >= found["here"].keys()
+    lines = rayox("runs", "list").out.splitlines()
+    assert lines[0].split()[-2:] == ["cluster", "job"]
+    assert any(line.split()[0] == "gone" and NOBODY in line for line in lines)
+    assert head.asked.count("/api/jobs/") == 2, "once for each listing, however many jobs the cluster has"
+
+
+def test_a_cluster_that_takes_connections_and_says_nothing_is_not_waited_for(rayox, head, storage, monkeypatch):
+    head.silent.set()
+    remember("mine", head.url, TRAIN, str(storage))
+    remember("other", head.url, "rayox-train-2", str(storage))
+    began = time.monotonic()
+    said = rayox("runs", "list", "--json")
+    assert {run["state"] for run in said.result["runs"]} == {"cluster away"}
+    assert time.monotonic() - began < patient(10)
+
+
+def test_how_a_job_ended_is_known_after_its_cluster_is_gone(rayox, head, storage):
+    head.add(EVALUATE, "FAILED", "evaluate", driver_exit_code=3, end_time=1_060_000, message="no such model")
+    remember("evaluate-1", head.url, EVALUATE, str(storage))
+    assert rayox("runs", "list", "--json").result["runs"][0]["state"] == "failed"
+    head.off()
+    assert rayox("runs", "list", "--json").result["runs"][0]["state"] == "failed"
+    assert rayox("runs", "wait", "evaluate-1").exit_code == 3
+    assert "said        no such model" in rayox("runs", "show", "evaluate-1").out
+    assert rayox("runs", "cost", "evaluate-1", "--json").result["seconds"] == 60.0
+    remember("evaluate-1", head.url, f"{EVALUATE}-2", str(storage))
+    assert rayox("runs", "list", "--json").result["runs"][0]["state"] == "cluster away", "this is another job"
+
+
+def test_the_token_of_the_cluster_here_goes_to_no_other_one(rayox, head, storage, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "theirs")
+    here, folder = Dashboard(), Path(".rayox/cluster").absolute()
+    folder.mkdir(parents=True)
+    (folder / "token").write_text("ours")
+    ClusterRecord("mark", "127.0.0.1:1", here.url, 1, 1, str(storage), "", "", str(folder)).write()
+    remember("other", head.url, TRAIN, str(storage))
+    remember("mine", here.url, TRAIN, str(storage))
+    rayox("runs", "list")
+    here.off()
+    assert (here.tokens, head.tokens) == (["Bearer ours"], ["Bearer theirs"])
+    assert os.environ["RAY_AUTH_TOKEN"] == "theirs"
+
+
+def test_a_job_that_waits_is_shown_with_what_it_waits_for(rayox, head, storage):
+    head.add(TRAIN, "PENDING", message="waiting for resources")
+    head.actors = [{"name": f"_ray_internal_job_actor_{TRAIN}", "required_resources": {"CPU": 9.0}}]
+    remember("mine", head.url, TRAIN, str(storage))
+    said = rayox("runs", "show", "mine")
+    assert said.exit_code == 0
+    assert f"job         {TRAIN} (train): pending" in said.out
+    assert f"cluster     {head.url}" in said.out
+    assert "waits       waiting for resources" in said.out
+    assert "its driver waits for 9 CPU on a node; the largest has 4 CPU" in said.out
+    found = rayox("runs", "show", "mine", "--json").result
+    assert (found["name"], found["state"], found["submission_id"]) == ("mine", "pending", TRAIN)
+    assert len(found["waits"]) == 3
+
+
+def test_a_submitted_run_is_shown_with_its_job(rayox, head, storage):
+    begin(storage / "mine")
+    head.add(TRAIN)
+    remember("mine", head.url, TRAIN, str(storage))
+    said = rayox("runs", "show", "mine")
+    assert "step        5/40" in said.out
+    assert f"job         {TRAIN} (train): running" in said.out
+    assert "driver      on node abcdef01 (10.0.0.7)" in said.out
+    head.off()
+    found = rayox("runs", "show", "mine", "--json").result
+    assert (found["state"], found["job_state"], found["address"]) == ("dead", "cluster away", head.url)
+
+
+def test_a_job_of_another_verb_is_shown(rayox, head, storage):
+    head.add(TUNE, "RUNNING", "tune")
+    remember("tune-1", head.url, TUNE, str(storage))
+    said = rayox("runs", "show", "tune-1")
+    assert said.exit_code == 0
+    assert "state       running" in said.out
+    assert "campaign" not in said.out
+    search(storage, "rayox-tune-9", "another")
+    search(storage, TUNE, "mine")
+    said = rayox("runs", "show", "tune-1")
+    assert f"campaign    mine is finished: 1 trial, 0 epochs; `rayox tune status mine storage={storage}`" in said.out
+    assert rayox("tune", "status", "mine", f"storage={storage}").exit_code == 0
+
+
+def test_a_campaign_of_the_cluster_here_lies_where_those_of_this_machine_do(rayox, head):
+    head.add(TUNE, "RUNNING", "tune")
+    remember("tune-1", head.url, TUNE, str(Path(".rayox/runs").absolute()))
+    search(None, TUNE)
+    assert "`rayox tune status mine`\n" in rayox("runs", "show", "tune-1").out
+    assert rayox("tune", "status", "mine").exit_code == 0
+
+
+def test_a_storage_that_cannot_be_read_is_said(rayox, head):
+    head.add(TRAIN)
+    remember("mine", head.url, TRAIN, "ftp://runs/here")
+    said = rayox("runs", "show", "mine")
+    assert said.exit_code == 0
+    assert "storage     ftp://runs/here cannot be read from here: storage: 'ftp://runs/here' is not" in said.out
+
+
+@pytest.mark.parametrize(
+    ("ended", "exit_code"),
+    [
+        ({"status": "SUCCEEDED"}, 0),
+        ({"status": "FAILED"}, 8),
+        ({"status": "FAILED", "driver_exit_code": 7}, 7),
+        ({"status": "STOPPED"}, 130),
+    ],
+)
+def test_waiting_for_a_job_of_another_verb_ends_with_its_exit_code(rayox, head, storage, ended, exit_code):
+    head.add(EVALUATE, "RUNNING", "evaluate")
+    remember("evaluate-1", head.url, EVALUATE, str(storage))
+    threading.Timer(0.3, lambda: head.jobs[EVALUATE].update(ended)).start()
+    said = rayox("runs", "wait", "evaluate-1", "--json")
+    assert said.exit_code == exit_code
+    assert said.result["state"] == ended["status"].lower()
+
+
+def test_waiting_no_longer_than_was_asked_for(rayox, head, storage):
+    head.add(TUNE, "RUNNING", "tune")
+    remember("tune-1", head.url, TUNE, str(storage))
+    said = rayox("runs", "wait", "tune-1", "--timeout", "0.1")
+    assert said.exit_code == 6
+    assert "tune-1 has not ended after 0.1 s" in said.err
+
+
+INTERRUPTED = End("interrupted", "stopped by a signal", 130, 1.0, "there")
+
+
+@pytest.mark.parametrize(
+    ("run", "state", "exit_code"),
+    [({"result": True}, "finished", 0), ({"end": INTERRUPTED}, "interrupted", 130), ({}, "dead", 8)],
+)
+def test_waiting_for_a_run_whose_head_is_gone_ends_as_its_storage_says(rayox, head, storage, run, state, exit_code):
+    begin(storage / "mine", **run)
+    head.add(TRAIN)
+    remember("mine", head.url, TRAIN, str(storage))
+    head.off()
+    said = rayox("runs", "wait", "mine", "--json")
+    assert (said.exit_code, said.result["state"]) == (exit_code, state)
+    assert f"mine is {state}, as {storage} says" in said.err
+
+
+def test_a_run_that_somebody_still_trains_is_waited_for_without_its_head(rayox, head, storage):
+    path = begin(storage / "mine")
+    remember("mine", NOBODY, TRAIN, str(storage))
+    with claimed(path):
+        assert "has not ended" in rayox("runs", "wait", "mine", "--timeout", "2").err
+    assert rayox("runs", "wait", "mine").exit_code == 8
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [("finished", 0), ("interrupted", 130), ("failed", 8), ("dead", 8)])
+def test_waiting_for_a_campaign_whose_head_is_gone_ends_as_its_ledger_says(rayox, storage, status, exit_code):
+    search(storage, TUNE, status=status)
+    remember("tune-1", NOBODY, TUNE, str(storage))
+    said = rayox("runs", "wait", "tune-1", "--json")
+    assert (said.exit_code, said.result["state"]) == (exit_code, status)
+
+
+@pytest.mark.parametrize("verb", ["wait", "watch"])
+def test_what_nobody_knows_is_said_in_the_end(rayox, storage, verb):
+    remember("evaluate-1", NOBODY, EVALUATE, str(storage))
+    said = rayox("runs", verb, "evaluate-1")
+    assert said.exit_code == 6
+    assert "does not say how it ended" in said.err
+
+
+def test_a_job_that_its_cluster_has_forgotten_is_not_waited_for(rayox, head, storage, monkeypatch):
+    monkeypatch.setattr(job_end, "GIVE_UP_SECONDS", 3600.0)
+    remember("evaluate-1", head.url, EVALUATE, str(storage))
+    said = rayox("runs", "wait", "evaluate-1")
+    assert said.exit_code == 6
+    assert "does not know this job any more" in said.err
+
+
+def test_a_stopped_campaign_says_where_it_stands(rayox, head, storage):
+    head.add(TUNE, "RUNNING", "tune")
+    remember("tune-1", head.url, TUNE, str(storage))
+    search(storage, TUNE, status="interrupted")
+    said = rayox("runs", "stop", "tune-1")
+    assert said.exit_code == 0
+    assert f"tune-1: job {TUNE} is over: stopped" in said.out
+    assert f"`rayox tune status mine storage={storage}` shows it" in said.out
+    again = rayox("runs", "stop", "tune-1", "--json")
+    assert (again.exit_code, again.result["campaign_state"]) == (0, "interrupted")
+    assert "is over already" in again.err
+
+
+def test_a_stop_ends_by_the_storage_when_the_head_goes_meanwhile(rayox, head, storage):
+    begin(storage / "mine", end=INTERRUPTED)
+    head.add(TRAIN)
+    head.stopped_as, head.goes_away_on_stop = {}, True
+    remember("mine", head.url, TRAIN, str(storage))
+    said = rayox("runs", "stop", "mine", "--json")
+    assert (said.exit_code, said.result["state"]) == (0, "interrupted")
+    assert f"mine is interrupted, as {storage} says" in said.err
+
+
+def test_the_cost_of_a_campaign_is_that_of_its_trials(rayox, head, storage):
+    search(storage, TUNE)
+    remember("tune-1", NOBODY, TUNE, str(storage))
+    missing = rayox("runs", "cost", "tune-1", "--json").result
+    assert (missing["worker_hours"], missing["runs_missing"]) == (0.0, 1)
+    begin(storage / "mine-000")
+    found = rayox("runs", "cost", "tune-1", "--per-hour", "3", "--json").result
+    assert (found["worker_hours"], found["cost"], found["campaign"]) == (2.0, 6.0, "mine")
+
+
+def test_the_cost_of_a_job_is_its_time(rayox, head, storage):
+    head.add(EVALUATE, "SUCCEEDED", "evaluate", end_time=1_120_000)
+    remember("evaluate-1", head.url, EVALUATE, str(storage))
+    assert "evaluate-1: its job took 2:00" in rayox("runs", "cost", "evaluate-1").out
+    remember("evaluate-2", NOBODY, "rayox-evaluate-2", str(storage))
+    said = rayox("runs", "cost", "evaluate-2", "--per-hour", "3")
+    assert (said.exit_code, said.out) == (0, "evaluate-2: how long it took is not known (cluster away)\n")
+
+
+def test_a_watched_job_that_is_over_says_how(rayox, head, storage):
+    head.add(TUNE, "FAILED", "tune", driver_exit_code=3)
+    remember("tune-1", head.url, TUNE, str(storage))
+    said = rayox("runs", "watch", "tune-1", "--json")
+    assert (said.exit_code, said.result["status"]) == (3, "failed")
+
+
+def test_the_log_of_a_job_whose_cluster_is_gone_is_refused_at_once(rayox, storage):
+    remember("tune-1", NOBODY, TUNE, str(storage))
+    for more in ((), ("--follow",)):
+        assert rayox("runs", "logs", "tune-1", *more).exit_code == 6
+
+
+def test_another_storage_that_is_named_goes_before_the_job(rayox, head, storage, tmp_path):
+    head.add(TRAIN)
+    remember("mine", head.url, TRAIN, str(storage))
+    begin(tmp_path / "other" / "mine", result=True)
+    assert rayox("runs", "show", "mine", f"storage={tmp_path / 'other'}", "--json").result["state"] == "finished"
+    assert submitted("mine") is not None
