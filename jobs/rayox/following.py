@@ -29,6 +29,7 @@ class Watched:
     def __init__(self, api: "JobsApi", submission_id: str, console: Console) -> None:
         self._api, self._id, self._console = api, submission_id, console
         self.job: Job | None = None
+        self.is_forgotten = False  # by a head that knew it
         self._asked = self._answered = 0.0
         self._told = False
 
@@ -41,7 +42,11 @@ class Watched:
             return self.job
         self._asked = now
         try:
-            self.job = self._api.find(self._id) or self.job
+            found = self._api.find(self._id)
+            if found is None and self.job is not None and not self.is_forgotten:
+                self.is_forgotten = True
+                self._console.note(f"the cluster does not know {self._id} any more: its head has been started anew")
+            self.job = found or self.job
             if self._told:
                 self._console.note("the cluster answers again")
             self._answered, self._told = time.monotonic(), False
@@ -59,7 +64,7 @@ class Watched:
     @property
     def is_over(self) -> bool:
         job = self.look()
-        return job is not None and job.is_over
+        return self.is_forgotten or (job is not None and job.is_over)
 
 
 def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, console: Console) -> "Job":
@@ -76,8 +81,8 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
         raise
     job = watched.job
     assert job is not None
-    if not job.is_over and home is not None:  # the head is gone, the run's storage knows
-        return replace(job, status="SUCCEEDED" if _is_done(home) else "FAILED")
+    if not job.is_over:  # the head is gone or another one: the storage knows
+        return replace(job, status="SUCCEEDED" if home is not None and _is_done(home) else "FAILED")
     return job
 
 

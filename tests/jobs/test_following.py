@@ -21,7 +21,7 @@ class Head:
     """A dashboard that knows one job and can be switched off, and on again at the same port."""
 
     def __init__(self) -> None:
-        self.job = dict(JOB)
+        self.job: dict | None = dict(JOB)
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
         self.on()
@@ -33,7 +33,7 @@ class Head:
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 content = json.dumps(head.job).encode()
-                self.send_response(200)
+                self.send_response(200 if head.job else 404)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -95,6 +95,22 @@ def test_a_job_whose_head_is_gone_ends_as_its_storage_says(head, tmp_path, capsy
     switch.join()
     assert job.status == status
     assert "something worth a line" in capsys.readouterr().err
+
+
+def test_a_head_that_was_started_anew_has_forgotten_the_job(head, tmp_path, capsys):
+    run = tmp_path / "mine"
+    run.mkdir()
+    (run / "events.jsonl").write_text('{"kind": "note", "time": 2.0, "text": "something worth a line"}\n')
+
+    def start_anew() -> None:
+        head.job = None
+
+    switch = threading.Timer(0.5, start_anew)
+    switch.start()
+    job = follow_job(head.api, "mine", "rayox-train-1", str(tmp_path), Console())
+    switch.join()
+    assert job.status == "FAILED", "its storage has no result"
+    assert "does not know rayox-train-1 any more: its head has been started anew" in capsys.readouterr().err
 
 
 def test_a_job_that_trains_nothing_is_followed_by_its_log(head, tmp_path, capsys):
