@@ -90,6 +90,14 @@ def test_what_gained_nothing_is_said_to_have_gained_nothing():
     assert "so no point of AP was gained for that" in page(state, {})
 
 
+def test_a_campaign_whose_base_recipe_has_failed_has_its_pictures_and_costs_all_the_same():
+    state, _ = play(campaign("none", "random", trials=4), BASE, curve)
+    base = state.search[0]
+    base.reports, base.state, base.epoch = {}, "failed", 0
+    assert {"history", "curves", "slices", "cost", "spent"} <= set(figures(state))
+    assert "The base recipe has no AP to compare them with." in page(state, {})
+
+
 def test_importance_is_told_for_each_metric():
     state = two_metrics(60)
     found = importances(state)

@@ -68,9 +68,12 @@ def cost_in_words(state: State) -> str:
         return ""
     gpu_hours = sum(trial.gpu_seconds for trial in state.search) / 3600
     total = _spent(seconds / 3600, gpu_hours, price_of_hour(state) * seconds / 3600)
+    metric = state.campaign.first_metric
+    if not math.isfinite(state.score(state.search[0])):
+        return f"The search's trials took {total} of training. The base recipe has no {metric} to compare them with."
     return (
         f"The search's trials took {total} of training. The best one is not better than the base recipe after as many "
-        f"epochs, so no point of {state.campaign.first_metric} was gained for that."
+        f"epochs, so no point of {metric} was gained for that."
     )
 
 

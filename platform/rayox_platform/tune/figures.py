@@ -51,7 +51,7 @@ def figures(state: State) -> dict[str, Figure]:
 def history(state: State, scored: list[Trial]) -> Figure:
     """Every trial as it ended, and the best so far."""
     figure, axes = titled_axes(state, "trial", "what each trial came to")
-    for name, colour in (("trained whole", BLUE), ("paused at a rung", GREY)):
+    for name, colour in (("trained whole", BLUE), ("not trained whole", GREY)):
         chosen = [trial for trial in scored if (trial.state == "finished") == (colour == BLUE)]
         if chosen:
             numbers, values = [trial.number for trial in chosen], [value(state, trial) for trial in chosen]
@@ -78,7 +78,7 @@ def learning_curves(state: State, scored: list[Trial]) -> Figure:
         axes.plot([], [], c=GREEN, lw=2.2, label=f"trial {best.number}, the best")
     axes.plot([], [], c=BLUE, label="trained whole")
     if any(trial.state != "finished" for trial in scored):
-        axes.plot([], [], c=GREY, lw=0.7, label="paused at a rung")
+        axes.plot([], [], c=GREY, lw=0.7, label="not trained whole")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _base_curve(state, axes)
     legend_below(figure)
