@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ import click
 from rayox.config import RECIPES, load_recipe
 from rayox.console import Console, json_option
 from rayox.ending import INTERRUPTED
-from rayox_model.core.errors import ConfigError, TrainingError
+from rayox_model.core.errors import ConfigError, DataError, TrainingError
 
 if TYPE_CHECKING:
     from rayox_platform.tune.home import CampaignHome
@@ -29,10 +30,7 @@ def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
 
     console, storage = Console(as_json), load_recipe(None, overrides).config.storage
     with _readable(storage):
-        found = [_looked_at(find_campaign(storage, name)) for name in campaign_names(storage)]
-    shown = [
-        (state.campaign.name, status, len(state.search), state.epochs_trained, *_best(state)) for state, status in found
-    ]
+        shown = [_listed(find_campaign(storage, name), console) for name in campaign_names(storage)]
     if shown:
         console.table(("campaign", "state", "trials", "epochs", "best trial", "metric", "value"), shown)
     else:
@@ -54,14 +52,14 @@ def status_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None
     home = _found(storage, name)
     with _readable(storage):
         state, status = _looked_at(home)
+        holder = home.holder()
     metric = state.campaign.first_metric
     if state.search:
-        lines = [cells(state, one) for one in rows(state)]
+        lines = [cells(state, one) for one in rows(state, status)]
         console.table(("trial", "state", "epoch", metric, *columns(state), ""), lines)
-    holder = f" by {home.holder()}" if status == "running" else ""
-    console.text(f"{status}{holder}; {about(state)}")
+    console.text(about(state, status, holder))
     console.text(verdict(state))
-    console.result(summary(state) | {"status": status})
+    console.result(summary(state, status))
 
 
 @click.command("watch")
@@ -81,7 +79,7 @@ def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
         state = watch_campaign(home, console, lambda: is_over(home))
     status = state.ended.status if state.ended else "dead"
     console.text(f"{status}; {verdict(state)}")
-    console.result(summary(state) | {"status": status})
+    console.result(summary(state, status))
     if status in EXIT_CODES:
         raise click.exceptions.Exit(EXIT_CODES[status])
 
@@ -110,9 +108,10 @@ def stop_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder; by default NAME-report."
 )
 @click.option("--optuna", metavar="URL", help="Write a study for optuna-dashboard too: sqlite:///FILE.")
+@click.option("--force", is_flag=True, help="Replace a study of that name that is not of this campaign.")
 @json_option
 def report_command(
-    name: str, overrides: tuple[str, ...], output: Path | None, optuna: str | None, as_json: bool
+    name: str, overrides: tuple[str, ...], output: Path | None, optuna: str | None, force: bool, as_json: bool
 ) -> None:
     """Write what the campaign NAME has found as one HTML file and as pictures; also while it runs."""
     from rayox_platform.tune.report import verdict, write_report
@@ -120,16 +119,17 @@ def report_command(
     console, storage = Console(as_json), load_recipe(None, overrides).config.storage
     home = _found(storage, name)
     with _readable(storage):
-        state, _ = _looked_at(home)
+        state, status = _looked_at(home)
+        holder = home.holder()
     folder = output or Path(f"{name}-report")
     try:
-        paths = write_report(state, folder)
+        paths = write_report(state, folder, status, holder)
     except OSError as error:
         raise ConfigError(f"-o: {folder} cannot be written ({error.strerror})", "name another folder") from error
     if optuna:
         from rayox_platform.tune.optuna_export import export_study
 
-        console.note(f"{export_study(state, optuna)} trials in the study {name} of {optuna}")
+        console.note(f"{export_study(state, optuna, force)} trials in the study {name} of {optuna}")
     console.text(f"report      {paths[0]}")
     console.text(verdict(state))
     console.result({"report": str(paths[0]), "pictures": [str(path) for path in paths[1:]]})
@@ -140,24 +140,32 @@ def report_command(
 @OVERRIDES
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Recipe to write.")
 @click.option("--trial", type=int, metavar="N", help="This trial, confirmed or not.")
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
 @json_option
-def apply_command(name: str, overrides: tuple[str, ...], output: Path, trial: int | None, as_json: bool) -> None:
+def apply_command(
+    name: str, overrides: tuple[str, ...], output: Path, trial: int | None, force: bool, as_json: bool
+) -> None:
     """Write the confirmed winner of the campaign NAME as a recipe, with its evidence in the header."""
-    from rayox_platform.tune.winner import as_recipe, base_name, base_settings, winning_trial
+    from rayox_platform.tune.winner import (
+        as_recipe,
+        base_name,
+        own_settings,
+        recipe_files,
+        winning_trial,
+        write_recipe,
+    )
 
     console, storage = Console(as_json), load_recipe(None, overrides).config.storage
     with _readable(storage):
         state, _ = _looked_at(_found(storage, name))
-    chosen = winning_trial(state, trial)
-    base = base_name(state.campaign.recipe, output.parent, RECIPES)
-    plain = load_recipe(state.campaign.recipe).config
-    text = as_recipe(state, chosen, base, base_settings(state, plain))
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"-o: {output} cannot be written ({error.strerror})", "name another file") from error
-    load_recipe(str(output))
-    console.text(f"wrote {output}: trial {chosen.number} of {name}; train with it by `rayox train {output}`")
+    chosen, recipe = winning_trial(state, trial), state.campaign.recipe
+    plain = load_recipe(recipe).config
+    text = as_recipe(state, chosen, base_name(recipe, output.parent, RECIPES), own_settings(state, chosen, plain))
+    keep = recipe_files(recipe, RECIPES)
+    write_recipe(text, output, _check, keep, force)
+    console.text(
+        f"wrote {output}: trial {chosen.number} of {name}; train with it by `rayox train {quote(str(output))}`"
+    )
     console.result({"recipe": str(output), "trial": chosen.number, "values": dict(chosen.values)})
 
 
@@ -174,15 +182,37 @@ def _looked_at(home: "CampaignHome") -> "tuple[State, str]":
     """A campaign's state, and what it is doing: a driver that is gone and has not said why is dead."""
     from rayox_platform.tune.ledger import read_state
 
+    holder = home.holder()  # before its last record is read: one that leaves meanwhile has said why
     state = read_state(home.journal())
-    if home.holder():
+    if holder:
         return state, "running"
+    if not state.num_records:
+        raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
     return state, state.ended.status if state.ended else "dead"
+
+
+def _listed(home: "CampaignHome", console: Console) -> tuple[object, ...]:
+    """A campaign's line; one that cannot be read does not hide the others."""
+    from pydantic import ValidationError
+
+    try:
+        state, status = _looked_at(home)
+    except DataError as error:
+        console.note(f"{home.name}: {error.message}; {error.hint}")
+        return home.name, f"damaged: {error.message.rpartition(': ')[2]}", None, None, None, "", None
+    except ValidationError as error:
+        console.note(f"{home.name}: its ledger does not fit this version: {' '.join(str(error).split())[:200]}")
+        return home.name, "damaged: does not fit this version", None, None, None, "", None
+    return home.name, status, len(state.search), state.epochs_trained, *_best(state)
 
 
 def _best(state: "State") -> tuple[int | None, str, float | None]:
     best, metric = state.best, state.campaign.first_metric
     return (best.number, metric, state.sign * state.score(best)) if best else (None, metric, None)
+
+
+def _check(recipe: Path) -> None:
+    load_recipe(str(recipe))
 
 
 @contextmanager

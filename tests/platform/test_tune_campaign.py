@@ -98,6 +98,16 @@ def test_packaged_campaigns_are_right_and_say_how_they_are_run(name):
         ("train.optimizer: adamw}", "train.optimizer: lion}", "8  space.train.beta2: when: train.optimizer is never"),
         ("loss.iou >=", "loss.iuo >=", "10  loss.iuo: no such setting; did you mean loss.iou?"),
         ("loss.iou >= loss.classification", "big", "10  constraints: 'big' is not `KEY <= KEY` or `KEY > NUMBER`"),
+        (
+            "loss.iou >= loss.classification",
+            "train.optimizer < sgd",
+            "10  constraints: 'train.optimizer < sgd': < compares numbers",
+        ),
+        (
+            "loss.iou >= loss.classification",
+            "loss.iou == big",
+            "10  constraints: 'loss.iou == big': big is not a setting; if it is text, write loss.iou == 'big'",
+        ),
         ("metrics: AP50", "metrics: APP", "11  metrics: 'APP' is not measured; did you mean AP?"),
         ("metrics: AP50", "metrics: parameters", "11  metrics: parameters is not known before the end"),
         ("search: gp", "search: gb", '12  search.kind: "gb" is not one of random, grid, tpe, gp, nsga2'),
@@ -154,3 +164,76 @@ def test_files_that_are_none_are_refused(tmp_path):
     assert "names no setting to search" in refused("recipe: shapes\n", tmp_path)[0]
     with pytest.raises(ConfigError, match="no such campaign; did you mean simota"):
         load_campaign("simot", (), packaged=JOBS / "campaigns", recipes=JOBS / "recipes", environ={})
+    assert refused("# nothing\n", tmp_path)[0].startswith("mine.yaml  space: names no setting to search")
+
+
+@pytest.mark.parametrize("rule", ["train.optimizer == sgd", "train.optimizer == 'sgd'", 'train.optimizer != "adamw"'])
+def test_a_constraint_compares_with_a_text_in_quotes_or_with_a_choice_as_it_stands(tmp_path, rule):
+    (found,) = load(GOOD.replace("loss.iou >= loss.classification", f"{rule!r}"), tmp_path).campaign.rules
+    assert found.holds({"train.optimizer": "sgd"})
+    assert not found.holds({"train.optimizer": "adamw"})
+    assert found.keys == ["train.optimizer"]
+
+
+def test_true_and_false_are_choices_as_well(tmp_path):
+    text = GOOD.replace("train.optimizer: {choice: [sgd, adamw]}", "train.compile: {choice: [false, true]}")
+    text = text.replace(", when: {train.optimizer: adamw}", "").replace(
+        "loss.iou >= loss.classification", "train.compile == false"
+    )
+    (found,) = load(text, tmp_path).campaign.rules
+    assert found.holds({"train.compile": False})
+    assert str(found) == "train.compile == false"
+
+
+@pytest.mark.parametrize(
+    ("rule", "search", "part"),
+    [
+        (
+            "assigner.top_k > 20",
+            "tpe",
+            "'assigner.top_k > 20' holds at none of 1000 points drawn over the space; widen",
+        ),
+        ("assigner.top_k > 20", "grid", "'assigner.top_k > 20' holds at none of the grid's"),
+        ("loss.iou <= 1", "tpe", "(loss.iou is 5.0 in the recipe); widen the space or drop it"),
+        ("train.beta2 <= 0.90001", "random", "'train.beta2 <= 0.90001' holds at "),
+    ],
+)
+def test_constraints_that_no_values_fulfil_are_refused_before_anything_is_trained(tmp_path, rule, search, part):
+    text = GOOD.replace("loss.iou >= loss.classification", rule).replace("search: gp", f"search: {search}")
+    text = text.replace(", when: {train.optimizer: adamw}", "")
+    (line,) = refused(text, tmp_path)
+    assert line.startswith("mine.yaml:10  constraints: ")
+    assert part in line
+
+
+def test_constraints_that_exclude_each_other_are_refused_together(tmp_path):
+    text = GOOD.replace("loss.iou >= loss.classification", "assigner.top_k > 12, assigner.top_k < 10")
+    (line,) = refused(text, tmp_path)
+    assert "'assigner.top_k > 12' and 'assigner.top_k < 10' hold at none of 1000 points" in line
+
+
+def test_a_constraint_on_a_setting_that_the_recipe_leaves_unset_is_looked_at_where_the_space_gives_it(tmp_path):
+    space = "train.clip_grad_norm: {log: [5, 50]}\n  assigner.top_k:"
+    text = GOOD.replace("assigner.top_k:", space).replace(
+        "loss.iou >= loss.classification", "train.clip_grad_norm > 20"
+    )
+    (rule,) = load(text, tmp_path).campaign.rules
+    assert rule.holds({"train.clip_grad_norm": 30})
+    assert not rule.holds({"train.clip_grad_norm": 10})
+    text = GOOD.replace("loss.iou >= loss.classification", "train.clip_grad_norm > 20")
+    assert refused(text, tmp_path) == ["mine.yaml:10  constraints: train.clip_grad_norm has no value in the recipe"]
+
+
+def test_a_constraint_on_a_setting_of_one_kind_does_not_speak_of_the_others(tmp_path):
+    space = "assigner.kind: {choice: [fcos, simota]}\n  assigner.top_k: {int: [5, 20], when: {assigner.kind: simota}}"
+    text = GOOD.replace("assigner.top_k: {int: [5, 20]}", space).replace("train.epochs: 6", "assigner.kind: fcos")
+    (rule,) = load(text.replace("loss.iou >= loss.classification", "assigner.top_k <= 12"), tmp_path).campaign.rules
+    assert rule.holds({"assigner.kind": "fcos"})
+    assert not rule.holds({"assigner.kind": "simota", "assigner.top_k": 15})
+
+
+def test_the_name_of_a_campaign_is_given_as_any_other_of_its_settings(tmp_path):
+    found = load(GOOD, tmp_path, "name=other")
+    assert found.campaign.name == "other"
+    assert found.named("third").campaign.name == "third"
+    assert any("name: 5 is not text" in line for line in refused(GOOD, tmp_path, "name=5"))

@@ -1,8 +1,9 @@
 """A campaign in optuna-dashboard: what its pages are made of, asked for over HTTP as a browser would."""
 
 import json
+import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from urllib.request import urlopen
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -65,3 +66,24 @@ def test_a_database_that_cannot_be_written_is_named(tmp_path):
     for url in ("nothing://x", f"sqlite:///{tmp_path}/none/study.db"):
         with pytest.raises(ConfigError, match=r"--optuna: .* cannot be written"):
             export_study(state, url)
+
+
+def test_a_database_of_something_else_is_refused_without_a_traceback(tmp_path):
+    state, _ = play(campaign("none", "random", trials=2), BASE, curve)
+    url = f"sqlite:///{tmp_path}/other.db"
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("create table studies (x int)")
+    with pytest.raises(ConfigError, match=r"--optuna: .*other.db cannot be written \(.*studies"):
+        export_study(state, url)
+
+
+def test_a_study_that_is_not_of_the_campaign_is_replaced_by_force_alone(tmp_path):
+    state, _ = play(campaign("none", "random", trials=2), BASE, curve)
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(study_name="campaign", storage=url).add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(ConfigError, match="has a study campaign of another campaign") as no:
+        export_study(state, url)
+    assert "--force" in no.value.hint
+    assert len(optuna.load_study(study_name="campaign", storage=url).trials) == 1
+    assert export_study(state, url, force=True) == 2
+    assert export_study(state, url) == 2, "its own from then on"

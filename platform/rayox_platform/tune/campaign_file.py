@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from yaml import Node
 
 from rayox_model.core.errors import ConfigError
-from rayox_platform.config.layer import read_value, unknown
+from rayox_platform.config.layer import read_value
 from rayox_platform.config.load import LoadedConfig, load_config
 from rayox_platform.config.origin import Finding, Origin, Rank, ReadLayer
 from rayox_platform.config.settings import closest, leaves, settings, takes
 from rayox_platform.config.yaml_values import compose, line_of, plain
 from rayox_platform.tune.campaign import Campaign, dimension, ordered
 from rayox_platform.tune.campaign_yaml import Located, read_campaign_yaml
-from rayox_platform.tune.constraints import read_constraint
+from rayox_platform.tune.fulfilled import unfulfilled, wrong_constraint
 from rayox_platform.tune.space_check import wrong_ends, wrong_entries
 
 OWN = frozenset(Campaign.model_fields)
@@ -71,8 +71,7 @@ def load_campaign(
 
 
 def _is_own(override: str) -> bool:
-    first = override.partition("=")[0].partition(".")[0]
-    return first in OWN and first != "name"
+    return override.partition("=")[0].partition(".")[0] in OWN
 
 
 def _override(located: Located, override: str) -> None:
@@ -142,16 +141,10 @@ def _schema_at(path: tuple[str, ...]) -> Any:
 
 def _own_rules(campaign: Campaign, located: Located) -> Iterator[Finding]:
     if not campaign.space:
-        yield Finding(located.origin(("space",)), "space", "names no setting to search")
-    for text in campaign.constraints:
-        rule = read_constraint(text)
-        origin = located.origin(("constraints",))
-        if rule is None:
-            yield Finding(origin, "constraints", f"{text!r} is not `KEY <= KEY` or `KEY > NUMBER`")
-            continue
-        for key in rule.keys:
-            if key not in settings() or settings()[key].is_section:
-                yield unknown(origin, key, settings())
+        given = located.origin(("space",))
+        yield Finding(located.file if given.rank == Rank.DEFAULT else given, "space", "names no setting to search")
+    origin = located.origin(("constraints",))
+    yield from (Finding(origin, key, text) for text in campaign.constraints for key, text in wrong_constraint(text))
     for name in campaign.metrics:
         if name not in METRICS:
             meant = closest(name, METRICS)
@@ -234,10 +227,14 @@ def _against(campaign: Campaign, base: LoadedConfig, located: Located) -> Iterat
             for value in wanted:
                 if not other.has(value):
                     yield Finding(where, f"space.{one.key}", f"when: {key} is never {json.dumps(value)}")
-    for rule in campaign.rules:
-        for key in rule.keys:
-            if values.get(key) is None:
-                yield Finding(located.origin(("constraints",)), "constraints", f"{key} has no value in the recipe")
+    unset = [
+        key for rule in campaign.rules for key in rule.keys if values.get(key) is None and key not in campaign.space
+    ]
+    for key in dict.fromkeys(unset):
+        yield Finding(located.origin(("constraints",)), "constraints", f"{key} has no value in the recipe")
+    if not unset:
+        for text in unfulfilled(campaign, values):
+            yield Finding(located.origin(("constraints",)), "constraints", text)
     if campaign.schedule.kind != "none":
         yield from _schedule_fits(campaign, base.config.train.epochs, located)
 

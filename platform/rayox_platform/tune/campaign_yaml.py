@@ -22,6 +22,7 @@ Path_ = tuple[str, ...]  # of keys, from the root
 class Located:
     """Values with their origins."""
 
+    file: Origin  # of what is written nowhere in it
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path_, Origin] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -54,7 +55,7 @@ def read_campaign_yaml(name: str, packaged: Path) -> tuple[Located, Path]:
         text = missing_recipe(name, packaged).replace("recipe", "campaign")
         raise ConfigError(f"campaign {name!r}: {text}", "give a packaged name or a YAML file")
     files = [found]
-    located = Located()
+    located = Located(Origin(Rank.FILE, found.shown))
     roots: list[tuple[MappingNode, RecipeFile]] = []
     while files:
         file = files.pop()

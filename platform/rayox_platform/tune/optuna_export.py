@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,23 +13,41 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.tune.search import study_of
 from rayox_platform.tune.state import State
 
+MARK = "rayox.campaign"  # of a study: when its campaign began
 
-def export_study(state: State, url: str) -> int:
-    """Write the study anew under the campaign's name; how many trials it has. Raises ConfigError."""
+
+def export_study(state: State, url: str, force: bool = False) -> int:
+    """Write the study anew under the campaign's name; how many trials it has.
+
+    One that was written of the same campaign before is replaced; any other study of that name only with force. Raises
+    ConfigError.
+    """
     name, directions = state.campaign.name, study_of(state).directions
     try:
         storage = optuna.storages.RDBStorage(url)
         if name in optuna.study.get_all_study_names(storage):
+            _refuse_foreign(optuna.load_study(study_name=name, storage=storage), state, url, force)
             optuna.delete_study(study_name=name, storage=storage)
         study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+        study.set_user_attr(MARK, state.began)
         study.add_trials(list(_trials(state)))
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
+    except (SQLAlchemyError, OptunaError, ImportError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error.__cause__ or error).split())[:200]
         raise ConfigError(f"--optuna: {url} cannot be written ({said})", "give sqlite:///FILE") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names(list(state.campaign.metrics))
     return len(study.trials)
+
+
+def _refuse_foreign(study: optuna.Study, state: State, url: str, force: bool) -> None:
+    """Raises ConfigError for a study that was not written of this campaign, unless forced."""
+    if force or study.user_attrs.get(MARK) == state.began:
+        return
+    raise ConfigError(
+        f"--optuna: {url} has a study {state.campaign.name} of another campaign",
+        "give another file, or replace that study by --force",
+    )
 
 
 def _trials(state: State) -> Iterator[FrozenTrial]:

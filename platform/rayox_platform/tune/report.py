@@ -4,15 +4,17 @@ import base64
 import html
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from matplotlib import pyplot as plt
 
+from rayox_platform.tune.costs import cost_in_words
 from rayox_platform.tune.expected_gain import expected_gain
 from rayox_platform.tune.figures import figures
+from rayox_platform.tune.importance import why_not
 from rayox_platform.tune.state import State
-from rayox_platform.tune.table import cells, columns, rows
+from rayox_platform.tune.table import DEAD, cells, columns, rows, shown_state
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -26,50 +28,77 @@ img {{ max-width: 100%; }} .scroll {{ overflow-x: auto; }}
 <h1>{title}</h1>
 <p>{about}</p>
 <p class="verdict">{verdict}</p>
+{remarks}
 {pictures}
 <h2>Trials</h2><div class="scroll">{table}</div>
 </body></html>
 """
 
 
-def write_report(state: State, folder: Path) -> list[Path]:
-    """report.html and the pictures as PNG files; the paths, the page first."""
+def write_report(state: State, folder: Path, status: str = "", holder: str | None = None) -> list[Path]:
+    """report.html and the pictures as PNG files; the paths, the page first.
+
+    status and holder are as `about` has them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     pictures = _drawn(state)
     paths = [folder / "report.html"]
-    paths[0].write_text(page(state, pictures), encoding="utf-8")
+    paths[0].write_text(page(state, pictures, status, holder), encoding="utf-8")
     for name, content in pictures.items():
         paths.append(folder / f"{name}.png")
         paths[-1].write_bytes(content)
     return paths
 
 
-def page(state: State, pictures: Mapping[str, bytes]) -> str:
+def page(state: State, pictures: Mapping[str, bytes], status: str = "", holder: str | None = None) -> str:
     images = "\n".join(
         f'<p><img alt="{name}" src="data:image/png;base64,{base64.b64encode(content).decode()}"></p>'
         for name, content in pictures.items()
     )
     return PAGE.format(
         title=html.escape(f"Campaign {state.campaign.name}"),
-        about=html.escape(about(state)),
+        about=html.escape(about(state, status, holder)),
         verdict=html.escape(verdict(state)),
+        remarks="\n".join(f"<p>{html.escape(text)}</p>" for text in _remarks(state)),
         pictures=images,
-        table=_table(state),
+        table=_table(state, status),
     )
 
 
-def about(state: State) -> str:
+def about(state: State, status: str = "", holder: str | None = None) -> str:
+    """What the campaign is and where it stands, in a sentence.
+
+    status is what it is doing, where more is known of that than the ledger has (running, dead); holder is the process
+    that drives it.
+    """
     campaign = state.campaign
     counts: dict[str, int] = {}
     for trial in state.search:
-        counts[trial.state] = counts.get(trial.state, 0) + 1
+        shown = shown_state(trial, status)
+        counts[shown] = counts.get(shown, 0) + 1
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-    status = f"{state.ended.status} ({state.ended.why})" if state.ended else "running"
     return (
         f"{campaign.search.kind} with {campaign.schedule.kind} on {campaign.recipe}: {len(state.search)} trials "
-        f"({told or 'none yet'}), {state.epochs_trained} epochs in {state.driven_seconds / 3600:.2f} hours; {status}; "
-        f"as of {time.strftime('%Y-%m-%d %H:%M', time.localtime(state.last))}."
+        f"({told or 'none yet'}), {state.epochs_trained} epochs in {state.driven_seconds / 3600:.2f} hours; "
+        f"{_doing(state, status, holder)}; as of {time.strftime('%Y-%m-%d %H:%M', time.localtime(state.last))}."
     )
+
+
+def _doing(state: State, status: str, holder: str | None) -> str:
+    if status == DEAD:
+        return "dead (its driver is gone and has not said why; --resume goes on)"
+    if status == "running" or not state.ended:
+        return f"running by {holder}" if holder else "running"
+    return f"{state.ended.status} ({state.ended.why})"
+
+
+def _remarks(state: State) -> Iterator[str]:
+    """What trials have cost, and what is not shown, and why."""
+    cost = cost_in_words(state)
+    if cost:
+        yield cost
+    if state.best:
+        yield from why_not(state)
 
 
 def verdict(state: State) -> str:
@@ -98,12 +127,12 @@ def _drawn(state: State) -> dict[str, bytes]:
     return found
 
 
-def _table(state: State) -> str:
+def _table(state: State, status: str) -> str:
     names = ["trial", "state", "epoch", state.campaign.first_metric, *columns(state), "remark"]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     best = state.best
     lines = []
-    for one in rows(state):
+    for one in rows(state, status):
         values = [_cell(value) for value in cells(state, one)]
         kind = ' class="best"' if best and one.trial == best.number else ""
         lines.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(value)}</td>" for value in values) + "</tr>")

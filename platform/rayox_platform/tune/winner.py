@@ -1,14 +1,18 @@
 """A campaign's winner as a recipe, with its evidence in the header."""
 
 import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
 from rayox_model.core.errors import ConfigError
-from rayox_platform.config.recipe import packaged_names
+from rayox_platform.config.recipe import EXTENDS, find_recipe, packaged_names
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
+from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.state import State, Trial
 
 # Where things lie, and what campaigns do for their own sake.
@@ -19,9 +23,7 @@ def winning_trial(state: State, number: int | None = None) -> Trial:
     """The confirmed winner, or the trial of a number. Raises ConfigError where there is nothing to write down."""
     name = state.campaign.name
     if number is not None:
-        if not 0 <= number < len(state.search):
-            raise ConfigError(f"--trial {number}: {name} has trials 0 to {len(state.search) - 1}", "")
-        return state.search[number]
+        return _numbered(state, number)
     if state.confirmed is None:
         raise ConfigError(
             f"{name}: its winner has not been confirmed", "let the campaign end, or name a trial by --trial"
@@ -32,8 +34,37 @@ def winning_trial(state: State, number: int | None = None) -> Trial:
     return state.trials[int(winner)]
 
 
+def _numbered(state: State, number: int) -> Trial:
+    """A trial of the search by its number: those of a confirmation have numbers between them."""
+    found = next((trial for trial in state.trials if trial.number == number), None)
+    if found and found.phase == "search":
+        return found
+    name = state.campaign.name
+    if not state.search:
+        raise ConfigError(f"--trial {number}: {name} has no trials yet", "let it train some")
+    there = f"the search has trials {_ranges([trial.number for trial in state.search])}"
+    if found:
+        raise ConfigError(
+            f"--trial {number}: that is a training of {name}'s confirmation, of trial {found.of}; {there}",
+            f"give --trial {found.of} for its values",
+        )
+    raise ConfigError(f"--trial {number}: {name} has no such trial; {there}", "give one of these")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers in words: "0 to 12 and 25"."""
+    ends: list[list[int]] = []
+    for number in numbers:
+        if ends and number == ends[-1][1] + 1:
+            ends[-1][1] = number
+        else:
+            ends.append([number, number])
+    words = [f"{first} to {last}" if last > first else str(first) for first, last in ends]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def as_recipe(state: State, trial: Trial, base: str, settings: dict[str, object]) -> str:
-    """YAML that extends the base recipe; settings are those that the campaign set beside the searched ones."""
+    """YAML that extends the base recipe with these settings, whose keys are dotted."""
     lines = [
         f"# Trial {trial.number} of the campaign {state.campaign.name}: {base} with searched settings.",
         f"# evidence: {_evidence(state, trial)}",
@@ -43,7 +74,7 @@ def as_recipe(state: State, trial: Trial, base: str, settings: dict[str, object]
         f"extends: {base}",
     ]
     tree: dict[str, object] = {}
-    for key, value in (settings | dict(trial.values)).items():
+    for key, value in settings.items():
         *sections, name = key.split(".")
         section = tree
         for part in sections:
@@ -68,8 +99,50 @@ def _evidence(state: State, trial: Trial) -> str:
     return f"{value} after {trial.epoch} epochs with one seed; not confirmed, it may be luck"
 
 
-def base_settings(state: State, recipe: Config) -> dict[str, object]:
-    """What all trials had and the recipe alone has not, but for where things lie."""
+def own_settings(state: State, trial: Trial, recipe: Config) -> dict[str, object]:
+    """What the trial had and the recipe has not, but for where things lie; then the searched settings."""
     plain = dict(leaves(recipe.model_dump(mode="json"), settings()))
-    own = dict(leaves(state.config, settings()))
-    return {key: value for key, value in own.items() if value != plain[key] and not key.startswith(NOT_OF_THE_WINNER)}
+    whole = with_values(Config.model_validate(dict(state.config)), trial.values).model_dump(mode="json")
+    own = {
+        key: value
+        for key, value in leaves(whole, settings())
+        if (key not in plain or value != plain[key]) and not key.startswith(NOT_OF_THE_WINNER)
+    }
+    return {key: value for key, value in own.items() if key not in trial.values} | dict(trial.values)
+
+
+def write_recipe(text: str, output: Path, check: Callable[[Path], None], keep: Sequence[Path], force: bool) -> None:
+    """Write a recipe where it belongs, whole and checked or not at all.
+
+    check raises where a file is not a recipe that can be trained. keep are files that are never written over, force or
+    not. Raises ConfigError.
+    """
+    if any(output.exists() and path.exists() and output.samefile(path) for path in keep):
+        raise ConfigError(f"-o: {output} is what the new recipe extends, and would be lost", "name another file")
+    if output.exists() and not force:
+        raise ConfigError(f"-o: {output} exists", "name another file, or replace it by --force")
+    draft = output.with_name(f".{output.stem}-{os.getpid()}.yaml")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        check(draft)
+        draft.replace(output)
+    except OSError as error:
+        raise ConfigError(f"-o: {output} cannot be written ({error.strerror})", "name another file") from error
+    except ConfigError as error:
+        said = error.message.replace(str(draft), output.name)
+        raise ConfigError(f"-o: {output} is not written: it would not be a recipe\n{said}", error.hint) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def recipe_files(recipe: str, packaged: Path) -> list[Path]:
+    """The files of a recipe that can be loaded: its own, and those that it extends."""
+    files: list[Path] = []
+    found = find_recipe(recipe, packaged)
+    while found and found.path not in files:
+        files.append(found.path)
+        tree = yaml.safe_load(found.path.read_text(encoding="utf-8"))
+        parent = tree.get(EXTENDS) if isinstance(tree, dict) else None
+        found = find_recipe(str(parent), packaged, found.path.parent) if parent else None
+    return files
