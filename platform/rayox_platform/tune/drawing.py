@@ -70,7 +70,9 @@ def draw_base(state: State, axes: Axes, metric: str = "", upright: bool = False)
     if found and found.deviation:
         low, high = middle - found.deviation, middle + found.deviation
         span(low, high, color=ORANGE, alpha=BAND_ALPHA, lw=0, label="" if upright else str(found))
-    line(middle, c=ORANGE, lw=1, ls="--", label="" if upright else "base recipe (trial 0)")
+    base = state.search[0]
+    after = "" if base.epoch >= state.epochs else f" after {base.epoch} epoch{'s' if base.epoch > 1 else ''}"
+    line(middle, c=ORANGE, lw=1, ls="--", label="" if upright else f"base recipe (trial 0{after})")
 
 
 def titled_axes(state: State, below: str, title: str) -> tuple[Figure, Axes]:
