@@ -27,9 +27,10 @@ from rayox_cluster.ray_start import (
     only_on_loopback,
     signals_kept,
 )
+from rayox_model.core.plain_ray import PLAIN, is_plain
 
-# Socket paths end at 107 bytes and Ray appends about 60 of its own.
-MAX_TEMP_FOLDER_BYTES = 40
+# Socket paths end at 107 bytes and Ray appends about 60 of its own, 4 more below RAY_TMPDIR.
+MAX_TEMP_FOLDER_BYTES = 36
 LOOPBACK, LOOPBACK_INTERFACE = "127.0.0.1", "lo"
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")  # on which training workers find each other
 MIN_CPUS = 2  # logical ones: on a single core training and its data take turns
@@ -52,7 +53,7 @@ RAY_SETTINGS = {  # for whoever has not set them
     "RAY_idle_worker_killing_time_threshold_ms": "60000",
 }
 # Settings that processes on other machines would not inherit.
-FOR_EVERY_PROCESS = ("RAY_TRAIN_", "RAY_WARN_", "RAYOX_PLAIN_RAY")
+FOR_EVERY_PROCESS = ("RAY_TRAIN_", "RAY_WARN_", PLAIN)
 
 
 @contextmanager
@@ -86,11 +87,10 @@ def ray_session(
     if not local:
         environment |= {name: value for name, value in os.environ.items() if name.startswith(FOR_EVERY_PROCESS)}
         options["runtime_env"] = {"env_vars": environment}
-    with _short_temp_folder() as folder, _environment(environment | _own_token(folder) if local else {}):
+    with _short_temp_folder() as folder, _environment(environment | _of_its_own(folder) if local else {}):
         if local:
             cpus = num_cpus or max(os.cpu_count() or 1, MIN_CPUS)
-            options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": str(folder)}
-            options["_node_ip_address"] = LOOPBACK
+            options |= {"num_cpus": cpus, "include_dashboard": False} | _private_options(folder)
         try:
             _connect(chosen, options, folder)
             if not local:
@@ -130,6 +130,16 @@ def _as_it_listens(address: str | None) -> AbstractContextManager[None]:
     if address is None:
         return loopback_allowed()
     return on_loopback() if only_on_loopback(address) else nullcontext()
+
+
+def _private_options(folder: Path) -> dict[str, str]:
+    """Of ray.init, for a cluster in a folder that stays on loopback; that has no public way (see ray_start.py)."""
+    return {"_node_ip_address": LOOPBACK} | ({} if is_plain() else {"_temp_dir": str(folder)})
+
+
+def _of_its_own(folder: Path) -> dict[str, str]:
+    """Variables of a cluster in a folder that is removed with it."""
+    return _own_token(folder) | ({"RAY_TMPDIR": str(folder)} if is_plain() else {})
 
 
 def _own_token(folder: Path) -> dict[str, str]:

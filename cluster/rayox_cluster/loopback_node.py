@@ -3,6 +3,9 @@
 Ray replaces 127.0.0.1 by the address that other machines reach, and then listens on every interface. With the switch
 that it has for Windows and macOS its processes stay on loopback; `ray start --address` refuses that switch, so it is
 set behind its back, for the processes it starts.
+
+It buys that no other machine reaches a `rayox cluster up`, which nothing public does: RAYOX_PLAIN_RAY=1 leaves it on,
+and a Ray that has moved these parts starts no such cluster. It is no matter of speed, so nothing is measured.
 """
 
 import os

@@ -1,20 +1,23 @@
-"""What ray.init does in private, as a verb needs it; RAYOX_PLAIN_RAY=1 or a Ray that has moved it leaves it as it is.
+"""What ray.init does in private, as a verb needs it; a Ray that has moved it is left as it is, and that is said.
 
-They buy the documented exit codes for a signal in the middle of Ray's start, and a local Ray that other machines cannot
-reach.
+They buy the documented exit codes for a signal in the middle of Ray's start, which RAYOX_PLAIN_RAY=1 turns off, and a
+local Ray that other machines cannot reach. That one stays with RAYOX_PLAIN_RAY=1: Ray has no public way to it, and
+nobody who asks for a plain Ray asks to be reached by others. Neither is a matter of speed, so nothing is measured.
 """
 
 import logging
-import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
+from rayox_model.core.plain_ray import is_plain
+
 LOOPBACK = "127.0.0.1"
-PLAIN = "RAYOX_PLAIN_RAY"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STARTED_TOO_SLOWLY = (
     "timed out during startup"  # Ray's words for a node that is not up within 30 s, which cannot be set
@@ -27,7 +30,7 @@ def signals_kept() -> Iterator[None]:
     """Ray puts handlers of its own in place, which leave with another exit code or print a stack of C++ first."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        with _replaced("utils", "set_sigterm_handler", lambda handler: None):
+        with nullcontext() if is_plain() else _replaced("utils", "set_sigterm_handler", lambda handler: None):
             yield
     finally:
         if threading.current_thread() is threading.main_thread():  # the only one that may
@@ -74,13 +77,10 @@ def only_on_loopback(address: str) -> bool:
 
 @contextmanager
 def _replaced(module: str, name: str, function: Callable[[Any], Any]) -> Iterator[None]:
-    from ray._private import services, utils
-
-    place = {"services": services, "utils": utils}[module]
+    place = _private(module)
     before = getattr(place, name, None)
-    if before is None or os.environ.get(PLAIN, "0") not in ("", "0"):
-        if before is None:
-            logging.getLogger("rayox").warning("this version of Ray does without rayox's %s", name)
+    if before is None:
+        logging.getLogger("rayox").warning("this version of Ray does without rayox's %s", name)
         yield
         return
     setattr(place, name, function)
@@ -88,3 +88,10 @@ def _replaced(module: str, name: str, function: Callable[[Any], Any]) -> Iterato
         yield
     finally:
         setattr(place, name, before)
+
+
+def _private(module: str) -> ModuleType | None:
+    try:
+        return import_module(f"ray._private.{module}")
+    except ImportError:
+        return None

@@ -22,6 +22,7 @@ from rayox_platform.ray_internals.first_call import ray_imported
 if TYPE_CHECKING:
     from rayox_platform.train.finishing import Finished
     from rayox_platform.train.prepare import Prepared
+    from rayox_platform.train.resume import Resumed
     from rayox_platform.train.smoke import SmokeResult
 
 
@@ -129,10 +130,10 @@ def train(
         loaded.require("data.train.annotations", "data.val.annotations")
     from rayox_platform.train.prepare import prepare
 
-    config = _run_config(loaded, resume, extend)
+    config, chosen = (_run_config(loaded), None) if resume is None else _resumed(loaded, resume, extend)
     imported = time.perf_counter()
     with progress_of_data() as drawing:
-        prepared = prepare(config, resume=resume is not None, extend=extend > 0, drawing=drawing)
+        prepared = prepare(config, resume=chosen or False, extend=extend > 0, drawing=drawing)
     for warning in prepared.warnings:
         console.note(f"warning: {warning}")
     if dry_run:
@@ -161,7 +162,7 @@ def smoke(loaded: LoadedConfig) -> "SmokeResult":
     from rayox_platform.train.smoke import STEPS, smoke
 
     with progress_of_data() as drawing:
-        prepared = prepare(_run_config(loaded, None, 0), resume=False, drawing=drawing)
+        prepared = prepare(_run_config(loaded), resume=False, drawing=drawing)
     with progress(STEPS, "smoke test", "steps") as bar:
         return smoke(prepared, lambda report: bar.advance(note=f"loss {float(report.losses.total):.3g}"))
 
@@ -224,18 +225,22 @@ def _check_places(prepared: "Prepared", address: str | None) -> None:
         reach(chosen)
 
 
-def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config:
-    """The run's settings: as given, under a name of its own; or of a resumed run, those it began with."""
+def _run_config(loaded: LoadedConfig) -> Config:
+    """A new run's settings: as given, under a name of its own."""
+    config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
+    name = config.name if named else f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Config.model_validate(config.model_dump() | {"name": name})
+
+
+def _resumed(loaded: LoadedConfig, resume: str, extend: int) -> "Resumed":
+    """A resumed run's settings, those it began with, and the checkpoint that it goes on from."""
     from rayox_platform.runs.places import open_runs
     from rayox_platform.storage.errors import storage_errors
     from rayox_platform.track.credentials import with_credentials
     from rayox_platform.train.changeable import DATA
-    from rayox_platform.train.resume import last_run, resumed_config
+    from rayox_platform.train.resume import Resumed, find_run, last_run, resumed
 
     config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
-    if resume is None:
-        name = config.name if named else f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        return Config.model_validate(config.model_dump() | {"name": name})
     runs = open_runs(config.storage)
     values = leaves(config.model_dump(mode="json"), settings())
     given = {
@@ -244,13 +249,15 @@ def _run_config(loaded: LoadedConfig, resume: str | None, extend: int) -> Config
         if loaded.origins[key].rank == Rank.COMMAND_LINE or (key in DATA and loaded.origins[key].is_the_user_s)
     }
     with storage_errors(str(runs), "read"):
-        if resume == "auto":
-            resume = config.name if named else last_run(runs, config.name, finished_too=extend > 0)
-        began = resumed_config(runs, resume, given, extend)
+        if resume == "auto" and not named:
+            found = last_run(runs, config.name, finished_too=extend > 0)
+        else:
+            found = find_run(runs, config.name if resume == "auto" else resume)
+        began, chosen = resumed(runs, found, given, extend)
     tree = began.model_dump() | {"notify": config.notify.model_dump()}
     if began.tracking.uri:
         tree["tracking"]["uri"] = with_credentials(began.tracking.uri, config.tracking.uri)
-    return Config.model_validate(tree)
+    return Resumed(Config.model_validate(tree), chosen)
 
 
 def _say_what_starts(prepared: "Prepared", console: Console) -> None:

@@ -1,10 +1,10 @@
 """Verbs as jobs of a real cluster, and the doctor on it; minutes on a busy machine."""
 
 import json
-import time
 
 import pytest
 from another_shell import headers, rayox
+from patience import wait_until
 
 from rayox.submit import attempts
 from rayox_cluster.jobs_api import JobRequest, JobsApi
@@ -58,15 +58,8 @@ def test_a_job_that_was_stopped_has_had_the_time_to_say_so(cluster):
     code = f"import signal, sys, time; signal.signal(15, {handler}); print('up', flush=True); time.sleep(600)"
     environment = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60"}}
     api.submit(JobRequest("slow-to-stop", f'python -c "{code}"', environment, {}))
-    _until(lambda: "up" in api.logs("slow-to-stop").splitlines())
+    wait_until(lambda: "up" in api.logs("slow-to-stop").splitlines(), 240)
     api.stop("slow-to-stop")
-    _until(lambda: api.find("slow-to-stop").is_over)
+    wait_until(lambda: api.find("slow-to-stop").is_over, 240)
     assert api.find("slow-to-stop").status == "STOPPED"
     assert api.logs("slow-to-stop").splitlines()[-1] == "saved"
-
-
-def _until(is_done, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_done():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from patience import patient, wait_until
 
 from rayox_cluster.processes import MARK, end, marked, start
 
@@ -24,11 +25,11 @@ def family(tmp_path):
     """A marked process with a child."""
     mark = f"test-{os.getpid()}-{time.monotonic_ns()}"
     parent = start([sys.executable, "-c", FAMILY], tmp_path / "log", os.environ | {MARK: mark})
-    deadline = time.monotonic() + 60
-    while len(marked(mark)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    yield parent, mark
-    end([parent], mark, 0)
+    try:
+        wait_until(lambda: len(marked(mark)) == 2)
+        yield parent, mark
+    finally:
+        end([parent], mark, 0)
 
 
 def test_parent_and_child_are_ended(family):
@@ -42,7 +43,7 @@ def test_parent_and_child_are_ended(family):
 def test_what_a_dead_parent_left_is_ended(family):
     parent, mark = family
     psutil.Process(parent.pid).kill()
-    psutil.Process(parent.pid).wait(10)
+    psutil.Process(parent.pid).wait(patient(10))
     assert len(marked(mark)) == 1
     assert end([parent], mark, 1) == 1
     assert marked(mark) == []

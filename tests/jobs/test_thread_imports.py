@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import patient
 
 WATCHED = """
 import sys, threading
@@ -28,7 +29,7 @@ def imports_of_threads(folder, *words):
         capture_output=True,
         text=True,
         env={name: value for name, value in os.environ.items() if name != "RAYOX_STATE"} | {"OMP_NUM_THREADS": "1"},
-        timeout=500,
+        timeout=patient(500),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from patience import patient
 
 from rayox_model.augment.mosaic import Mosaic, make_mosaic, place_tile
 from rayox_model.core.samples import Sample
@@ -111,7 +112,7 @@ def test_mosaics_of_photos_agree_with_the_official_code(shared_data, tmp_path):
         pytest.skip("RAYOX_ORACLE_PYTHON names no Python with pixeltable-yolox 0.4.3")
     folder, out = shared_data / "coco_dev", tmp_path / "mosaics.npz"
     command = [python, TESTS / "bench" / "oracle_samples.py", "full", folder, "640", "16", out]
-    subprocess.run(command, check=True, timeout=250, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, timeout=patient(250), stdout=subprocess.DEVNULL)
     case = dict(np.load(out))
     images = folder_images(read_coco(folder / "annotations/instances_train2017.json"), folder / "train2017")
     compared, exact = 0, 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from make_checkpoint import save_checkpoint
+from patience import patient
 from toy_engine import ENGINE
 
 from rayox_model.assign.assigner import assign
@@ -322,6 +323,8 @@ def test_compiled_it_learns_the_same_and_keys_stay_those_of_the_plain_module(tmp
     """In a process of its own, as the tests' check of shapes cannot be compiled."""
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     script = Path(__file__).with_name("compiled.py")
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=580)
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=patient(580)
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "same" in done.stdout

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from patience import patient
 
 from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment
@@ -106,7 +107,7 @@ def full_cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]
     if not python:
         pytest.skip("RAYOX_ORACLE_PYTHON names no Python with pixeltable-yolox 0.4.3")
     folder = tmp_path_factory.mktemp("oracle")
-    subprocess.run([python, TESTS / "bench" / "oracle_loss.py", "full", folder], check=True, timeout=250)
+    subprocess.run([python, TESTS / "bench" / "oracle_loss.py", "full", folder], check=True, timeout=patient(250))
     yield sorted(folder.glob("*.npz"))
     for path in folder.iterdir():
         path.unlink()  # 130 MB

@@ -97,7 +97,7 @@ def test_an_upload_that_ends_at_any_request_leaves_the_one_before(checkpoints, b
             checkpoints.write(snapshot(2))
         bucket_door.refused = lambda method, path: False
         reasons: list[str] = []
-        assert checkpoints.newest(reasons.append) == first
+        assert checkpoints.choose(reasons.append).name == first
         assert all("cut off while it was written" in reason for reason in reasons)
     assert len(reasons) == len(writes) - 1, "nothing is there of the one whose first request failed"
     checkpoints.prune(2)
@@ -124,7 +124,7 @@ def test_a_damaged_object_is_no_checkpoint(checkpoints, fault):
     for file in (*FILES, MANIFEST):
         whole = damage(checkpoints.bucket, f"{names[1]}/{file}", fault)
         reasons = []
-        assert checkpoints.newest(reasons.append) == names[0], file
+        assert checkpoints.choose(reasons.append).name == names[0], file
         (reason,) = reasons
         assert names[1] in reason
         assert reason.endswith("going back to the one before")

@@ -44,7 +44,7 @@ def test_an_outage_costs_the_checkpoints_in_it_and_nothing_else(job, bucket_door
     assert [(type(event), event.step) for event in events] == [(kind, step) for step, kind in enumerate(KINDS, 1)]
     assert "the checkpoint of step 2 could not be written to s3://bucket/runs/mine/checkpoints: " in events[1].text
     assert "503" in events[1].text
-    assert step_of(newest(job)) == 4
+    assert step_of(newest(job).name) == 4
     assert not [path for path in job.home.shared.files() if "step-00000002" in path or "step-00000003" in path]
 
 
@@ -57,13 +57,13 @@ def test_a_stop_is_heard_of_and_its_step_saved_once(job):
     with Saver(job, log) as saver:
         state.step = 5
         saver.after_step(state, 0)
-        assert step_of(newest(job)) == 0
+        assert step_of(newest(job).name) == 0
         job.home.shared.write("stop", b"")
         wait_until(lambda: saver.asked_to_stop)
         saver.after_step(state, 0)
-        assert step_of(newest(job)) == 0, "rank 0 alone does not stop"
+        assert step_of(newest(job).name) == 0, "rank 0 alone does not stop"
         saver.save_last(state, 0)
-        assert step_of(newest(job)) == 5
+        assert step_of(newest(job).name) == 5
         assert [type(event) for event in job.home.events.read()] == [Checkpoint, Urgent]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from patience import patient
 from promotion_drafts import publish_draft
 from promotions import TAGS, another_network
 from promotions_killed import COMMIT, WRITES
@@ -50,7 +51,7 @@ class Together(MlflowClient):
         self._line = line
 
     def create_model_version(self, *args: Any, **kwargs: Any) -> Any:
-        self._line.wait(timeout=600)
+        self._line.wait(timeout=patient(600))
         return super().create_model_version(*args, **kwargs)
 
 
@@ -108,7 +109,7 @@ def test_of_eight_simultaneous_promotions_one_wins_in_twenty_rounds(state, netwo
 def killed(state: Path, name: str, predecessor: int, onnx: Path, number: int, when: str) -> None:
     script = Path(__file__).with_name("promotions_killed.py")
     words = [script, state, name, predecessor, onnx, number, when]
-    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, timeout=patient(240))
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -3,15 +3,17 @@
 import ast
 import logging
 import re
+import sys
 import threading
 from functools import cache
 from pathlib import Path
 
 import pytest
 import ray
-from ray.exceptions import RpcError
+from ray.exceptions import GetTimeoutError, RpcError
 
-from rayox_platform.ray_internals import cluster_state, switch
+from rayox_model.core.plain_ray import PLAIN
+from rayox_platform.ray_internals import cluster_state, preloading, prestart, reservations, switch
 from rayox_platform.ray_internals.switch import attempt
 from rayox_platform.storage.folders import open_folder
 from rayox_platform.train import preemption
@@ -90,8 +92,9 @@ def test_the_search_finds_each_kind(line):
 @pytest.fixture
 def fresh(monkeypatch):
     """As in a process that has tried nothing yet, with the tricks on."""
-    monkeypatch.setattr(switch, "_off", set())
-    monkeypatch.delenv(switch.PLAIN, raising=False)
+    for known in ("_off", "_has_worked", "_has_failed"):
+        monkeypatch.setattr(switch, known, set())
+    monkeypatch.delenv(PLAIN, raising=False)
 
 
 def moved():
@@ -116,11 +119,98 @@ def test_plain_ray_turns_every_trick_off_and_says_nothing(fresh, monkeypatch, ca
     assert not caplog.records
 
 
+PASSING = [
+    RpcError("the head is away"),
+    RuntimeError("not connected"),
+    AssertionError(),
+    OSError("closed"),
+    ValueError("not now"),
+    KeyError("node"),
+    StopIteration(),
+]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_a_trick_that_fails_is_done_without_and_tried_again(fresh, caplog, error):
+    answers = iter([error, error])
+
+    def call():
+        for answer in answers:
+            raise answer
+        return "private"
+
+    assert [attempt("magic", call, "public") for _ in range(3)] == ["public", "public", "private"]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"rayox's magic failed and is done without for now ({type(error).__name__}: {error})"
+    )
+
+
+def test_what_has_worked_has_not_moved(fresh):
+    """None is what a part of Ray is for a moment while it is connected anew."""
+    parts = iter(["private", None, "private"])
+    assert [attempt("magic", lambda: next(parts).upper(), "public") for _ in range(3)] == [
+        "PRIVATE",
+        "public",
+        "PRIVATE",
+    ]
+
+
+@pytest.mark.parametrize("keep", [prestart.keep_spare_worker, prestart.keep_spare_helpers])
+@pytest.mark.parametrize("nodes", [[], RpcError("the head is away")], ids=["unknown node", "no answer"])
+def test_a_spare_that_cannot_be_asked_for_ends_nothing(fresh, monkeypatch, caplog, keep, nodes):
+    class Here:
+        def get_node_id(self):
+            return "a"
+
+    def ask():
+        if isinstance(nodes, Exception):
+            raise nodes
+        return nodes
+
+    monkeypatch.setattr(ray, "get_runtime_context", Here)
+    monkeypatch.setattr(ray, "nodes", ask)
+    keep()
+    assert ["processes started ahead" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_the_table_of_machines_is_asked_for_until_nobody_is_there(fresh, monkeypatch):
+    """Neither an answer that does not come nor a head that is away ends the questions."""
+    answers = iter([RpcError("the head is away"), GetTimeoutError(), None, None, ValueError("no such actor")])
+    asked = []
+
+    def get_actor(name, namespace):
+        asked.append(next(answers))
+        if asked[-1]:
+            raise asked[-1]
+        return Coordinator()
+
+    class Coordinator:
+        class get_reserved_resources:
+            remote = staticmethod(lambda *arguments, **options: None)
+
+    monkeypatch.setattr(ray, "get_actor", get_actor)
+    monkeypatch.setattr(ray, "get", lambda asked, timeout: None)
+    monkeypatch.setattr(reservations, "EVERY_SECONDS", 0.0)
+    reservations._refresh()
+    assert len(asked) == 5
+
+
+def test_imports_ahead_of_their_thread_are_said_to_have_moved(fresh, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "ray.data._internal.operator_event_exporter", None)
+    monkeypatch.setenv(PLAIN, "1")
+    preloading.import_waiting()
+    assert not caplog.records
+    monkeypatch.delenv(PLAIN)
+    preloading.import_waiting()
+    assert ["this version of Ray does without" in record.getMessage() for record in caplog.records] == [True]
+
+
 def test_an_error_while_asking_for_notices_does_not_end_the_watch(fresh, monkeypatch, tmp_path):
     """The first answers fail as where Ray's head is away; then a stop is asked for, and a machine is to go."""
     import ray._private.state
 
-    answers = iter([RpcError("the head is away"), RuntimeError("not connected"), {"a" * 56: 0}])
+    answers = iter([*PASSING, {"a" * 56: 0}])
 
     def ask():
         answer = next(answers, {"a" * 56: 0})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from patience import patient
 
 from rayox_platform.runs.journal import open_journal
 from rayox_platform.storage.folders import Folder, LocalFolder
@@ -99,7 +100,7 @@ class CampaignRun:
 
     def kill_when(self, process: "subprocess.Popen[str]", is_time: Callable[[State], bool], limit: float = 900) -> None:
         """SIGKILL of the driver and of nobody else: what it has started ends by itself."""
-        end = time.monotonic() + limit
+        end = time.monotonic() + patient(limit)
         while not is_time(self.state()):
             assert process.poll() is None, self.log()
             assert time.monotonic() < end, (self.records(), self.log())

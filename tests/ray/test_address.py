@@ -72,7 +72,7 @@ def test_a_cluster_that_asks_for_a_token_says_so(token_cluster, tmp_path, variab
         capture_output=True,
         text=True,
         env=clean | {"HOME": str(tmp_path)} | variables,  # no token in the home folder either
-        timeout=100,
+        timeout=patient(100),
         check=True,
     )
     message, _, hint = done.stdout.partition("\n")

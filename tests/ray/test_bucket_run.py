@@ -75,7 +75,7 @@ def test_a_run_in_a_bucket_ends_as_one_in_a_folder(bucket, toy_data, tmp_path, m
 
 def test_a_stopped_run_is_gone_on_with_from_a_fresh_state_folder(bucket, toy_data, tmp_path, monkeypatch):
     """Most of a run by one machine; the store's word is all that the other one has."""
-    from rayox_platform.train.resume import last_run, resumed_config
+    from rayox_platform.train.resume import last_run, resumed
 
     whole = train(toy_config(toy_data, tmp_path / "runs", "whole", every_steps=2), lambda event: None)
     config = toy_config(toy_data, Path("unused"), "toy-1", every_steps=2, max_failures=0)
@@ -85,14 +85,15 @@ def test_a_stopped_run_is_gone_on_with_from_a_fresh_state_folder(bucket, toy_dat
 
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "another machine's"))
     runs = open_runs(STORAGE)
-    name = last_run(runs, "toy")
-    assert name == "toy-1"
+    found = last_run(runs, "toy")
+    assert found.run == "toy-1"
     seen = []
-    resumed = train(resumed_config(runs, name, {}), seen.append, resume=True)
+    config, chosen = resumed(runs, found, {})
+    finished = train(config, seen.append, resume=chosen)
     (start,) = [event for event in seen if isinstance(event, Start)]
     assert start.step in (4, 6)
-    assert resumed.steps == STEPS
-    home = runs.home(name)
+    assert finished.steps == STEPS
+    home = runs.home(found.run)
     mine, others = (
         averaged_weights(path) for path in (home.checkpoints.fetch(home.checkpoints.newest()), Path(whole.checkpoint))
     )

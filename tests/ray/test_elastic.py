@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from patience import wait_until
+from patience import patient, wait_until
 from ray.cluster_utils import Cluster
 from small_cluster import three_nodes
 from toy_runs import starts, toy_config, train
@@ -91,7 +91,9 @@ def test_a_machine_that_will_be_taken_away_is_saved_from_first(toy_data, tmp_pat
         drain = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.address]
         drain += ["--node-id", node, "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"]
         noticed_from = time.time()
-        subprocess.run([*drain, "--deadline-remaining-seconds", "25"], check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            [*drain, "--deadline-remaining-seconds", "25"], check=True, capture_output=True, timeout=patient(60)
+        )
         wait_until(lambda: events(Urgent), 20)
         (urgent,) = events(Urgent)
         finished = training.result()

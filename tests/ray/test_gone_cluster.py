@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import patient, wait_until
 
 from rayox_platform.runs.event_kinds import Checkpoint, Start
 from rayox_platform.runs.events import read_events
@@ -59,14 +60,15 @@ def test_a_dead_head_is_told_from_a_failed_training(lasting_cluster, toy_data, t
         )
     run = tmp_path / ".rayox" / "runs" / "run"
     wanted = Checkpoint if trained else Start
-    end = time.monotonic() + 300
-    while not any(isinstance(event, wanted) for event in read_events(run)):
+
+    def has_begun() -> bool:
         assert driver.poll() is None, (tmp_path / "errors.txt").read_text()
-        assert time.monotonic() < end
-        time.sleep(0.1)
+        return any(isinstance(event, wanted) for event in read_events(run))
+
+    wait_until(has_begun, 300)
     os.kill(child_of(cluster.pid, "gcs_server"), signal.SIGKILL)
     killed = time.monotonic()
-    out, _ = driver.communicate(timeout=250)
+    out, _ = driver.communicate(timeout=patient(250))
     said = (tmp_path / "errors.txt").read_text()
     print(f"ended {time.monotonic() - killed:.0f} s after the head had died\n{out}\n{said[-3000:]}")
     assert driver.returncode == 6

@@ -1,6 +1,5 @@
 """A machine with workers is lost, its raylet by SIGKILL: the data keeps its share, or the run says what is missing."""
 
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 import ray
+from patience import patient, wait_until
 from ray.cluster_utils import Cluster
 from small_cluster import kill_raylet, nodes
 from toy_runs import toy_config, train
@@ -34,12 +34,12 @@ def steps(run: Path) -> int:
     return max((event.step for event in read_events(run) if isinstance(event, Progress | Epoch)), default=0)
 
 
-def wait_for(condition: Any, training: "Future[Any]", seconds: float = 600) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
+def wait_for(condition: Any, training: "Future[Any]") -> None:
+    def happened() -> bool:
         assert not training.done(), training.result()
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.2)
+        return bool(condition())
+
+    wait_until(happened, 600, "nothing happened")
 
 
 def node_with_workers(cluster: Cluster) -> str:
@@ -66,7 +66,7 @@ def run_on(toy_data, tmp_path, monkeypatch):
                 ray.shutdown()  # else the pool waits for the training
                 raise
             try:
-                return training.result(timeout=500), read_events(folder)
+                return training.result(timeout=patient(500)), read_events(folder)
             except ClusterError as error:
                 return error, read_events(folder)
 
@@ -116,19 +116,16 @@ def test_the_share_of_the_data_is_what_the_workers_leave_on_machines_that_live(m
         monkeypatch.setenv(name, value)
     with head_and(2) as cluster:
         groups = [ray.util.placement_group([{"CPU": 0.75}] * 2, strategy="STRICT_PACK")]
-        ray.get(groups[0].ready(), timeout=100)
+        ray.get(groups[0].ready(), timeout=patient(100))
         assert share_for_data(0.66) == 0.66, "the other machine is free"
         lost = node_with_workers(cluster)
         kill_raylet(cluster, lost)
-        end = time.monotonic() + 100
-        while node_with_workers(cluster) in ("", lost):  # until Ray has moved them
-            assert time.monotonic() < end
-            time.sleep(0.2)
+        wait_until(lambda: node_with_workers(cluster) not in ("", lost), 100, "Ray has not moved them")
         assert share_for_data(0.66) == 0.5
         ray.util.remove_placement_group(groups[0])
         assert share_for_data(0.66) == 0.66
         groups.append(ray.util.placement_group([{"CPU": 1.0}] * 2, strategy="STRICT_PACK"))
-        ray.get(groups[1].ready(), timeout=100)
+        ray.get(groups[1].ready(), timeout=patient(100))
         with pytest.raises(
             ClusterError, match=r"no machine has a part of a CPU left for data .* has 2 CPUs \(0 free\)"
         ):
@@ -141,16 +138,11 @@ def test_a_node_that_was_lost_before_is_no_cause_of_a_stall(monkeypatch):
     with head_and(2) as cluster:
         first, second = list(cluster.worker_nodes)
         kill_raylet(cluster, first.node_id)
-        wait_until = time.monotonic() + 60
-        while not lost_nodes():
-            assert time.monotonic() < wait_until
-            time.sleep(0.2)
+        wait_until(lost_nodes)
         before = lost_nodes()
         assert before == {first.node_id}
         assert "is gone" not in explain_stall(before)
         kill_raylet(cluster, second.node_id)
-        while lost_nodes() == before:
-            assert time.monotonic() < wait_until
-            time.sleep(0.2)
+        wait_until(lambda: lost_nodes() != before)
         assert f"({second.node_id[:8]}) is gone" in explain_stall(before)
         assert first.node_id[:8] not in explain_stall(before)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from patience import patient, wait_until
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from rayox_cluster.local import RAY_SETTINGS
@@ -59,7 +60,7 @@ def submit(client: JobSubmissionClient, project: Path, *words: str, **environmen
 
 
 def wait_for(client: JobSubmissionClient, job: str, seconds: float = 400) -> JobStatus:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while not (status := client.get_job_status(job)).is_terminal():
         assert time.monotonic() < end, client.get_job_logs(job)
         time.sleep(0.5)
@@ -88,13 +89,13 @@ def test_a_job_that_is_stopped_leaves_an_interrupted_run(client, toy_data, proje
     (project / "toy.yaml").write_text(RECIPE.format(data=toy_data, epochs=400))
     job = submit(client, project, f"storage={tmp_path}/runs", RAYOX_STATE=str(tmp_path / "state"))
     home = open_runs(str(tmp_path / "runs")).home("job")
-    end = time.monotonic() + 300
+    end = time.monotonic() + patient(300)
     while not any(isinstance(event, Progress) for event in home.events.read()):
         assert time.monotonic() < end, client.get_job_logs(job)
         time.sleep(0.3)
     client.stop_job(job)
     assert wait_for(client, job) == JobStatus.STOPPED
-    while (run := read_run(home)).state == "running":
-        time.sleep(0.3)
+    wait_until(lambda: read_run(home).state != "running", 100)
+    run = read_run(home)
     assert (run.state, run.exit_code) == ("interrupted", 130)
     assert "stopped by a signal" in run.reason

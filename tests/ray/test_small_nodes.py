@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import patient
 from small_cluster import three_nodes
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
@@ -22,7 +23,7 @@ def refused(address, toy_data, folder, *settings):
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=200,
+        timeout=patient(200),
         check=False,
     )
     assert done.returncode == 6, done.stderr

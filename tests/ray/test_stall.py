@@ -2,6 +2,7 @@
 
 import pytest
 import ray
+from patience import patient
 
 from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import ClusterError
@@ -69,7 +70,7 @@ def test_a_stream_goes_on_when_the_cpus_come_back(hog, toy_data):
 def test_placement_groups_are_named(cluster):
     group = ray.util.placement_group([{"CPU": 2}])
     try:
-        ray.get(group.ready(), timeout=60)
+        ray.get(group.ready(), timeout=patient(60))
         assert "placement group(s) of Ray Train or Tune with 2 CPUs" in explain_stall()
     finally:
         ray.util.remove_placement_group(group)

@@ -7,6 +7,7 @@ import torch
 
 from rayox_model.checkpoint.snapshot import averaged_weights
 from rayox_platform.config import Config
+from rayox_platform.runs.checkpoints import Chosen
 from rayox_platform.runs.event_kinds import Start
 from rayox_platform.runs.events import Watch, read_events
 from rayox_platform.storage.state import state_folder
@@ -62,7 +63,7 @@ def train(
     config: Config,
     show: Watch,
     faults: tuple[Fault, ...] = (),
-    resume: bool = False,
+    resume: bool | Chosen = False,
     extend: bool = False,
 ) -> Finished:
     prepared = prepare(config, resume=resume, extend=extend)

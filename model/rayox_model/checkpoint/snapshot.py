@@ -12,6 +12,7 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +147,37 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def restore(folder: Path, state: TrainState) -> Facts:
+@dataclass(frozen=True)
+class Verified:
+    """A checkpoint folder whose files were found to be what its manifest says: verify makes them.
+
+    Handed on, it saves whoever gets it the reading and hashing of every file.
+    """
+
+    folder: Path
+
+    @property
+    def facts(self) -> Facts:
+        """What it says of itself. Raises ModelError for a format that only a newer rayox reads."""
+        return self._content[0]
+
+    @property
+    def rng(self) -> dict[str, Any]:
+        """The random states, which format 1 does not have."""
+        return self._content[1]
+
+    @cached_property
+    def _content(self) -> tuple[Facts, dict[str, Any]]:
+        return _read_facts(self.folder)
+
+
+def restore(checkpoint: Path | Verified, state: TrainState) -> Facts:
     """Put a checkpoint's raw and averaged weights, optimiser, scaler and random states into state. Raises ModelError.
 
     Nothing of state is changed unless everything is as the manifest says.
     """
-    facts, rng = _read_facts(folder)
+    whole = verified(checkpoint)
+    folder, facts = whole.folder, whole.facts
     raw, ema = _tensors(folder / RAW), _tensors(folder / EMA)
     training = torch.load(folder / TRAINING, weights_only=True, map_location="cpu")
     state.model.load_state_dict(raw)
@@ -163,8 +189,8 @@ def restore(folder: Path, state: TrainState) -> Facts:
     if training["scaler"]:  # a run in another precision, as train.precision=auto of another machine, has none
         state.scaler.load_state_dict(training["scaler"])
     state.step = facts.step
-    if rng:
-        set_rng_states(rng)
+    if whole.rng:
+        set_rng_states(whole.rng)
     return facts
 
 
@@ -176,20 +202,17 @@ def _lay_out_like_parameters(optimizer: Optimizer) -> None:
                 moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def averaged_weights(folder: Path) -> dict[str, Tensor]:
+def averaged_weights(checkpoint: Path | Verified) -> dict[str, Tensor]:
     """The weights to detect with. Raises ModelError when a file is not what the manifest says."""
-    verify(folder)
-    return _tensors(folder / EMA)
+    return _tensors(verified(checkpoint).folder / EMA)
 
 
 def read_facts(folder: Path) -> Facts:
     """Verify the folder, then read what it says of itself. Raises ModelError."""
-    return _read_facts(folder)[0]
+    return verify(folder).facts
 
 
 def _read_facts(folder: Path) -> tuple[Facts, dict[str, Any]]:
-    """The facts and the random states, which format 1 does not have."""
-    verify(folder)
     content = json.loads((folder / FACTS).read_text())
     form = content.pop("format")
     if form not in range(1, FORMAT + 1):
@@ -204,8 +227,13 @@ def _read_facts(folder: Path) -> tuple[Facts, dict[str, Any]]:
     return Facts(**content), rng
 
 
-def verify(folder: Path) -> None:
-    """Raises ModelError unless every file of the manifest is there with its digest."""
+def verified(checkpoint: Path | Verified) -> Verified:
+    """As verify, of one that may have been verified already."""
+    return checkpoint if isinstance(checkpoint, Verified) else verify(checkpoint)
+
+
+def verify(folder: Path) -> Verified:
+    """Hash every file. Raises ModelError unless all of the manifest are there with their digests."""
     for name, digest in _read_manifest(folder).items():
         path = folder / name
         if not path.is_file() or _sha256(path) != digest:
@@ -213,6 +241,7 @@ def verify(folder: Path) -> None:
                 f"{path}: {'damaged' if path.is_file() else 'missing'}; it is not what the checkpoint's manifest says",
                 "use an earlier checkpoint of the run",
             )
+    return Verified(folder)
 
 
 def _read_manifest(folder: Path) -> dict[str, str]:

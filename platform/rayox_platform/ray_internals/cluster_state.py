@@ -8,7 +8,6 @@ its last checkpoint, and machines count as empty.
 from typing import NamedTuple
 
 import ray
-from ray.exceptions import RayError
 
 from rayox_platform.ray_internals.switch import attempt
 
@@ -23,12 +22,9 @@ class StoreUse(NamedTuple):
 def draining_nodes() -> dict[str, int]:
     """Nodes that Ray will take away, by id, and when: milliseconds since 1970, 0 where that is not known.
 
-    None where Ray does not answer just now.
+    Empty where Ray does not answer just now.
     """
-    try:
-        return attempt("notice of machines that go", _draining_nodes, {})
-    except (RayError, RuntimeError):
-        return {}
+    return attempt("notice of machines that go", _draining_nodes, {})
 
 
 def free_resources() -> dict[str, dict[str, float]]:

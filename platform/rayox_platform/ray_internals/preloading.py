@@ -1,7 +1,13 @@
-"""What the processes of a Ray cluster import before they have anything to do; imports nothing itself."""
+"""What the processes of a Ray cluster import before they have anything to do; imports next to nothing itself.
+
+It buys the import of torch (3.7 s, see first_call.py) in each process that a start waits for, and no import of Ray
+Data's in a thread beside the main one, which is not measured. Without it each imports when its work arrives.
+"""
 
 import importlib
 from contextlib import suppress
+
+from rayox_platform.ray_internals.switch import attempt
 
 IMPORT_RAY = "rayox_platform.ray_internals.preloading.import_ray"
 IMPORT_ALL = "rayox_platform.ray_internals.preloading.import_all"
@@ -22,7 +28,12 @@ def import_all() -> None:
 
 def import_waiting() -> None:
     """What Ray Data imports in a driver once a run is fitted, which happens in a thread beside the main one."""
-    _import("ray.data._internal.issue_detection.issue_detector_manager", "ray.data._internal.operator_event_exporter")
+    attempt("imports of Ray Data ahead of its thread", _import_waiting, None)
+
+
+def _import_waiting() -> None:
+    import ray.data._internal.issue_detection.issue_detector_manager
+    import ray.data._internal.operator_event_exporter  # noqa: F401
 
 
 def _import(*names: str) -> None:

@@ -8,12 +8,12 @@ import time
 from threading import Thread
 
 import ray
-from ray.exceptions import RayError
 
-from rayox_platform.ray_internals.switch import attempt, is_plain
+from rayox_model.core.plain_ray import is_plain
+from rayox_platform.ray_internals.switch import attempt
 
 COORDINATOR = "AutoscalingCoordinator"  # the actor's name and its namespace
-REFRESH_SECONDS, EVERY_SECONDS = 40.0, 1.0
+REFRESH_SECONDS, EVERY_SECONDS, ANSWER_SECONDS = 40.0, 1.0, 5.0
 
 
 def refresh_for_a_while() -> None:
@@ -24,21 +24,15 @@ def refresh_for_a_while() -> None:
 
 def _refresh() -> None:
     end = time.monotonic() + REFRESH_SECONDS
-    while time.monotonic() < end and _asked():
+    while time.monotonic() < end and attempt("fresh table of machines", _asked, True):
         time.sleep(EVERY_SECONDS)
 
 
 def _asked() -> bool:
+    """False where there is nobody to ask; an answer that does not come may come to the next question."""
     try:
         coordinator = ray.get_actor(COORDINATOR, namespace=COORDINATOR)
-    except ValueError:  # no elastic run, so nobody to ask
+    except ValueError:  # no elastic run
         return False
-    try:
-        return attempt("fresh table of machines", lambda: _recompute(coordinator), False)
-    except RayError:
-        return False
-
-
-def _recompute(coordinator: ray.actor.ActorHandle) -> bool:
-    ray.get(coordinator.get_reserved_resources.remote("rayox", recompute=True), timeout=5)
+    ray.get(coordinator.get_reserved_resources.remote("rayox", recompute=True), timeout=ANSWER_SECONDS)
     return True

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from rayox_model.checkpoint.checkpoint_folder import ap_of, step_of
-from rayox_model.checkpoint.snapshot import FACTS, FILES, MANIFEST, Snapshot, write_checkpoint
+from rayox_model.checkpoint.snapshot import FACTS, FILES, MANIFEST, Snapshot, Verified, write_checkpoint
 from rayox_model.core.errors import ModelError
-from rayox_platform.runs.checkpoints import say_nothing
+from rayox_platform.runs.checkpoints import Chosen, choose_newest, say_nothing
 from rayox_platform.storage.bucket import Bucket
 from rayox_platform.storage.cache import cached, scratch
 
@@ -39,15 +39,16 @@ class BucketCheckpoints:
                 self.bucket.put(folder / file, f"{name}/{file}")
         return name
 
-    def newest(self, tell: Callable[[str], None] = say_nothing) -> str | None:
-        for name, objects in sorted(self.listed().items(), reverse=True):
-            try:
-                self._fetch(name, objects)
-            except ModelError as error:
-                tell(f"{error.message}; going back to the one before")
-                continue
-            return name
-        return None
+    def names(self) -> frozenset[str]:
+        return frozenset(self.listed())
+
+    def choose(self, tell: Callable[[str], None] = say_nothing) -> Chosen | None:
+        listed = self.listed()
+        return choose_newest(listed, lambda name: self._fetch(name, listed[name]), tell)
+
+    def newest(self) -> str | None:
+        chosen = self.choose()
+        return chosen.name if chosen else None
 
     def best(self) -> str | None:
         return self._best(self.listed())
@@ -64,9 +65,12 @@ class BucketCheckpoints:
             return None  # damaged: it is not the best of anything
 
     def fetch(self, name: str) -> Path:
+        return self.verified(name).folder
+
+    def verified(self, name: str) -> Verified:
         return self._fetch(name, self.listed().get(name, set()))
 
-    def _fetch(self, name: str, objects: Objects) -> Path:
+    def _fetch(self, name: str, objects: Objects) -> Verified:
         missing = [file for file in (MANIFEST, *FILES) if file not in objects]
         if missing:
             raise ModelError(

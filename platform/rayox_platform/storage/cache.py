@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rayox_model.checkpoint.snapshot import verify
+from rayox_model.checkpoint.snapshot import Verified, verify
 from rayox_model.core.errors import ModelError
 from rayox_platform.storage.bucket import Stamp
 
@@ -52,8 +52,8 @@ def _key(address: str) -> str:
     return hashlib.sha256(address.encode()).hexdigest()[:12]
 
 
-def cached(address: str, found: Mapping[str, Stamp], download: Callable[[Path], None], written_at: float) -> Path:
-    """The folder of the checkpoint at an address, downloaded unless it is here, with written_at as its time.
+def cached(address: str, found: Mapping[str, Stamp], download: Callable[[Path], None], written_at: float) -> Verified:
+    """The checkpoint at an address, downloaded unless it is here, with written_at as its folder's time.
 
     Raises ModelError, which names the address, when it is not what its manifest says.
     """
@@ -62,17 +62,18 @@ def cached(address: str, found: Mapping[str, Stamp], download: Callable[[Path], 
     folder = parent / f"{address.rpartition('/')[2]}-{_key(address)}"
     stamps = json.dumps({name: [stamp.num_bytes, stamp.version] for name, stamp in sorted(found.items())})
     with _alone(parent):
-        if not _is_here(folder, stamps):
+        whole = _found_here(folder, stamps)
+        if whole is None:
             _fill(folder, stamps, download)
-        try:
-            verify(folder)
-        except ModelError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise ModelError(error.message.replace(str(folder), address), error.hint) from error
+            try:
+                whole = verify(folder)
+            except ModelError as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise ModelError(error.message.replace(str(folder), address), error.hint) from error
         (folder / STAMPS).touch()
         os.utime(folder, (time.time(), written_at))
         _clean(parent, folder)
-    return folder
+    return whole
 
 
 @contextmanager
@@ -83,15 +84,12 @@ def _alone(parent: Path) -> Iterator[None]:
         yield
 
 
-def _is_here(folder: Path, stamps: str) -> bool:
+def _found_here(folder: Path, stamps: str) -> Verified | None:
     """As it was fetched: what has been damaged here since is fetched again."""
     try:
-        if (folder / STAMPS).read_text() != stamps:
-            return False
-        verify(folder)
+        return verify(folder) if (folder / STAMPS).read_text() == stamps else None
     except (OSError, ModelError):
-        return False
-    return True
+        return None
 
 
 def _fill(folder: Path, stamps: str, download: Callable[[Path], None]) -> None:

@@ -48,7 +48,7 @@ def how_to_go_on(job: TrainJob) -> str:
     """What is true of this run's checkpoints now."""
     command = f"--resume {job.home.name}"
     try:
-        step = step_of(newest(job))
+        step = step_of(newest(job).name)
     except (OSError, ModelError):
         return f"its checkpoints cannot be read now; when they can, {command} continues from the newest"
     if step:

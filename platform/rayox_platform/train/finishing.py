@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
+from rayox_model.checkpoint.snapshot import averaged_weights
 from rayox_model.core.finite import without_non_finite
 from rayox_model.detect.onnx_export import export_onnx
 from rayox_model.detect.runtime import silent_onnxruntime
@@ -49,8 +49,8 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     """From the last checkpoint to a registered model and pictures; done again after a crash it changes nothing."""
     folder, tracking, checkpoints = prepared.folder, record.sender.tracking, prepared.home.checkpoints
     best = checkpoints.best()
-    whole = checkpoints.fetch(best or trained.checkpoint)  # what is drawn, exported and registered
-    facts = read_facts(whole)
+    whole = checkpoints.verified(best or trained.checkpoint)  # what is drawn, exported and registered
+    facts = whole.facts
     network = network_of(facts.model, len(facts.classes))
     network.load_state_dict(averaged_weights(whole))
     scores = {name: facts.metrics[name] for name in METRICS if name in facts.metrics}
@@ -63,7 +63,7 @@ def finish(prepared: Prepared, trained: Trained, record: Record) -> Finished:
     export_onnx(network, facts.classes, facts.image_size, model)
     silent_onnxruntime()  # imported here, not by the thread that registers
     tags = {"run": folder.name, "size": facts.model.size, "classes": ", ".join(facts.classes)}
-    tags |= {"checkpoint": whole.name, "epoch": str(facts.epoch)}
+    tags |= {"checkpoint": whole.folder.name, "epoch": str(facts.epoch)}
     tags |= {name: f"{scores[name]:.4f}" for name in ("AP", "AP50") if name in scores}
     record.add(Registration(prepared.config.tracking.model, ONNX, scores, facts.epoch, tags, facts.operating))
     finished = Finished(

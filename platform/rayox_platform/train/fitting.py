@@ -21,6 +21,7 @@ from rayox_platform.ray_internals.reservations import refresh_for_a_while
 from rayox_platform.resources.data_room import share_for_data
 from rayox_platform.resources.demand import Capacity
 from rayox_platform.resources.labels import selector
+from rayox_platform.runs.checkpoints import Chosen
 from rayox_platform.runs.event_kinds import Failure
 from rayox_platform.runs.events import Events
 from rayox_platform.storage.errors import storage_errors
@@ -41,8 +42,8 @@ def fit(
     checkpoint: str,
     say: Callable[[str], None] = lambda text: None,
     is_started: Callable[[], bool] = lambda: True,
-) -> str:
-    """Train on the connected cluster from a checkpoint (its name) to the job's last epoch; returns the last one's name.
+) -> Chosen:
+    """Train on the connected cluster from a checkpoint (its name) to the job's last epoch; returns the last one.
 
     say is told what a user should know meanwhile; is_started tells whether workers have begun and not failed since.
     Raises TrainingError, and KeyboardInterrupt after a signal.
@@ -59,10 +60,10 @@ def fit(
         raise ClusterError(error.message, f"{error.hint}; {how_to_go_on(job)}") from error
     with storage_errors(str(job.home), "read"):
         last = newest(job)
-    if step_of(last) < job.stop_step:
+    if step_of(last.name) < job.stop_step:
         raise TrainingError(
             f"run {job.home.name}: training is done, but its last checkpoint could not be written to "
-            f"{job.checkpoints}: the newest one is of step {step_of(last)} of {job.stop_step}",
+            f"{job.checkpoints}: the newest one is of step {step_of(last.name)} of {job.stop_step}",
             f"make room there, then train the rest again with --resume {job.home.name}",
         )
     return last

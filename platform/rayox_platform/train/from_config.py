@@ -1,49 +1,43 @@
 """From the configuration tree to what the engine and the evaluation take."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from rayox_model.core.plan import StreamPlan
 from rayox_model.train.engine_settings import EngineSettings, Precision
 from rayox_model.train.schedule import Schedule
-from rayox_platform.config.tree import Config
+from rayox_platform.config.tree import Config, Train
 from rayox_platform.evaluate.evaluation import EvaluationSettings
 from rayox_platform.ray_internals.bfloat16 import cpu_has_bfloat16
 
 
 def engine_settings(config: Config, plan: StreamPlan, device_type: str) -> EngineSettings:
-    """device_type is "cuda" or "cpu": precision auto is fp16 on a GPU."""
+    """device_type is "cuda" or "cpu": precision auto is fp16 on a GPU.
+
+    A field of the engine is the setting of the same name in the section train, unless it is made of others here.
+    """
     train = config.train
+    made: dict[str, Any] = {
+        "schedule": _schedule(train, plan),
+        "image_size": config.image_size,
+        "ema_decay": train.ema.decay,
+        "ema_ramp_steps": None if train.ema.ramp_steps == "auto" else train.ema.ramp_steps,
+        "precision": _precision(train.precision, device_type),
+        "assigner": config.assigner,
+        "loss": config.loss,
+    }
+    same = {field.name: getattr(train, field.name) for field in fields(EngineSettings) if field.name not in made}
+    return EngineSettings(**made, **same)
+
+
+def _schedule(train: Train, plan: StreamPlan) -> Schedule:
     flat_epochs = train.closing_epochs if train.flat_epochs == "closing" else train.flat_epochs
-    ramp = None if train.ema.ramp_steps == "auto" else train.ema.ramp_steps
-    return EngineSettings(
-        schedule=Schedule(
-            peak=train.learning_rate * train.batch_size,
-            floor_ratio=train.min_learning_rate_ratio,
-            warmup_steps=round(train.warmup_epochs * plan.steps_per_epoch),
-            flat_steps=flat_epochs * plan.steps_per_epoch,
-            num_steps=plan.num_steps,
-        ),
-        epochs=train.epochs,
-        closing_epochs=train.closing_epochs,
-        image_size=config.image_size,
-        multi_scale=train.multi_scale,
-        optimizer=train.optimizer,
-        weight_decay=train.weight_decay,
-        momentum=train.momentum,
-        beta2=train.beta2,
-        ema_decay=train.ema.decay,
-        ema_ramp_steps=ramp,
-        precision=_precision(train.precision, device_type),
-        seed=train.seed,
-        assigner=config.assigner,
-        loss=config.loss,
-        accumulate=train.accumulate,
-        clip_grad_norm=train.clip_grad_norm,
-        freeze=train.freeze,
-        batch_norm=train.batch_norm,
-        channels_last=train.channels_last,
-        compile=train.compile,
-        loss_scale=train.loss_scale,
+    return Schedule(
+        peak=train.learning_rate * train.batch_size,
+        floor_ratio=train.min_learning_rate_ratio,
+        warmup_steps=round(train.warmup_epochs * plan.steps_per_epoch),
+        flat_steps=flat_epochs * plan.steps_per_epoch,
+        num_steps=plan.num_steps,
     )
 
 

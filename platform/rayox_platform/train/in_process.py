@@ -9,6 +9,7 @@ from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_platform.resources.data_room import share_for_data
 from rayox_platform.resources.demand import Capacity
 from rayox_platform.resources.labels import selector
+from rayox_platform.runs.checkpoints import Chosen
 from rayox_platform.runs.events import Watch
 from rayox_platform.stream.blocks import SampleBlocks
 from rayox_platform.stream.dataset import stream_dataset
@@ -16,7 +17,7 @@ from rayox_platform.train.job import TrainJob, newest
 from rayox_platform.train.worker import Rank, train_rank
 
 
-def fit_in_process(job: TrainJob, given: Capacity, checkpoint: str, show: Watch) -> str:
+def fit_in_process(job: TrainJob, given: Capacity, checkpoint: str, show: Watch) -> Chosen:
     """As fitting.fit, with the events shown as they are written. Raises what the training raises."""
     plan = replace(job.plan, start_step=step_of(checkpoint))
     blocks = SampleBlocks(ray.put(job.train_images), plan, job.config.augment, job.engine.image_size)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from rayox_model.checkpoint.snapshot import Facts, read_facts, restore, take_snapshot
+from rayox_model.checkpoint.snapshot import Facts, Verified, restore, take_snapshot, verified
 from rayox_model.core.errors import ConfigError, ModelError
 from rayox_model.core.plan import StreamPlan
 from rayox_model.nets.spec import YOLOXSpec
@@ -21,7 +21,7 @@ from rayox_model.train.engine_settings import EngineSettings
 from rayox_platform.config.tree import Config
 from rayox_platform.data.images import CocoImages
 from rayox_platform.evaluate.evaluation import EvaluationSettings
-from rayox_platform.runs.checkpoints import Checkpoints, say_nothing
+from rayox_platform.runs.checkpoints import Checkpoints, Chosen, say_nothing
 from rayox_platform.runs.home import RunHome
 from rayox_platform.track.lineage import package_versions
 from rayox_platform.train.fault_injection import Fault
@@ -86,23 +86,24 @@ def start_run(job: TrainJob, network: YOLOX) -> str:
     return job.checkpoints.write(take_snapshot(state, facts_of(job, state, 0, Measured())))
 
 
-def extend_run(job: TrainJob, network: YOLOX) -> str:
-    """Write the settings of a longer run into the latest checkpoint, which is then that of an unfinished run.
+def extend_run(job: TrainJob, network: YOLOX, latest: Verified) -> str:
+    """Write the settings of a longer run into its latest checkpoint, which is then that of an unfinished run.
 
     All that is derived from the number of epochs is the longer run's from here on: learning rate, closing epochs, the
     ramp of the average. network is only a place for the weights.
     """
-    return _continued(job, network, job.checkpoints.fetch(newest(job)))
+    return _continued(job, network, latest)
 
 
-def fork_run(job: TrainJob, network: YOLOX, donor: Path) -> str:
+def fork_run(job: TrainJob, network: YOLOX, donor: Path | Verified) -> str:
     """Write another run's whole state (weights, averages, optimiser, position) as this run's first checkpoint.
 
     donor is a checkpoint folder. The run goes on from there under its own settings; with the donor's it takes the
     donor's next step to the bit. Raises ModelError when the checkpoint is damaged, and ConfigError when its network,
     optimiser or stream is another.
     """
-    theirs, mine = read_facts(donor), job.config
+    whole = verified(donor)
+    theirs, mine = whole.facts, job.config
     for key, there, here in (
         ("model.size", theirs.model.size, mine.model.size),
         ("train.optimizer", theirs.config.get("train", {}).get("optimizer"), mine.train.optimizer),
@@ -110,34 +111,34 @@ def fork_run(job: TrainJob, network: YOLOX, donor: Path) -> str:
     ):
         if there != here:
             raise ConfigError(
-                f"{donor}: its state does not fit {job.home.name}: {key} was {there!r} and is {here!r}",
+                f"{whole.folder}: its state does not fit {job.home.name}: {key} was {there!r} and is {here!r}",
                 "fork between runs of the same network, data and train.optimizer",
             )
-    return _continued(job, network, donor)
+    return _continued(job, network, whole)
 
 
-def _continued(job: TrainJob, network: YOLOX, folder: Path) -> str:
+def _continued(job: TrainJob, network: YOLOX, checkpoint: Verified) -> str:
     state = new_state(network, job.engine, torch.device("cpu"))
     own = [{name: value for name, value in group.items() if name != "params"} for group in state.optimizer.param_groups]
-    facts = restore(folder, state)
+    facts = restore(checkpoint, state)
     for group, settings in zip(state.optimizer.param_groups, own, strict=True):
         group.update(settings)  # the state is the other run's, weight decay and momentum are this one's
     now = job.plan.position(facts.step)
     if any(now.get(key) != value for key, value in facts.stream.items()):
         raise ConfigError(
-            f"{folder}: its training stream is not that of {job.home.name}",
+            f"{checkpoint.folder}: its training stream is not that of {job.home.name}",
             "keep train.seed, train.batch_size, data.lanes and the training images as they are there",
         )
     config = job.config.model_dump(mode="json")
     return job.checkpoints.write(take_snapshot(state, replace(facts, config=config)))
 
 
-def newest(job: TrainJob, tell: Callable[[str], None] = say_nothing) -> str:
-    """The name of the latest whole checkpoint (see step_of); tell is told of those skipped. Raises ModelError."""
-    name = job.checkpoints.newest(tell)
-    if name is None:
+def newest(job: TrainJob, tell: Callable[[str], None] = say_nothing) -> Chosen:
+    """The latest whole checkpoint; tell is told of those skipped. Raises ModelError."""
+    chosen = job.checkpoints.choose(tell)
+    if chosen is None:
         raise ModelError(f"{job.checkpoints}: no whole checkpoint", "start the run again under another name")
-    return name
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rayox_model.checkpoint.snapshot import Facts, read_facts
+from rayox_model.checkpoint.snapshot import Facts
 from rayox_model.checkpoint.weights import Transfer
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_model.core.plan import StreamPlan
@@ -15,6 +15,7 @@ from rayox_platform.data.enough import nothing_to_find, nothing_to_learn, refuse
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.models.open_model import new_model
+from rayox_platform.runs.checkpoints import Chosen
 from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.errors import storage_errors
@@ -37,8 +38,12 @@ class Prepared:
     val_images: CocoImages
     network: YOLOX
     transferred: Transfer | None
-    resumed: bool
+    chosen: Chosen | None  # the checkpoint that a resumed run goes on from
     extended: bool = False  # resumed for more epochs than it began with
+
+    @property
+    def resumed(self) -> bool:
+        return self.chosen is not None
 
     @property
     def folder(self) -> Path:
@@ -58,11 +63,12 @@ class Prepared:
 
 
 def prepare(
-    config: Config, *, resume: bool, extend: bool = False, drawing: Callable[[int, int], None] | None = None
+    config: Config, *, resume: bool | Chosen, extend: bool = False, drawing: Callable[[int, int], None] | None = None
 ) -> Prepared:
     """Check a training in the order settings, model, data. Raises a RayoxError of what is wrong.
 
-    A run that is finished is taken again only to be extended.
+    resume is the checkpoint to go on from, or whether its newest is to be chosen here. A run that is finished is taken
+    again only to be extended.
 
     drawing is told (done, total) while the embedded data set is drawn.
     """
@@ -71,8 +77,8 @@ def prepare(
     check_lasting(config)
     home = open_runs(config.storage).home(config.name)
     with storage_errors(str(home), "read"):
-        _check_name(home, resume, extend)
-    init = None if resume else config.model.init  # a resumed run has its weights in its checkpoints
+        chosen = _check_name(home, resume, extend)
+    init = None if chosen else config.model.init  # a resumed run has its weights in its checkpoints
     if init:
         new_model(config.model.size, ("any",), init, config.train.seed)
     load = partial(resolve_split, state=state_folder(), progress=drawing)
@@ -81,11 +87,10 @@ def prepare(
     refuse_unfit(train, val)
     network, transferred = new_model(config.model.size, train.classes, init, config.train.seed)
     plan = stream_plan(config, len(train))
-    if resume:
-        began = _newest_facts(home)
-        check_same_data(home, began.config, config, {"train": train_images, "val": val_images})
-        _check_same_stream(home.name, began, plan)
-    return Prepared(config, home, plan, train_images, val_images, network, transferred, resume, extend)
+    if chosen:
+        check_same_data(home, chosen.facts.config, config, {"train": train_images, "val": val_images})
+        _check_same_stream(home.name, chosen.facts, plan)
+    return Prepared(config, home, plan, train_images, val_images, network, transferred, chosen, extend)
 
 
 def _check_text(key: str, text: str, forbidden: str) -> None:
@@ -110,25 +115,20 @@ def check_lasting(config: Config) -> None:
         )
 
 
-def _check_name(home: RunHome, resume: bool, extend: bool) -> None:
-    exists, runs = home.checkpoints.newest() is not None, str(home).removesuffix(f"/{home.name}")
-    if exists and not resume:
+def _check_name(home: RunHome, resume: bool | Chosen, extend: bool) -> Chosen | None:
+    """The checkpoint that a resumed run goes on from."""
+    chosen = resume if isinstance(resume, Chosen) else home.checkpoints.choose()
+    runs = str(home).removesuffix(f"/{home.name}")
+    if chosen and not resume:
         raise ConfigError(
             f"name: there is a run {home.name} in {runs} already",
             f"give another --name, or go on with it by --resume {home.name}",
         )
-    if resume and not exists:
+    if resume and not chosen:
         raise ConfigError(f"--resume {home.name}: no checkpoint of such a run in {runs}", "check the name")
     if home.shared.has(RESULT) and not extend:
         raise ConfigError(f"--resume {home.name}: this run is finished", "start a new one under another --name")
-
-
-def _newest_facts(home: RunHome) -> Facts:
-    with storage_errors(str(home), "read"):
-        checkpoint = home.checkpoints.newest()
-        if checkpoint is None:
-            raise ConfigError(f"--resume {home.name}: no checkpoint of such a run", "check the name")
-        return read_facts(home.checkpoints.fetch(checkpoint))
+    return chosen
 
 
 def _check_same_stream(name: str, facts: Facts, plan: StreamPlan) -> None:

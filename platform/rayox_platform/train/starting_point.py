@@ -16,7 +16,7 @@ def choose(job: TrainJob, known: str | None = None) -> str:
     def skipped(reason: str) -> None:
         job.home.events.tell(CheckpointSkipped(text=reason))
 
-    name = known or newest(job, skipped)
+    name = known or newest(job, skipped).name
     job.home.shared.write(MARK, name.encode())
     return name
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 
 from rayox_model.checkpoint.checkpoint_folder import step_of
-from rayox_model.checkpoint.snapshot import read_facts
+from rayox_model.checkpoint.snapshot import Verified
 from rayox_model.core.errors import ConfigError
 from rayox_platform.evaluate.metrics import measured
 from rayox_platform.ray_internals.prestart import start_first
@@ -20,6 +20,7 @@ from rayox_platform.resources.capacity import capacity, room_for_block
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.resources.demand import Capacity, Demand
 from rayox_platform.resources.labels import divided, selector
+from rayox_platform.runs.checkpoints import Chosen
 from rayox_platform.runs.event_kinds import CheckpointSkipped
 from rayox_platform.runs.events import Follower, Watch, tell_stage
 from rayox_platform.storage.errors import storage_errors
@@ -71,7 +72,7 @@ def train(
     show: Watch = lambda event: None,
     *,
     until_epoch: int | None = None,
-    fork: Path | None = None,
+    fork: Path | Verified | None = None,
     in_process: bool = False,
     faults: tuple[Fault, ...] = (),
 ) -> Trained:
@@ -89,33 +90,46 @@ def train(
         raise ConfigError(f"train.workers {given.workers}: one process trains one worker", "set train.workers=1")
     job = job_of(prepared, "cuda" if given.gpu else "cpu", until_epoch, faults)
     with storage_errors(str(prepared.home), "written"):
-        checkpoint = _first_checkpoint(prepared, job, fork, show)
+        chosen = _newest_now(job, prepared.chosen, show)
+        checkpoint = _first_checkpoint(prepared, job, chosen, fork)
     tell_stage(prepared.home.events, f"starting {given}", show)
-    if step_of(checkpoint) < job.stop_step:  # else an earlier driver died after the last step
-        if in_process:
-            checkpoint = fit_in_process(job, given, checkpoint, show)
-        else:
-            standing = Standing(show)
-            with Follower(prepared.home.events, standing.show):
-                checkpoint = fit(job, given, checkpoint, standing.say, standing.is_started)
-    return _trained(job, checkpoint, began)
+    if step_of(checkpoint) >= job.stop_step:  # an earlier driver died after the last step
+        last = chosen if chosen and chosen.name == checkpoint else newest(job)
+    elif in_process:
+        last = fit_in_process(job, given, checkpoint, show)
+    else:
+        standing = Standing(show)
+        with Follower(prepared.home.events, standing.show):
+            last = fit(job, given, checkpoint, standing.say, standing.is_started)
+    return _trained(job, last, began)
 
 
-def _first_checkpoint(prepared: Prepared, job: TrainJob, fork: Path | None, show: Watch) -> str:
+def _newest_now(job: TrainJob, chosen: Chosen | None, show: Watch) -> Chosen | None:
+    """The one chosen, or the newest anew where another driver has gone on with the run before this one claimed it."""
+    if chosen is None:
+        return None
+    if job.checkpoints.names() != chosen.among:
+        chosen = newest(job)
+    for reason in chosen.skipped:
+        show(CheckpointSkipped(text=reason))
+    return chosen
+
+
+def _first_checkpoint(prepared: Prepared, job: TrainJob, chosen: Chosen | None, fork: Path | Verified | None) -> str:
     """The name of the one that training starts from, written if need be."""
-    if not prepared.resumed:
+    if chosen is None:
         return fork_run(job, prepared.network, fork) if fork else start_run(job, prepared.network)
     if prepared.extended:
         prepared.home.shared.remove(RESULT)
-        return extend_run(job, prepared.network)
-    return newest(job, lambda reason: show(CheckpointSkipped(text=reason)))
+        return extend_run(job, prepared.network, chosen.checkpoint)
+    return chosen.name
 
 
-def _trained(job: TrainJob, checkpoint: str, began: float) -> Trained:
-    facts = read_facts(job.checkpoints.fetch(checkpoint))
+def _trained(job: TrainJob, last: Chosen, began: float) -> Trained:
+    facts = last.facts
     return Trained(
         name=job.home.name,
-        checkpoint=checkpoint,
+        checkpoint=last.name,
         step=facts.step,
         epoch=facts.epoch,
         whole=facts.step >= job.plan.num_steps,

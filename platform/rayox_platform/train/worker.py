@@ -112,15 +112,15 @@ def train_rank(
         report_broken=broken.add,
         patience=Patience(lost_before=me.lost_before),
     )
-    folder = job.checkpoints.fetch(checkpoint)
+    whole = job.checkpoints.verified(checkpoint)
     model = YOLOX(job.config.model.size, len(job.classes)).to(me.device)
     engine = for_workers(job.engine, job.plan, me.world_size)
     state = new_state(model, engine, me.device)
-    restore(folder, state)
+    restore(whole, state)
     replica = _replica(state.model, me.world_size, me.device)
     nodes = gathered(str(ray.get_runtime_context().get_node_id()))
     if log:
-        log.write(_start(job, start, nodes, began, folder.stat().st_mtime))
+        log.write(_start(job, start, nodes, began, whole.folder.stat().st_mtime))
     try:
         _train(job, state, train(state, batches, engine, me.device, replica), me, broken, log, report, after_first_step)
     except NonFiniteError as failure:

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from rayox_model.checkpoint.snapshot import Verified
 from rayox_model.core.errors import ConfigError, RayoxError
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.demand import Capacity
@@ -60,17 +60,16 @@ def _train(part: Part) -> tuple[Trained, dict[str, float]]:
     with _claimed(home), end_told(home):
         if given.workers > 1:
             free_places(given)
-        resumed = home.checkpoints.newest() is not None
-        prepared = prepare(part.config, resume=resumed)
-        if not resumed:
+        prepared = prepare(part.config, resume=home.checkpoints.choose() or False)
+        if not prepared.resumed:
             keep_annotations(home.shared, prepared.images)
         teller = Teller(known=set(part.known))
-        if resumed:
+        if prepared.resumed:
             teller.catch_up(home)
-        fork: Path | None = None
-        if part.fork and not resumed:
+        fork: Verified | None = None
+        if part.fork and not prepared.resumed:
             donor, checkpoint = part.fork
-            fork = runs.home(donor).checkpoints.fetch(checkpoint)
+            fork = runs.home(donor).checkpoints.verified(checkpoint)
         trained = train(
             prepared,
             given,
