@@ -12,17 +12,14 @@ from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.ending import after_a_stop, told_of_end
 from rayox.progress import progress, progress_of_data
+from rayox.run_settings import new_run, resumed_run
 from rayox.training_panel import TrainingPanel
 from rayox_platform.config import LoadedConfig
-from rayox_platform.config.origin import Rank
-from rayox_platform.config.settings import leaves, settings
-from rayox_platform.config.tree import Config
 from rayox_platform.ray_internals.first_call import ray_imported
 
 if TYPE_CHECKING:
     from rayox_platform.train.finishing import Finished
     from rayox_platform.train.prepare import Prepared
-    from rayox_platform.train.resume import Resumed
     from rayox_platform.train.smoke import SmokeResult
 
 
@@ -130,7 +127,7 @@ def train(
         loaded.require("data.train.annotations", "data.val.annotations")
     from rayox_platform.train.prepare import prepare
 
-    config, chosen = (_run_config(loaded), None) if resume is None else _resumed(loaded, resume, extend)
+    config, chosen = (new_run(loaded), None) if resume is None else resumed_run(loaded, resume, extend)
     imported = time.perf_counter()
     with progress_of_data() as drawing:
         prepared = prepare(config, resume=chosen or False, extend=extend > 0, drawing=drawing)
@@ -162,7 +159,7 @@ def smoke(loaded: LoadedConfig) -> "SmokeResult":
     from rayox_platform.train.smoke import STEPS, smoke
 
     with progress_of_data() as drawing:
-        prepared = prepare(_run_config(loaded), resume=False, drawing=drawing)
+        prepared = prepare(new_run(loaded), resume=False, drawing=drawing)
     with progress(STEPS, "smoke test", "steps") as bar:
         return smoke(prepared, lambda report: bar.advance(note=f"loss {float(report.losses.total):.3g}"))
 
@@ -223,41 +220,6 @@ def _check_places(prepared: "Prepared", address: str | None) -> None:
     chosen = cluster_address(address)
     if chosen.text is not None:
         reach(chosen)
-
-
-def _run_config(loaded: LoadedConfig) -> Config:
-    """A new run's settings: as given, under a name of its own."""
-    config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
-    name = config.name if named else f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return Config.model_validate(config.model_dump() | {"name": name})
-
-
-def _resumed(loaded: LoadedConfig, resume: str, extend: int) -> "Resumed":
-    """A resumed run's settings, those it began with, and the checkpoint that it goes on from."""
-    from rayox_platform.runs.places import open_runs
-    from rayox_platform.storage.errors import storage_errors
-    from rayox_platform.track.credentials import with_credentials
-    from rayox_platform.train.changeable import DATA
-    from rayox_platform.train.resume import Resumed, find_run, last_run, resumed
-
-    config, named = loaded.config, loaded.origins["name"].rank != Rank.DEFAULT
-    runs = open_runs(config.storage)
-    values = leaves(config.model_dump(mode="json"), settings())
-    given = {
-        key: value
-        for key, value in values
-        if loaded.origins[key].rank == Rank.COMMAND_LINE or (key in DATA and loaded.origins[key].is_the_user_s)
-    }
-    with storage_errors(str(runs), "read"):
-        if resume == "auto" and not named:
-            found = last_run(runs, config.name, finished_too=extend > 0)
-        else:
-            found = find_run(runs, config.name if resume == "auto" else resume)
-        began, chosen = resumed(runs, found, given, extend)
-    tree = began.model_dump() | {"notify": config.notify.model_dump()}
-    if began.tracking.uri:
-        tree["tracking"]["uri"] = with_credentials(began.tracking.uri, config.tracking.uri)
-    return Resumed(Config.model_validate(tree), chosen)
 
 
 def _say_what_starts(prepared: "Prepared", console: Console) -> None:

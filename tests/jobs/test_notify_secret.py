@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rayox.config import load_recipe
-from rayox.train import _resumed
+from rayox.run_settings import resumed_run
 from rayox_platform.track.record import _params
 
 SECRET = "https://me:pass@hooks.example.com:8443/services/T0/TOKEN?key=TOKEN"
@@ -53,6 +53,6 @@ def test_a_resumed_run_tells_the_address_that_is_given_now(rayox, checkpoint, mo
     folder.mkdir(parents=True)
     (folder / checkpoint.name).symlink_to(checkpoint)
     monkeypatch.setenv("RAYOX_NOTIFY__URL", SECRET)
-    assert _resumed(load_recipe(None), "mine", 0).config.notify.url == SECRET
-    given = _resumed(load_recipe(None, ["notify.command=tell"]), "mine", 0).config
+    assert resumed_run(load_recipe(None), "mine", 0).config.notify.url == SECRET
+    given = resumed_run(load_recipe(None, ["notify.command=tell"]), "mine", 0).config
     assert (given.name, given.notify.command) == ("mine", "tell")

@@ -14,7 +14,7 @@ from make_checkpoint import save_checkpoint
 from toy_engine import ENGINE
 
 from rayox.config import load_recipe
-from rayox.train import _resumed
+from rayox.run_settings import resumed_run
 from rayox_model.checkpoint.snapshot import read_facts
 from rayox_model.core.errors import ConfigError, TrackingError
 from rayox_model.nets.yolox import YOLOX
@@ -179,15 +179,15 @@ def begun(checkpoint: Path, uri: str) -> None:
 def test_a_resumed_run_takes_it_from_what_is_given_now(rayox, checkpoint, monkeypatch):
     begun(checkpoint, URI)
     with pytest.raises(ConfigError, match="credentials are not kept"):
-        _resumed(load_recipe(None), "mine", 0)
-    assert _resumed(load_recipe(None, [f"tracking.uri={URI}"]), "mine", 0).config.tracking.uri == URI
+        resumed_run(load_recipe(None), "mine", 0)
+    assert resumed_run(load_recipe(None, [f"tracking.uri={URI}"]), "mine", 0).config.tracking.uri == URI
     monkeypatch.setenv("RAYOX_TRACKING__URI", URI)
-    assert _resumed(load_recipe(None), "mine", 0).config.tracking.uri == URI
+    assert resumed_run(load_recipe(None), "mine", 0).config.tracking.uri == URI
     monkeypatch.setenv("RAYOX_TRACKING__URI", "http://127.0.0.1:1")
-    assert _resumed(load_recipe(None), "mine", 0).config.tracking.uri == "http://127.0.0.1:1"
+    assert resumed_run(load_recipe(None), "mine", 0).config.tracking.uri == "http://127.0.0.1:1"
     monkeypatch.delenv("RAYOX_TRACKING__URI")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "bob")
-    assert _resumed(load_recipe(None), "mine", 0).config.tracking.uri == "http://127.0.0.1:1"
+    assert resumed_run(load_recipe(None), "mine", 0).config.tracking.uri == "http://127.0.0.1:1"
 
 
 @pytest.mark.slow

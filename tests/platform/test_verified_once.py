@@ -10,7 +10,7 @@ from make_checkpoint import FACTS, golden_state
 from toy_runs import toy_config
 
 from rayox.config import load_recipe
-from rayox.train import _resumed
+from rayox.run_settings import resumed_run
 from rayox_model.checkpoint import snapshot
 from rayox_model.checkpoint.snapshot import RAW, averaged_weights, restore, take_snapshot
 from rayox_model.train.engine import new_state
@@ -63,7 +63,7 @@ def write(job, network, step):
 
 def resumed(storage, asked, extend=0):
     """As `rayox train --resume …` prepares it."""
-    config, chosen = _resumed(load_recipe(None, [f"storage={storage}"]), asked, extend)
+    config, chosen = resumed_run(load_recipe(None, [f"storage={storage}"]), asked, extend)
     return prepare(config, resume=chosen, extend=extend > 0)
 
 
