@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from rayox_model.checkpoint.snapshot import Facts, averaged_weights, read_facts
+from rayox_model.checkpoint.snapshot import Facts, averaged_weights, read_facts, verify
 from rayox_model.checkpoint.weights import NamelessClassesError, PretrainedWeights, Transfer, read_pth, transfer
 from rayox_model.core.errors import ModelError
 from rayox_model.detect.detector import Detector, TorchDetector, load_pth_detector
@@ -105,9 +105,10 @@ def _open(
 ) -> Detector:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if path.is_dir():
-        facts = read_facts(path)
+        checkpoint = verify(path)
+        facts = checkpoint.facts
         network = network_of(facts.model, len(facts.classes))
-        network.load_state_dict(averaged_weights(path))
+        network.load_state_dict(averaged_weights(checkpoint))
         return TorchDetector(network, facts.classes, image_size or facts.image_size, device)
     if path.suffix.lower() == ".onnx":
         return load_onnx_detector(path, image_size, classes)
@@ -131,8 +132,9 @@ def read_weights(model: str) -> PretrainedWeights:
         raise ModelError(f"{path}: an .onnx cannot be trained", "give a checkpoint folder or an official .pth")
     if not path.is_dir():
         return read_pth(path)
-    facts = read_facts(path)
-    return PretrainedWeights(str(path), facts.model.size, len(facts.classes), facts.classes, averaged_weights(path))
+    checkpoint = verify(path)
+    facts, weights = checkpoint.facts, averaged_weights(checkpoint)
+    return PretrainedWeights(str(path), facts.model.size, len(facts.classes), facts.classes, weights)
 
 
 def checkpoint_facts(model: str) -> Facts | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayox_model.checkpoint.snapshot import averaged_weights, read_facts
+from rayox_model.checkpoint.snapshot import averaged_weights, verify
 from rayox_model.checkpoint.weights import read_pth, transfer
 from rayox_model.core.errors import ModelError
 from rayox_model.detect.onnx_export import export_onnx
@@ -67,9 +67,10 @@ def _as_onnx(path: Path, model: str, onnx: Path) -> None:
     if not path.exists():
         raise ModelError(f"{model}: no such model", "give a checkpoint folder, a .pth, an .onnx or a registered model")
     if path.is_dir():
-        facts = read_facts(path)
+        checkpoint = verify(path)
+        facts = checkpoint.facts
         network = network_of(facts.model, len(facts.classes))
-        network.load_state_dict(averaged_weights(path))
+        network.load_state_dict(averaged_weights(checkpoint))
         export_onnx(network, facts.classes, facts.image_size, onnx)
     elif path.suffix.lower() == ".onnx":
         shutil.copyfile(path, onnx)
