@@ -4,6 +4,7 @@ The same paths and bodies as Ray's own client, with time-outs and with messages 
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,10 +16,13 @@ from rayox_cluster.access import auth_headers, is_beyond_loopback
 from rayox_model.core.errors import ClusterError
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+LEAST_SECONDS = 1.0  # for an answer, also beyond a deadline: what is there by then is told
 MOST_TOLD = 10_000  # nodes or actors; Ray gives no more at once
 
 Status = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 OVER = ("STOPPED", "SUCCEEDED", "FAILED")
+VERSION = "/api/version"
+NO_DASHBOARD = "this needs Ray's dashboard of the cluster, not another service"
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,28 @@ class UnreachableError(ClusterError):
     """Nothing answers; it may be back in a moment."""
 
 
-class JobsApi:
-    """A dashboard that takes jobs. Raises ClusterError of what it refuses, UnreachableError while it is away."""
+class NotLetInError(ClusterError):
+    """It wants a token, or does not take the one it was given."""
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+
+class JobsApi:
+    """A dashboard that takes jobs. Raises ClusterError of what it refuses, UnreachableError while it is away.
+
+    From the deadline on (of time.monotonic()) it waits for no answer longer than a moment.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None, deadline: float | None = None) -> None:
         self.url = url.rstrip("/")
+        self.sent_bytes = 0  # of what was uploaded and was not there
         self._headers = auth_headers() if headers is None else headers
+        self._deadline = deadline
 
     def ray_version(self) -> str:
-        return str(self._json("GET", "/api/version")["ray_version"])
+        answer = self._good(self._ask("GET", VERSION))
+        try:
+            return str(answer.json()["ray_version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClusterError(f"what answers at {self.url} does not tell its version of Ray", NO_DASHBOARD) from error
 
     def jobs(self) -> list[Job]:
         """All jobs that were submitted, whoever did it."""
@@ -147,6 +164,7 @@ class JobsApi:
         answer = self._ask("GET", path)
         if answer.status_code == 404:
             self._good(self._ask("PUT", path, data=content))
+            self.sent_bytes += len(content)
         else:
             self._good(answer)
         return f"gcs://{name}"
@@ -162,10 +180,10 @@ class JobsApi:
         return self._good(self._ask(method, path, **request)).json()
 
     def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
+        left = READ_SECONDS if self._deadline is None else max(self._deadline - time.monotonic(), LEAST_SECONDS)
+        patience = (min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
         try:
-            answer = requests.request(
-                method, self.url + path, headers=self._headers, timeout=(CONNECT_SECONDS, READ_SECONDS), **request
-            )
+            answer = requests.request(method, self.url + path, headers=self._headers, timeout=patience, **request)
         except (requests.RequestException, UnicodeError) as error:
             raise UnreachableError(
                 f"no Ray dashboard answers at {self.url}: {_reason(error)}",
@@ -182,18 +200,25 @@ class JobsApi:
         raise ClusterError(
             f"the cluster at {self.url} has refused {answer.request.method} {answer.request.path_url} "
             f"({answer.status_code}): {said}",
-            "this needs Ray's dashboard of the cluster, not another service",
+            f"`rayox doctor --address {self.url}` looks at it" if self._is_ray(answer) else NO_DASHBOARD,
         )
+
+    def _is_ray(self, refusal: requests.Response) -> bool:
+        """Whether it is a dashboard of Ray's that has refused something."""
+        try:
+            return refusal.request.path_url != VERSION and bool(self.ray_version())
+        except ClusterError:
+            return False
 
 
 def _not_let_in(url: str, status: int) -> ClusterError:
     ways = "RAY_AUTH_TOKEN_PATH=FILE (or RAY_AUTH_TOKEN)"
     if status == 401:
-        return ClusterError(
+        return NotLetInError(
             f"the cluster at {url} wants a token and none was given", f"set {ways} to the cluster's token"
         )
     beyond = "" if not is_beyond_loopback(url) else ", which whoever runs the cluster gives out"
-    return ClusterError(f"the cluster at {url} does not take this token", f"set {ways} to this cluster's{beyond}")
+    return NotLetInError(f"the cluster at {url} does not take this token", f"set {ways} to this cluster's{beyond}")
 
 
 def _job(values: Mapping[str, Any]) -> Job:
