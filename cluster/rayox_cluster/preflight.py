@@ -124,7 +124,7 @@ def ask(
         api.delete(name)
     late = f"has not answered within {longest_seconds:.0f} s; it was asked: {question.wanted}"
     missing = {"error": late}
-    nodes = tuple(_facts(one | told.answers.get(one["node"], missing)) for one in told.nodes)
+    nodes = tuple(_facts({**one, **told.answers.get(one["node"], missing)}) for one in told.nodes)
     all_reduce = told.all_reduce
     if question.all_reduce and not told.is_whole and not all_reduce:
         all_reduce = f"no sum within {longest_seconds:.0f} s"
@@ -155,7 +155,7 @@ class Told:
 def read_told(log: str) -> Told:
     """From the log of the job that asks."""
     lines = [json.loads(line.removeprefix(ANSWER)) for line in log.splitlines() if line.startswith(ANSWER)]
-    nodes = next((line["nodes"] for line in lines if "nodes" in line), [])
+    nodes: list[dict[str, Any]] = next((line["nodes"] for line in lines if "nodes" in line), [])
     answers = {line["node"]: line["answer"] for line in lines if "answer" in line}
     last = [line for line in lines if "all_reduce" in line]
     return Told(nodes, answers, last[0]["all_reduce"] if last else None, bool(last))

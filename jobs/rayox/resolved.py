@@ -136,8 +136,8 @@ def _campaign(read: VerbWords, arguments: Sequence[str], record: ClusterRecord |
     name = read.name or loaded.campaign.name
     check_name("name", name)
     check_names(loaded.base.config)
-    recipes = [word for word in read.overrides if word.startswith("recipe=") and _is_file(word.removeprefix("recipe="))]
-    files = [*([read.campaign] if _is_file(read.campaign) else []), *(word.removeprefix("recipe=") for word in recipes)]
+    recipes = [word.removeprefix("recipe=") for word in read.overrides if word.startswith("recipe=")]
+    files = [file for file in (str(read.campaign), *recipes) if _is_file(file)]
     return replace(_sent(read, arguments, record, loaded.base, files, WEIGHTS + DATA), campaign=name)
 
 
@@ -215,8 +215,8 @@ def _of_environment(loaded: LoadedConfig) -> list[str]:
     ]
 
 
-def _is_file(name: str | None) -> bool:
-    path = Path(name or "")
+def _is_file(name: str) -> bool:
+    path = Path(name)
     return path.suffix in SETTINGS and path.is_file()
 
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -37,29 +36,30 @@ class VerbWords:
 def read_words(words: Sequence[str]) -> VerbWords:
     """Take a verb's words apart. Raises click's UsageError, and what refuses a path that only this machine has."""
     context, path = _context(words)
-    read: dict[str, Any] = {"verb": " ".join(path), "name": context.params.get("name")}
-    overrides, inputs, outputs, files = [], [], [], []
+    found: dict[str, list[str]] = {}
     for parameter in context.command.params:
-        name = str(parameter.name)
-        for value in _texts(context.params.get(name)):
+        for value in _texts(context.params.get(str(parameter.name))):
             kind = _kind(path[0], parameter, value)
             if not value and kind in ("input", "output", "file"):
                 raise ConfigError(f"{_shown(parameter)}: is empty", "give a path or leave it out")
-            if kind == "override":
-                overrides.append(value)
-            elif kind in ("recipe", "campaign"):
-                read[kind] = value
-            elif kind == "file":
-                files.append(value)
-            elif kind == "input" and not value.startswith(ELSEWHERE):
-                inputs.append(_input(parameter, value))
-            elif kind == "output":
-                outputs.append(_output(path, parameter, value))
-    if path == ["tune", "report"] and not outputs:
+            if kind == "input" and not value.startswith(ELSEWHERE):
+                _check_input(parameter, value)
+            if kind == "output":
+                _check_output(path, parameter, value)
+            found.setdefault(kind, []).append(value)
+    if path == ["tune", "report"] and "output" not in found:
         raise ConfigError("-o: is not given, and a report in the job's own folder is thrown away", _WHERE)
-    takes = any(parameter.name in ("overrides", "words") for parameter in context.command.params)
-    found = {"overrides": overrides, "inputs": inputs, "outputs": outputs, "files": files}
-    return VerbWords(**read, **{key: tuple(values) for key, values in found.items()}, takes_settings=takes)
+    return VerbWords(
+        " ".join(path),
+        recipe=next(iter(found.get("recipe", ())), None),
+        campaign=next(iter(found.get("campaign", ())), None),
+        name=context.params.get("name"),
+        overrides=tuple(found.get("override", ())),
+        inputs=tuple(value for value in found.get("input", ()) if not value.startswith(ELSEWHERE)),
+        outputs=tuple(found.get("output", ())),
+        files=tuple(found.get("file", ())),
+        takes_settings=any(parameter.name in ("overrides", "words") for parameter in context.command.params),
+    )
 
 
 _WHERE = "give the whole path of a place in a folder that all nodes share"
@@ -70,7 +70,8 @@ def _context(words: Sequence[str]) -> tuple[click.Context, list[str]]:
     from rayox.cli import cli
 
     command: click.Command = cli
-    context, path, rest = click.Context(cli, info_name="rayox"), [], list(words)
+    context, rest = click.Context(cli, info_name="rayox"), list(words)
+    path: list[str] = []
     while isinstance(command, click.Group):
         if not rest:
             raise click.UsageError(f"{' '.join(path)} needs a command", context)
@@ -116,9 +117,9 @@ def _is_recipe(value: str) -> bool:
     return value.endswith(SETTINGS) or value in packaged_names(RECIPES)
 
 
-def _input(parameter: click.Parameter, value: str) -> str:
+def _check_input(parameter: click.Parameter, value: str) -> None:
     if is_shared(value):
-        return value
+        return
     if parameter.name == "model":
         raise DataError(
             f"MODEL: {value}: lies on this machine, and a job sends no model",
@@ -128,17 +129,15 @@ def _input(parameter: click.Parameter, value: str) -> str:
     raise local(value, _shown(parameter))
 
 
-def _output(path: list[str], parameter: click.Parameter, value: str) -> str:
-    if value.startswith("/"):
-        return value
-    if is_shared(value) and not isinstance(parameter.type, click.Path):
-        return value
+def _check_output(path: list[str], parameter: click.Parameter, value: str) -> None:
+    takes_buckets = not isinstance(parameter.type, click.Path)
+    if value.startswith("/") or (takes_buckets and is_shared(value)):
+        return
     if is_shared(value):
         raise ConfigError(f"{_shown(parameter)}: {value}: {' '.join(path)} writes to folders, not to buckets", _WHERE)
-    takes_buckets = "" if isinstance(parameter.type, click.Path) else ", or s3://bucket/prefix"
     raise ConfigError(
         f"{_shown(parameter)}: {value} is a relative path, in the job's own folder, which is thrown away",
-        _WHERE + takes_buckets,
+        _WHERE + (", or s3://bucket/prefix" if takes_buckets else ""),
     )
 
 
