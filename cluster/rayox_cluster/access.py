@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import requests
 
 from rayox_cluster.address import LOCAL, VARIABLE
-from rayox_cluster.cluster_record import ClusterRecord, read_record
+from rayox_cluster.cluster_record import ClusterRecord, read_record, require_here
 from rayox_model.core.errors import ClusterError, ConfigError
 
 PROBE_SECONDS = 5.0
@@ -60,7 +60,9 @@ def find_cluster(address: str | None, state: Path) -> tuple[str, ClusterRecord |
     process. Raises ClusterError when there is no such cluster.
     """
     record = read_record(state)
-    if record is not None and address in (None, record.address, record.dashboard):
+    if record is not None and address is None:
+        require_here(record)
+    if record is not None and not record.is_elsewhere and address in (None, record.address, record.dashboard):
         os.environ.update(record.access())
         os.environ.pop("RAY_AUTH_TOKEN", None)
         return record.dashboard, record

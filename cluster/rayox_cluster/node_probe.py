@@ -109,7 +109,7 @@ def _tell_answers(asked: dict[Any, tuple[str, float]], seconds: float) -> None:
         node, sent = asked.pop(ready[0])
         tell({"node": node, "answer": _answer(ready[0], sent)})
     for node, _ in asked.values():
-        tell({"node": node, "answer": {"error": f"no process has started on it for {seconds:.0f} s"}})
+        tell({"node": node, "answer": {"error": f"has not answered for {seconds:.0f} s"}})
 
 
 def _answer(reference: Any, sent: float) -> dict[str, Any]:

@@ -120,6 +120,7 @@ def _training(read: VerbWords, record: ClusterRecord | None) -> Resolved:
     paths = check_paths(config, WEIGHTS + DATA)
     values = config.model_dump(mode="json", exclude={"notify"}) | {"storage": storage}
     values["tracking"]["uri"] = tracking
+    _refuse_secrets([f"{key}={value}" for key, value in leaves(values, settings()) if isinstance(value, str)])
     digest = _digest("train", values | {"name": read.name or ""})
     run = read.name or f"{config.name}-{digest[:8]}"
     task = Task("train", (), run, storage, _state(storage, record))
@@ -143,7 +144,8 @@ def _campaign(read: VerbWords, arguments: Sequence[str], record: ClusterRecord |
 
 def _other(read: VerbWords, arguments: Sequence[str], record: ClusterRecord | None) -> Resolved:
     loaded = load_recipe(read.recipe, read.overrides)
-    keys = DATA if read.verb.startswith("data ") else WEIGHTS + DATA + SIGNING
+    signing = tuple(key for key in SIGNING if loaded.origins[key].rank != Rank.ENV)  # of a variable: each node's own
+    keys = DATA if read.verb.startswith("data ") else WEIGHTS + DATA + signing
     recipes = [read.recipe] if read.recipe and _is_file(read.recipe) else []
     resolved = _sent(read, arguments, record, loaded, [*recipes, *read.files], keys)
     return replace(resolved, paths=tuple(dict.fromkeys((*resolved.paths, *_gate_data(read.files)))))
@@ -174,13 +176,12 @@ def _sent(
     storage, tracking, own = shared_places(loaded.config, record)
     paths = tuple(dict.fromkeys((*read.inputs, *check_paths(loaded.config, keys))))
     words = [word for word in arguments if not word.startswith(WHOLLY_SECRET)]
+    words += _of_environment(loaded) if read.takes_settings else []
     _refuse_secrets(words)
     sent: dict[str, bytes] = {}
     for file in files:
         read_sent(Path(file), sent)
         words = [_beside(word, file) for word in words]
-    if read.takes_settings:
-        words += _of_environment(loaded)
     verb = read.verb.partition(" ")[0]
     digest = _digest(verb, [*words, storage, tracking, *(content.decode() for content in sent.values())])
     task = Task(verb, tuple(words), "", "" if own else storage, _state(storage, record))
@@ -193,7 +194,7 @@ def _refuse_secrets(words: Sequence[str]) -> None:
         key, _, value = word.rpartition("=")
         if holds_secret(word) or holds_secret(value):
             raise ConfigError(
-                f"{key or 'an argument'}: has a credential in it, and all can read a job's arguments",
+                f"{key or 'an argument'}: has a credential in it, and all can read a job's settings",
                 "leave it out: the nodes' environment has credentials (MLFLOW_TRACKING_USERNAME and …_PASSWORD, AWS_…)",
             )
 
@@ -211,7 +212,7 @@ def _of_environment(loaded: LoadedConfig) -> list[str]:
     return [
         f"{key}={json.dumps(values[key])}"
         for key, origin in loaded.origins.items()
-        if origin.rank == Rank.ENV and key not in PLACES and not key.startswith(WHOLLY_SECRET)
+        if origin.rank == Rank.ENV and key not in PLACES + SIGNING and not key.startswith(WHOLLY_SECRET)
     ]
 
 

@@ -77,7 +77,10 @@ NAMES = {
     "_tracking": "tracking",
     "_paths": "data",
 }
-DEAD = "look at its raylet's log; a node that starts no process has a Python that does not run or no memory left"
+DEAD = (
+    "look at its raylet's log: a node that starts no process has a Python that does not run or no memory left; "
+    "`rayox doctor --timeout` waits longer"
+)
 
 
 def _summary(name: str, nodes: "Sequence[NodeFacts]") -> str:

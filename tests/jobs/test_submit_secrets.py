@@ -60,6 +60,7 @@ def test_a_campaign_s_own_settings_have_none(tmp_path, line, said):
         ["models", "list", f"tracking.uri={WITH_PASSWORD}", PLACES[0]],
         ["tune", "report", "x", "-o", "/shared/x", "--optuna", f"postgresql://bob:{SECRET}@host/db", *PLACES],
         ["promote", "models:/x/1", "--to", "y", "--reason", f"token={SECRET}", *PLACES],
+        ["train", "shapes", f"tracking.experiment={WITH_PASSWORD}", *PLACES],
     ],
 )
 def test_no_word_of_a_verb_has_one(words):
@@ -70,6 +71,16 @@ def test_the_tracking_server_s_variable_has_none(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", WITH_PASSWORD)
     for words in (["train", "shapes"], ["tune", "simota"], ["models", "list"]):
         _refused([*words, PLACES[0]], "tracking.uri")
+
+
+def test_a_key_that_signs_here_is_not_the_nodes(monkeypatch):
+    """Named by a variable it is each machine's own; named by a word it has to be on the nodes."""
+    monkeypatch.setenv("RAYOX_PROMOTION__KEY", "/home/me/key.pem")
+    resolved = resolve(["promote", "models:/x/1", "--to", "y", *PLACES], None)
+    assert resolved.paths == ()
+    assert not [word for word in resolved.task.arguments if "key.pem" in word]
+    named = resolve(["promote", "models:/x/1", "--to", "y", "promotion.key=/secrets/key.pem", *PLACES], None)
+    assert named.paths == ("/secrets/key.pem",)
 
 
 def _refused(words: list[str], said: str) -> None:
