@@ -43,7 +43,7 @@ def cluster_address(given: str | None) -> Address:
             )
         return Address(None, origin)
     record = read_record(Path(os.environ.get("RAYOX_STATE") or ".rayox").absolute())
-    if record is not None and text in (record.address, record.dashboard):
+    if record is not None and not record.is_elsewhere and text in (record.address, record.dashboard):
         os.environ.update(record.access())
         return Address(record.address, origin)
     _check_kind(text, origin)

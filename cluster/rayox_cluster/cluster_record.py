@@ -1,16 +1,21 @@
 """What `cluster up` writes down: enough to use its cluster from another shell and to end it after a crash."""
 
+import fcntl
 import json
 import os
+import platform
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rayox_cluster.loopback_node import STAY_ON_LOOPBACK
 from rayox_cluster.processes import MARK, Process
+from rayox_model.core.errors import ClusterError
 
-FOLDER, FILE, TOKEN = "cluster", "cluster.json", "token"
+FOLDER, FILE, TOKEN, LOCK = "cluster", "cluster.json", "token", "up.lock"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class ClusterRecord:
     temp_folder: str
     folder: str  # of this record, the token and the logs
     started: tuple[Started, ...] = ()
+    host: str = ""  # of the machine that it is on; empty of an earlier rayox
+    gpus: tuple[str, ...] = ()  # of the machine, which the nodes share
+    memory_per_node: int = 0  # bytes
 
     @property
     def token_path(self) -> Path:
@@ -44,6 +52,11 @@ class ClusterRecord:
     def is_alive(self) -> bool:
         """Whether every process that was started still runs."""
         return bool(self.started) and all(started.process.is_alive for started in self.started)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another machine, with which this one shares the state folder, has started it."""
+        return self.host not in ("", platform.node())
 
     def access(self) -> dict[str, str]:
         """What whoever connects has to have in the environment: where the token is, not the token."""
@@ -86,7 +99,35 @@ def read_record(state: Path) -> ClusterRecord | None:
     except FileNotFoundError:
         return None
     started = tuple(Started(one["role"], Process(**one["process"])) for one in values.pop("started"))
-    return ClusterRecord(**values, started=started)
+    return ClusterRecord(**values | {"gpus": tuple(values.get("gpus", ()))}, started=started)
+
+
+def require_here(record: ClusterRecord) -> None:
+    """Raises ClusterError for a cluster of another machine: nothing of it can be seen or ended from here."""
+    if record.is_elsewhere:
+        raise ClusterError(
+            f"the cluster in {record.folder} is on {record.host}, and this machine is {platform.node()}",
+            "end it there with `rayox cluster down`, or set RAYOX_STATE to a folder of this machine; if the other is "
+            f"gone for good, remove {Path(record.folder) / FILE}",
+        )
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a cluster's folder if need be and hold it while one starts there. Raises ClusterError if somebody else does.
+
+    The system frees the lock with the process, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ClusterError(
+                f"another `rayox cluster up` is starting a cluster in {folder}",
+                "wait for it and use that one, or set RAYOX_STATE to another folder",
+            ) from None
+        yield
 
 
 def write_token(path: Path) -> None:

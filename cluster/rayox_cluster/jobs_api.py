@@ -21,6 +21,8 @@ MOST_TOLD = 10_000  # nodes or actors; Ray gives no more at once
 
 Status = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 OVER = ("STOPPED", "SUCCEEDED", "FAILED")
+VERSION = "/api/version"
+NO_DASHBOARD = "this needs Ray's dashboard of the cluster, not another service"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class UnreachableError(ClusterError):
     """Nothing answers; it may be back in a moment."""
 
 
+class NotLetInError(ClusterError):
+    """It wants a token, or does not take the one it was given."""
+
+
 class JobsApi:
     """A dashboard that takes jobs. Raises ClusterError of what it refuses, UnreachableError while it is away.
 
@@ -85,11 +91,16 @@ class JobsApi:
 
     def __init__(self, url: str, headers: Mapping[str, str] | None = None, deadline: float | None = None) -> None:
         self.url = url.rstrip("/")
+        self.sent_bytes = 0  # of what was uploaded and was not there
         self._headers = auth_headers() if headers is None else headers
         self._deadline = deadline
 
     def ray_version(self) -> str:
-        return str(self._json("GET", "/api/version")["ray_version"])
+        answer = self._good(self._ask("GET", VERSION))
+        try:
+            return str(answer.json()["ray_version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClusterError(f"what answers at {self.url} does not tell its version of Ray", NO_DASHBOARD) from error
 
     def jobs(self) -> list[Job]:
         """All jobs that were submitted, whoever did it."""
@@ -153,6 +164,7 @@ class JobsApi:
         answer = self._ask("GET", path)
         if answer.status_code == 404:
             self._good(self._ask("PUT", path, data=content))
+            self.sent_bytes += len(content)
         else:
             self._good(answer)
         return f"gcs://{name}"
@@ -188,18 +200,25 @@ class JobsApi:
         raise ClusterError(
             f"the cluster at {self.url} has refused {answer.request.method} {answer.request.path_url} "
             f"({answer.status_code}): {said}",
-            "this needs Ray's dashboard of the cluster, not another service",
+            f"`rayox doctor --address {self.url}` looks at it" if self._is_ray(answer) else NO_DASHBOARD,
         )
+
+    def _is_ray(self, refusal: requests.Response) -> bool:
+        """Whether it is a dashboard of Ray's that has refused something."""
+        try:
+            return refusal.request.path_url != VERSION and bool(self.ray_version())
+        except ClusterError:
+            return False
 
 
 def _not_let_in(url: str, status: int) -> ClusterError:
     ways = "RAY_AUTH_TOKEN_PATH=FILE (or RAY_AUTH_TOKEN)"
     if status == 401:
-        return ClusterError(
+        return NotLetInError(
             f"the cluster at {url} wants a token and none was given", f"set {ways} to the cluster's token"
         )
     beyond = "" if not is_beyond_loopback(url) else ", which whoever runs the cluster gives out"
-    return ClusterError(f"the cluster at {url} does not take this token", f"set {ways} to this cluster's{beyond}")
+    return NotLetInError(f"the cluster at {url} does not take this token", f"set {ways} to this cluster's{beyond}")
 
 
 def _job(values: Mapping[str, Any]) -> Job:

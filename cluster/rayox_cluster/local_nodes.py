@@ -5,6 +5,7 @@ and a folder for runs come with it.
 """
 
 import os
+import platform
 import secrets
 import socket
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import requests
 
-from rayox_cluster.cluster_record import FOLDER, ClusterRecord, read_record, write_token
+from rayox_cluster import box
+from rayox_cluster.cluster_record import FOLDER, ClusterRecord, held, read_record, require_here, write_token
 from rayox_cluster.local import MAX_TEMP_FOLDER_BYTES, RAY_SETTINGS
 from rayox_cluster.loopback_node import LOOPBACK
 from rayox_cluster.processes import end, start
@@ -37,30 +39,38 @@ def up(
 ) -> ClusterRecord:
     """Start a head and further nodes, an MLflow server and a folder for runs; returns when all of them answer.
 
-    labels are those of each node in turn. Raises ClusterError when there is one already, or when one does not start.
+    labels are those of each node in turn. Raises ClusterError when there is one already, here or on another machine,
+    when another is being started, or when one does not start.
     """
-    before = read_record(state)
-    if before is not None and before.is_alive:
-        raise ClusterError(
-            f"a cluster of {before.nodes} nodes is up already at {before.address}",
-            "use it, or end it with `rayox cluster down`",
-        )
-    down(state)  # what a crash has left
-    record = _new_record(state, nodes, cpus_per_node)
-    record.write()
-    write_token(record.token_path)
-    try:
-        return _started(record, labels, say)
-    except BaseException:
-        down(state)
-        raise
+    with held(state / FOLDER):
+        before = read_record(state)
+        if before is not None:
+            require_here(before)
+        if before is not None and before.is_alive:
+            raise ClusterError(
+                f"a cluster of {before.nodes} nodes is up already at {before.address}",
+                "use it, or end it with `rayox cluster down`",
+            )
+        down(state)  # what a crash has left
+        record = _new_record(state, nodes, cpus_per_node)
+        record.write()
+        write_token(record.token_path)
+        try:
+            return _started(record, labels, say)
+        except BaseException:
+            down(state)
+            raise
 
 
 def down(state: Path) -> int | None:
-    """End what `up` has started and nothing else; the number of processes there were, None when there is no cluster."""
+    """End what `up` has started and nothing else; the number of processes there were, None when there is no cluster.
+
+    Raises ClusterError for one of another machine.
+    """
     record = read_record(state)
     if record is None:
         return None
+    require_here(record)
     ended = end([one.process for one in reversed(record.started)], record.mark, STOP_SECONDS)
     record.remove()
     return ended
@@ -68,7 +78,6 @@ def down(state: Path) -> int | None:
 
 def _new_record(state: Path, nodes: int, cpus_per_node: int) -> ClusterRecord:
     folder = state / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     gcs, dashboard = _free_ports(2)
     return ClusterRecord(
         mark=secrets.token_hex(8),
@@ -80,6 +89,9 @@ def _new_record(state: Path, nodes: int, cpus_per_node: int) -> ClusterRecord:
         tracking=f"http://{LOOPBACK}:{_mlflow_port(folder)}",
         temp_folder=tempfile.mkdtemp(prefix="rx-", dir=_short_root()),
         folder=str(folder),
+        host=platform.node(),
+        gpus=box.gpus(),
+        memory_per_node=box.share_of_memory(nodes, STORE_BYTES),
     )
 
 
@@ -109,6 +121,9 @@ def _start(record: ClusterRecord, role: str, command: list[str]) -> ClusterRecor
     if role == "head":
         autoscaler, dashboard = _free_ports(2)
         environment |= {"AUTOSCALER_METRIC_PORT": str(autoscaler), "DASHBOARD_METRIC_PORT": str(dashboard)}
+    if record.gpus and role != "mlflow":
+        number = 0 if role == "head" else int(role.removeprefix("node"))
+        environment[box.VISIBLE] = ",".join(box.share_of_gpus(record.gpus, record.nodes, number))
     record = record.and_started(role, start(command, _log(record, role), environment))
     record.write()
     return record
@@ -119,17 +134,19 @@ def _head_command(record: ClusterRecord) -> list[str]:
     options = ["--head", "--port", record.address.rpartition(":")[2], "--temp-dir", f"{record.temp_folder}/0"]
     options += ["--dashboard-host", LOOPBACK, "--dashboard-port", dashboard]
     options += ["--ray-client-server-port", str(_free_ports(1)[0])]
-    return _ray_start(record, options)
+    return _ray_start(record, 0, options)
 
 
 def _node_command(record: ClusterRecord, number: int) -> list[str]:
     """With a temp folder of its own: in a common one the nodes would unpack a job's files over each other's."""
-    return _ray_start(record, ["--address", record.address, "--temp-dir", f"{record.temp_folder}/{number}"])
+    return _ray_start(record, number, ["--address", record.address, "--temp-dir", f"{record.temp_folder}/{number}"])
 
 
-def _ray_start(record: ClusterRecord, options: list[str]) -> list[str]:
+def _ray_start(record: ClusterRecord, number: int, options: list[str]) -> list[str]:
     program = [_python(record), "-m", "rayox_cluster.loopback_node", "start", "--block", "--disable-usage-stats"]
     limits = ["--num-cpus", str(record.cpus_per_node), "--object-store-memory", str(STORE_BYTES)]
+    limits += ["--num-gpus", str(len(box.share_of_gpus(record.gpus, record.nodes, number)))]
+    limits += ["--memory", str(record.memory_per_node)] if record.memory_per_node else []
     ports = ["--dashboard-agent-listen-port", "0", "--include-log-monitor", "false"]
     return [*program, "--node-ip-address", LOOPBACK, *limits, *ports, *options]
 

@@ -1,8 +1,11 @@
 """Asks every node of a cluster what it has; a program that runs as a job, with one argument: what to ask, as JSON.
 
-It imports nothing of rayox at the top: the nodes may have another one, or none. What of the question needs rayox's own
-code is asked of the module that the question names, out of the files that came with the job.
+It imports nothing of rayox at the top: the nodes may have another one, or none, and a Python that is too old for it.
+What of the question needs rayox's own code is asked of the module that the question names, out of the files that came
+with the job. What is known is printed as it comes, a line each.
 """
+
+from __future__ import annotations
 
 import importlib
 import importlib.metadata
@@ -56,9 +59,13 @@ def facts(question: dict[str, Any]) -> dict[str, Any]:
         "gpus": _gpus(),
         "variables": [name for name in question.get("variables", ()) if os.environ.get(name)],
     }
-    if question.get("module"):
+    if question.get("module") and _runs_rayox(question):
         found["checks"] = _checks(question).check(question)
     return found
+
+
+def _runs_rayox(question: dict[str, Any]) -> bool:
+    return sys.version_info[:2] >= tuple(question.get("oldest_python", (0, 0)))
 
 
 def _checks(question: dict[str, Any]) -> Any:
@@ -67,37 +74,57 @@ def _checks(question: dict[str, Any]) -> Any:
     return importlib.import_module(question["module"])
 
 
-def ask_nodes(question: dict[str, Any]) -> list[dict[str, Any]]:
-    """The facts of every node that is alive, or what kept it from answering."""
+def ask_nodes(question: dict[str, Any]) -> None:
+    """Tell the facts of every node that is alive, or what kept it from answering."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
-    if question.get("module"):
-        _checks(question).begin(question)
-    asked = {}
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    for node in nodes:
-        here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        sent = time.time()
-        asked[node["NodeID"]] = (
-            ray.remote(num_cpus=0, max_retries=0)(facts).options(scheduling_strategy=here).remote(question),
-            sent,
-        )
-    return [_node(node) | _answer(*asked[node["NodeID"]], question["seconds"]) for node in nodes]
+    tell({"nodes": [_node(node) for node in nodes]})
+    checks = _checks(question) if question.get("module") and _runs_rayox(question) else None
+    if checks is not None:
+        checks.begin(question)
+    try:
+        ask = ray.remote(num_cpus=0, max_retries=0)(facts)
+        asked = {}
+        for node in nodes:
+            here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            asked[ask.options(scheduling_strategy=here).remote(question)] = (node["NodeID"], time.time())
+        _tell_answers(asked, question["seconds"])
+    finally:
+        if checks is not None:
+            checks.end(question)
 
 
-def _answer(reference: Any, sent: float, seconds: float) -> dict[str, Any]:
+def _tell_answers(asked: dict[Any, tuple[str, float]], seconds: float) -> None:
+    """Each as it comes; all have the same while for it."""
     import ray
-    from ray.exceptions import GetTimeoutError, RayError
+
+    deadline = time.monotonic() + seconds
+    while asked:
+        ready, _ = ray.wait(list(asked), num_returns=1, timeout=max(deadline - time.monotonic(), 0.0))
+        if not ready:
+            break
+        node, sent = asked.pop(ready[0])
+        tell({"node": node, "answer": _answer(ready[0], sent)})
+    for node, _ in asked.values():
+        tell({"node": node, "answer": {"error": f"has not answered for {seconds:.0f} s"}})
+
+
+def _answer(reference: Any, sent: float) -> dict[str, Any]:
+    import ray
+    from ray.exceptions import RayError
 
     try:
-        found: dict[str, Any] = ray.get(reference, timeout=seconds)
+        found: dict[str, Any] = ray.get(reference)
         return found | {"asked": sent, "answered": time.time()}
-    except GetTimeoutError:
-        return {"error": f"no process has started on it for {seconds:.0f} s"}
     except RayError as error:
         return {"error": str(error).strip().splitlines()[-1][:300]}
+
+
+def tell(what: dict[str, Any]) -> None:
+    print(ANSWER + json.dumps(what), flush=True)
 
 
 def _node(node: dict[str, Any]) -> dict[str, Any]:
@@ -197,8 +224,6 @@ def _gpus() -> list[str]:
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    answer: dict[str, Any] = {"nodes": ask_nodes(asked)}
-    if asked.get("all_reduce"):
-        answer["all_reduce"] = try_all_reduce()
-    print(ANSWER + json.dumps(answer))
+    asked_for = json.loads(sys.argv[1])
+    ask_nodes(asked_for)
+    tell({"all_reduce": try_all_reduce() if asked_for.get("all_reduce") else None})

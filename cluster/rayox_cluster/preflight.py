@@ -14,7 +14,9 @@ from rayox_cluster import node_probe
 from rayox_cluster.jobs_api import JobRequest, JobsApi
 from rayox_cluster.node_probe import ANSWER, SHIPPED
 from rayox_cluster.packaging import build_zip, installed_files
+from rayox_cluster.versions import oldest_python
 from rayox_model.core.errors import ClusterError
+from rayox_model.core.secrets import masked_address
 
 POLL_SECONDS = 0.5
 START_SECONDS = 30.0  # after which a job that has not started is told of
@@ -60,6 +62,16 @@ class Question:
     variables: tuple[str, ...] = ()
     all_reduce: bool = False  # also whether workers of all nodes reach each other
     patience_seconds: float = 60.0  # for a process of each node to start and answer
+    outputs: tuple[str, ...] = ()  # what the job's driver has to be able to write
+    images: tuple[tuple[str, str], ...] = ()  # annotations, and the folder that has images of theirs
+
+    @property
+    def wanted(self) -> str:
+        """What a node is asked, for people."""
+        asked = ["versions", *(["the data"] if self.paths else [])]
+        asked += [f"storage {self.storage}"] if self.storage else []
+        asked += [f"tracking {masked_address(self.tracking)}"] if self.tracking else []
+        return ", ".join(asked)
 
     def to_json(self, mark: str) -> dict[str, Any]:
         return {
@@ -68,9 +80,12 @@ class Question:
             "storage": self.storage,
             "tracking": self.tracking,
             "paths": self.paths,
+            "outputs": self.outputs,
+            "images": self.images,
             "variables": self.variables,
             "all_reduce": self.all_reduce,
             "seconds": self.patience_seconds,
+            "oldest_python": oldest_python(),
         }
 
 
@@ -83,27 +98,37 @@ class Answers:
     all_reduce: float | str | None = None  # seconds, or what went wrong; None when not asked or of one node
 
 
-def ask(api: JobsApi, question: Question, waits: Callable[[str], None] = lambda name: None) -> Answers:
+def ask(
+    api: JobsApi,
+    question: Question,
+    waits: Callable[[str], None] = lambda name: None,
+    longest_seconds: float | None = None,
+) -> Answers:
     """Ask every node; waits is told the job that asks when that has not started for START_SECONDS.
 
-    Raises ClusterError when the cluster does not come to answer.
+    What has not come after longest_seconds is said of its node, or left out. Raises ClusterError when the cluster does
+    not come to answer at all.
     """
-    forget_probes(api)
     began, mark = time.monotonic(), secrets.token_hex(8)
+    longest_seconds = longest_seconds or LONGEST_SECONDS + question.patience_seconds
+    forget_probes(api)
     files = {PROBE: inspect.getsource(node_probe).encode()}
     files |= {f"{SHIPPED}/{name}": content for name, content in installed_files().items()} if question.module else {}
-    package = build_zip(files)
-    name = f"{PREFIX}{mark}"
-    asked = json.dumps(question.to_json(mark))
-    api.submit(
-        JobRequest(
-            name, shlex.join(["python", PROBE, asked]), {"working_dir": api.upload(package)}, {"rayox_verb": "probe"}
-        )
-    )
-    told = _answers(api, name, LONGEST_SECONDS + question.patience_seconds, waits)
-    api.delete(name)
-    nodes = tuple(_facts(one) for one in told["nodes"])
-    return Answers(nodes, mark, len(package), round(time.monotonic() - began, 1), told.get("all_reduce"))
+    name, before = f"{PREFIX}{mark}", api.sent_bytes
+    entrypoint = shlex.join(["python", PROBE, json.dumps(question.to_json(mark))])
+    environment = {"working_dir": api.upload(build_zip(files))}
+    sent = api.sent_bytes - before
+    api.submit(JobRequest(name, entrypoint, environment, {"rayox_verb": "probe"}))
+    told = _told(api, name, began + longest_seconds, longest_seconds, waits)
+    with suppress(ClusterError):  # it is forgotten later
+        api.delete(name)
+    late = f"has not answered within {longest_seconds:.0f} s; it was asked: {question.wanted}"
+    missing = {"error": late}
+    nodes = tuple(_facts({**one, **told.answers.get(one["node"], missing)}) for one in told.nodes)
+    all_reduce = told.all_reduce
+    if question.all_reduce and not told.is_whole and not all_reduce:
+        all_reduce = f"no sum within {longest_seconds:.0f} s"
+    return Answers(nodes, mark, sent, round(time.monotonic() - began, 1), all_reduce)
 
 
 def forget_probes(api: JobsApi, seconds: float = FORGOTTEN_SECONDS) -> None:
@@ -117,33 +142,58 @@ def forget_probes(api: JobsApi, seconds: float = FORGOTTEN_SECONDS) -> None:
                 api.delete(job.submission_id)
 
 
-def _answers(api: JobsApi, name: str, longest_seconds: float, waits: Callable[[str], None]) -> dict[str, Any]:
-    began, told = time.monotonic(), False
+@dataclass(frozen=True)
+class Told:
+    """What the job that asks has said by now."""
+
+    nodes: Sequence[Mapping[str, Any]]
+    answers: Mapping[str, Mapping[str, Any]]  # by node
+    all_reduce: float | str | None
+    is_whole: bool
+
+
+def read_told(log: str) -> Told:
+    """From the log of the job that asks."""
+    lines = [json.loads(line.removeprefix(ANSWER)) for line in log.splitlines() if line.startswith(ANSWER)]
+    nodes: list[dict[str, Any]] = next((line["nodes"] for line in lines if "nodes" in line), [])
+    answers = {line["node"]: line["answer"] for line in lines if "answer" in line}
+    last = [line for line in lines if "all_reduce" in line]
+    return Told(nodes, answers, last[0]["all_reduce"] if last else None, bool(last))
+
+
+def _told(api: JobsApi, name: str, deadline: float, seconds: float, waits: Callable[[str], None]) -> Told:
+    """What the job has said when it is over, or at the deadline. Raises ClusterError when that is nothing."""
+    began, is_told = time.monotonic(), False
     while True:
         job = api.find(name)
         if job is not None and job.is_over:
             break
-        waited = time.monotonic() - began
-        if not told and waited > START_SECONDS and (job is None or job.status == "PENDING"):
-            told = True
+        now = time.monotonic()
+        if not is_told and now - began > START_SECONDS and (job is None or job.status == "PENDING"):
+            is_told = True
             waits(name)
-        if waited > longest_seconds:
-            api.stop(name)
-            raise ClusterError(
-                f"the cluster at {api.url} has not run a job of a second within {longest_seconds:.0f} s"
-                + (f": {job.message}" if job else ""),
-                "look at its dashboard: the head may have no room for a process, or no Python at `python`",
-            )
+        if now > deadline:
+            break
         time.sleep(POLL_SECONDS)
-    lines = [line for line in api.logs(name).splitlines() if line.startswith(ANSWER)]
-    if not lines:
-        last = (api.logs(name).strip() or job.message).splitlines()[-1:]
+    is_late = job is None or not job.is_over
+    log = api.logs(name) if not is_late or (job is not None and job.start_time) else ""
+    told = read_told(log)
+    if is_late:
+        with suppress(ClusterError):
+            api.stop(name)
+    if told.nodes and (is_late or told.is_whole or told.answers):
+        return told
+    if is_late:
         raise ClusterError(
-            f"the nodes of the cluster at {api.url} cannot be asked: {' '.join(last)[:300]}",
-            f"`ray job logs {name}` says more; `python` on the nodes has to be that of Ray",
+            f"the cluster at {api.url} has not run a job of a second within {seconds:.0f} s"
+            + (f": {job.message}" if job else ""),
+            "look at its dashboard: the head may have no room for a process, or no Python at `python`",
         )
-    answer: dict[str, Any] = json.loads(lines[-1].removeprefix(ANSWER))
-    return answer
+    last = (log.strip() or (job.message if job else "")).splitlines()[-1:]
+    raise ClusterError(
+        f"the nodes of the cluster at {api.url} cannot be asked: {' '.join(last)[:300]}",
+        f"`ray job logs {name}` says more; `python` on the nodes has to be that of Ray",
+    )
 
 
 def _facts(values: Mapping[str, Any]) -> NodeFacts:

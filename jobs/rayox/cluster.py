@@ -50,7 +50,9 @@ def status_command(as_json: bool) -> None:
         return
     rows = [(one.role, one.process.pid, "runs" if one.process.is_alive else "ended") for one in record.started]
     console.table(("process", "pid", "state"), rows)
-    if not record.is_alive:
+    if record.is_elsewhere:
+        console.text(f"it is on {record.host}, and cannot be seen from this machine")
+    elif not record.is_alive:
         console.text("it has not started or has crashed; `rayox cluster down` ends what is left of it")
     console.text(f"address    {record.address}")
     console.text(f"dashboard  {record.dashboard}")

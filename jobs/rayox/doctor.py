@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rayox_cluster.jobs_api import JobsApi
     from rayox_platform.config.tree import Config
 
+SECONDS = 30.0
+LAST_SECONDS = 2.0  # of them, to hear what there is by then
 SIGNS = {"ok": "ok", "warning": "warn", "error": "WRONG"}
 
 
@@ -27,8 +30,15 @@ SIGNS = {"ok": "ok", "warning": "warn", "error": "WRONG"}
     envvar="RAYOX_ADDRESS",
     help="Dashboard of the cluster; by default that of RAY_ADDRESS or `cluster up`.",
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=5),
+    default=SECONDS,
+    show_default=True,
+    help="Seconds for all of it; what has not answered by then is wrong.",
+)
 @json_option
-def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> None:
+def command(overrides: tuple[str, ...], address: str | None, timeout: float, as_json: bool) -> None:
     """Look at this machine and at every node of a cluster: versions, clocks, disks, GPUs, storage, data, MLflow.
 
     With a RECIPE, also at its data. The exit code is that of the worst finding: 0 when a job would find all it needs.
@@ -42,7 +52,7 @@ def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> N
     verdicts = [Verdict("this machine", "ok", _here())]
     try:
         dashboard, record = find_cluster(named_dashboard(address), state_folder())
-        verdicts += examine(dashboard, record, config, console)
+        verdicts += examine(dashboard, record, config, console, began + timeout)
     except RayoxError as error:
         verdicts.append(Verdict("cluster", "error", error.message, error.hint, type(error)))
     _show(console, verdicts, time.monotonic() - began)
@@ -51,28 +61,72 @@ def command(overrides: tuple[str, ...], address: str | None, as_json: bool) -> N
         raise click.exceptions.Exit(worst.error.exit_code)
 
 
-def examine(dashboard: str, record: "ClusterRecord | None", config: "Config", console: Console) -> list[Verdict]:
-    """Verdicts on a cluster. Raises ClusterError when it cannot be asked at all."""
-    from rayox.resolved import places_of
+def examine(
+    dashboard: str, record: "ClusterRecord | None", config: "Config", console: Console, deadline: float
+) -> list[Verdict]:
+    """Verdicts on a cluster by a time of time.monotonic(). Raises ClusterError when it cannot be asked at all."""
+    from rayox.job_places import DATA, WEIGHTS, image_folders, paths_of
     from rayox.submit import require_ray
     from rayox_cluster.jobs_api import JobsApi
     from rayox_cluster.preflight import Question, ask
 
-    api = JobsApi(dashboard)
+    api = JobsApi(dashboard, deadline=deadline)
     require_ray(api)
-    found = [Verdict("dashboard", "ok", f"{dashboard} answers, Ray {api.ray_version()}"), _auth(api)]
-    storage, tracking, paths = places_of(config, record)
+    found = [Verdict("dashboard", "ok", f"{dashboard} answers, Ray {api.ray_version()}"), _auth(api, deadline)]
+    storage, tracking, wrong = _places(config, record)
+    paths, own = paths_of(config, WEIGHTS + DATA)
     console.note(f"asking the nodes of {dashboard}")
-    answers = ask(api, Question("rayox.node_checks", storage, tracking, paths, all_reduce=True))
-    found += judge(answers.nodes)
-    found.append(_all_reduce(answers.all_reduce))
-    if storage is None:
-        found.append(
-            Verdict("storage", "warning", "none is named, so none was tried", "give storage=…, as submit needs")
-        )
-    if tracking is None:
-        found.append(Verdict("tracking", "warning", "none is named", "give tracking.uri=…, as submit needs"))
-    return found
+    left = max(deadline - LAST_SECONDS - time.monotonic(), 1.0)
+    question = Question(
+        "rayox.node_checks",
+        storage,
+        tracking,
+        paths,
+        all_reduce=True,
+        patience_seconds=left,
+        images=() if own else image_folders(config),
+    )
+    answers = ask(api, question, longest_seconds=left)
+    judged = judge(answers.nodes)
+    if own:
+        wrong.append(_local(own))
+    said = {one.check for one in wrong}
+    kept = [one for one in judged if one.kind == "error" or one.check not in said]
+    return [*found, *kept, *wrong, _all_reduce(answers.all_reduce)]
+
+
+def _places(config: "Config", record: "ClusterRecord | None") -> tuple[str | None, str | None, list[Verdict]]:
+    """Storage and tracking that nodes can be asked about, and verdicts on those that cannot.
+
+    What nodes are asked stands where all who reach the cluster can read it.
+    """
+    from rayox.job_places import check_storage, check_tracking, places_of
+
+    named = places_of(config, record)
+    found: list[Verdict] = []
+    storage = _asked(named.storage, "storage", "storage=…", check_storage, found)
+    return storage, _asked(named.tracking, "tracking", "tracking.uri=…", check_tracking, found), found
+
+
+def _asked(
+    place: str | None, name: str, example: str, check: Callable[[str], None], found: list[Verdict]
+) -> str | None:
+    if place is None:
+        found.append(Verdict(name, "warning", "none is named, so none was tried", f"give {example}, as submit needs"))
+        return None
+    try:
+        check(place)
+    except RayoxError as error:
+        found.append(Verdict(name, "error", error.message, error.hint, type(error)))
+        return None
+    return place
+
+
+def _local(paths: Sequence[str]) -> Verdict:
+    from rayox.job_places import local
+
+    error = local(", ".join(paths))
+    return Verdict("data", "error", error.message, error.hint, type(error))
 
 
 def _here() -> str:
@@ -89,16 +143,18 @@ def _version(name: str) -> str:
         return "none"
 
 
-def _auth(api: "JobsApi") -> Verdict:
+def _auth(api: "JobsApi", deadline: float | None = None) -> Verdict:
     """Whether the cluster lets in whoever reaches it."""
     from rayox_cluster.access import is_beyond_loopback
-    from rayox_cluster.jobs_api import JobsApi
+    from rayox_cluster.jobs_api import JobsApi, NotLetInError
     from rayox_model.core.errors import ClusterError
 
     try:
-        JobsApi(api.url, headers={}).jobs()
-    except ClusterError:
+        JobsApi(api.url, headers={}, deadline=deadline).jobs()
+    except NotLetInError:
         return Verdict("auth", "ok", "nobody gets in without the token")
+    except ClusterError as error:
+        return Verdict("auth", "error", f"asked for its jobs without a token: {error.message}", error.hint)
     fix = "start Ray with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=FILE on all nodes"
     if is_beyond_loopback(api.url):
         return Verdict("auth", "warning", "whoever reaches the dashboard can run programs on the cluster", fix)

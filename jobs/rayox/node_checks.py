@@ -1,15 +1,22 @@
 """What a node can reach of a job's storage, tracking server and data; called there out of the job's own files."""
 
+import glob
+import json
 import os
 import platform
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-MARKER = ".rayox-probe"  # in the storage: whoever reads the same one has the same storage
+MARKER = ".rayox-probe"  # in a storage that nodes were asked about; with a mark behind it, of one question alone
 ANSWER_SECONDS = 15.0
+FIRST_BYTES = 4 << 20  # of annotations, in which the first images are named
+MOST_TRIED = 5  # images that are looked for in a folder
+FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def begin(question: Mapping[str, Any]) -> None:
@@ -20,24 +27,47 @@ def begin(question: Mapping[str, Any]) -> None:
         from rayox_platform.storage.folders import open_folder
 
         try:
-            open_folder(storage).write(MARKER, question["mark"].encode())
+            folder = open_folder(storage)
+            folder.write(_marked(question), b"rayox")
+            if not folder.has(MARKER):  # by which whoever follows a run tells that it sees the cluster's storage
+                folder.write(MARKER, b"rayox")
         except (OSError, RayoxError):
             return  # each node says why
+
+
+def end(question: Mapping[str, Any]) -> None:
+    """Take the question's mark away again."""
+    storage = question.get("storage")
+    if storage:
+        from rayox_model.core.errors import RayoxError
+        from rayox_platform.storage.folders import open_folder
+
+        with suppress(OSError, RayoxError):
+            open_folder(storage).remove(_marked(question))
+
+
+def _marked(question: Mapping[str, Any]) -> str:
+    return f"{MARKER}-{question['mark']}"
 
 
 def check(question: Mapping[str, Any]) -> dict[str, Any]:
     """Each of what the question names, by name: "" when it is as it should be, else what is wrong with it."""
     storage, tracking = question.get("storage"), question.get("tracking")
+    paths = {path: path_problem(path) for path in question.get("paths", ())}
+    for annotations, folder in question.get("images", ()):
+        if not paths.get(annotations) and not paths.get(folder):
+            paths[folder] = images_problem(annotations, folder)
     return {
-        "storage": storage_problem(storage, question["mark"]) if storage else "",
+        "storage": storage_problem(storage, _marked(question)) if storage else "",
         "tracking": tracking_problem(tracking) if tracking else "",
-        "paths": {path: path_problem(path) for path in question.get("paths", ())},
+        "paths": paths,
         "sizes": {path: _size(path) for path in question.get("paths", ())},
+        "outputs": {path: output_problem(path) for path in question.get("outputs", ())},
     }
 
 
-def storage_problem(storage: str, mark: str) -> str:
-    """Whether this node can write there, and what it writes to is the storage that has the mark."""
+def storage_problem(storage: str, marker: str) -> str:
+    """Whether this node can write there, and what it writes to is the storage that has the marker."""
     from rayox_model.core.errors import RayoxError
     from rayox_platform.storage.folders import open_folder
 
@@ -46,10 +76,9 @@ def storage_problem(storage: str, mark: str) -> str:
         folder = open_folder(storage)
         folder.write(own, b"rayox")
         folder.remove(own)
-        found = folder.read(MARKER).decode() if folder.has(MARKER) else ""
+        return "" if folder.has(marker) else "is not the storage that the head has"
     except (OSError, RayoxError) as error:
         return f"cannot be written ({_short(error)})"
-    return "" if found == mark else "is not the storage that the head has"
 
 
 def tracking_problem(uri: str) -> str:
@@ -87,20 +116,59 @@ def tracking_problem(uri: str) -> str:
 
 
 def path_problem(path: str) -> str:
-    """Whether a file or folder of the data can be read here."""
+    """Whether a file or folder of the data can be read here, or files by a pattern; a folder has something in it."""
     from rayox_model.core.errors import RayoxError
     from rayox_platform.storage.folders import is_remote, open_folder, split_address
 
     if not is_remote(path):
-        found = Path(path)
+        found = Path(path.removeprefix("file://"))
         if not found.exists():
-            return "is not there"
-        return "" if os.access(found, os.R_OK) else "cannot be read"
+            return "" if any(glob.iglob(path)) else "is not there"
+        if not os.access(found, os.R_OK):
+            return "cannot be read"
+        return "is an empty folder" if found.is_dir() and not any(found.iterdir()) else ""
     try:
         folder, name = split_address(path)
         return "" if open_folder(path).exists() or open_folder(folder).has(name) else "is not there"
     except (OSError, RayoxError) as error:
         return f"cannot be read ({_short(error)})"
+
+
+def images_problem(annotations: str, folder: str) -> str:
+    """Whether a folder has any of the images that annotations name first; one whose file names none is let be."""
+    from rayox_model.core.errors import RayoxError
+    from rayox_platform.storage.folders import open_folder
+
+    try:
+        names, there = list(_first_images(annotations)), open_folder(folder)
+        if not names or any(there.has(name) for name in names):
+            return ""
+    except (OSError, RayoxError) as error:
+        return f"cannot be read ({_short(error)})"
+    return f"has none of the images of {annotations}, as {names[0]}"
+
+
+def _first_images(annotations: str) -> Iterator[str]:
+    """Names of a few images of a COCO file; of shards none."""
+    from rayox_platform.storage.folders import open_folder, split_address
+
+    folder, name = split_address(annotations.removeprefix("file://"))
+    place = open_folder(folder)
+    if place.has(name):
+        for found in list(FILE_NAME.findall(place.read_range(name, 0, FIRST_BYTES)))[:MOST_TRIED]:
+            yield str(json.loads(found))
+
+
+def output_problem(path: str) -> str:
+    """Whether a file or folder can be made here; one that is there is replaced."""
+    from rayox_platform.storage.folders import is_remote
+
+    if is_remote(path):
+        return ""  # the verb says
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    if not folder.is_dir():
+        return f"cannot be written: there is no folder {folder}"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"cannot be written: {folder} is not ours to write to"
 
 
 def _size(path: str) -> int:

@@ -12,11 +12,12 @@ from rayox.console import Console, json_option
 
 if TYPE_CHECKING:
     from rayox.resolved import Resolved
-    from rayox_cluster.jobs_api import Job, JobsApi
-    from rayox_cluster.preflight import Answers
+    from rayox_cluster.jobs_api import Job, JobRequest, JobsApi
+    from rayox_cluster.preflight import Question
 
 DRIVER_CPUS = 0.0  # a driver waits for its workers; Ray's own default
 LAST_LINES = 10
+RUN = "rayox_run"  # in a job's metadata
 STOP_SECONDS = 600  # a stopped job has so long to save
 CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -28,13 +29,15 @@ CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
     help="Dashboard of the cluster, http://HEAD:8265; else that of RAY_ADDRESS or `rayox cluster up`.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Show the run until it ends; Ctrl-C leaves it running.")
+@click.option("--again", is_flag=True, help="Train or tune once more what has finished: from its beginning, as NAME-2.")
 @json_option
 @click.argument("words", nargs=-1, metavar="-- VERB [ARGUMENTS]...")
-def command(address: str | None, follow: bool, as_json: bool, words: tuple[str, ...]) -> None:
+def command(address: str | None, follow: bool, again: bool, as_json: bool, words: tuple[str, ...]) -> None:
     """Run a verb as a job on a Ray cluster.
 
     Sends rayox itself and the resolved settings, nothing else: data lie where all nodes read them, and credentials are
-    the nodes' own. Submitting the same again finds the job that runs or has finished, or resumes one that failed.
+    the nodes' own. Submitting the same again finds the job that runs; a training or campaign that has finished is found
+    too (--again starts it anew), and one that failed is resumed. Other verbs run again once they have ended.
     """
     from rayox.following import exit_code_of, follow_job
     from rayox.resolved import resolve
@@ -46,17 +49,18 @@ def command(address: str | None, follow: bool, as_json: bool, words: tuple[str, 
     dashboard, record = find_cluster(named_dashboard(address), state_folder())
     resolved = resolve(words, record)
     api = JobsApi(dashboard)
-    job = submit(api, resolved, console)
+    job = submit(api, resolved, console, again)
+    run = job.metadata.get(RUN, resolved.name)
     if follow:
-        job = follow_job(api, resolved.name, job.submission_id, resolved.storage, console)
+        job = follow_job(api, run, job.submission_id, resolved.storage, console)
     if follow and job.status == "FAILED":
         _show_last_words(api, job, console)
-    console.text(f"{resolved.name}: job {job.submission_id} {said(job.status)}")
+    console.text(f"{run}: job {job.submission_id} {said(job.status)}")
     if not job.is_over:
-        console.text(f"next       rayox runs watch {resolved.name}; rayox runs stop {resolved.name}")
+        console.text(f"next       rayox runs watch {run}; rayox runs stop {run}")
     console.result(
         {
-            "run": resolved.name,
+            "run": run,
             "submission_id": job.submission_id,
             "status": job.status.lower(),
             "address": dashboard,
@@ -81,84 +85,135 @@ def _show_last_words(api: "JobsApi", job: "Job", console: Console) -> None:
         console.note(line)
 
 
-def submit(api: "JobsApi", resolved: "Resolved", console: Console) -> "Job":
-    """The job that does this work: one that is there already, or a new one. Raises what stands against it."""
+def submit(api: "JobsApi", resolved: "Resolved", console: Console, again: bool = False) -> "Job":
+    """The job that does this work: one that is there already, or a new one. Raises what stands against it.
+
+    again is whether a training or a campaign that has finished is begun anew, under a name with a number behind it.
+    """
     from rayox.job_register import remember
 
     require_ray(api)
     before = attempts(api.jobs(), resolved.submission_id)
     last = before[-1] if before else None
-    remember(resolved.name, api.url, last.submission_id if last else "", resolved.storage)
-    if last is not None and not last.is_over:
-        console.note(
-            f"found: {last.submission_id} {said(last.status)} since {_ago(last.start_time)}; nothing was submitted"
-        )
+    now = resolved.as_it_ran(last.metadata.get(RUN, "")) if last else resolved
+    remember(now.name, api.url, last.submission_id if last else "", now.storage)
+    if last is not None and is_found(last, resolved.is_lasting, again):
+        console.note(_found(last))
         return last
-    if last is not None and last.status == "SUCCEEDED":
-        console.note(f"found: {last.submission_id} has finished {_ago(last.end_time)}; nothing was submitted")
-        return last
-    if last is not None:
+    number = attempt_number(last, resolved.submission_id) + 1 if last else 1
+    goes_on = last is not None and resolved.is_lasting and last.status != "SUCCEEDED"
+    if last is not None and goes_on:
         console.note(f"{last.submission_id} {said(last.status)} {_ago(last.end_time)}: going on with it")
-    submission_id = f"{resolved.submission_id}-{len(before) + 1}" if before else resolved.submission_id
-    _send(api, resolved, submission_id, bool(before), console)
-    remember(resolved.name, api.url, submission_id, resolved.storage)
-    return wait_for_start(api, submission_id, console, resolved.recipe)
+    elif last is not None and resolved.is_lasting:
+        now = resolved.anew(number)
+        console.note(f"{last.submission_id} {said(last.status)} {_ago(last.end_time)}: starting anew as {now.name}")
+    submission_id = f"{resolved.submission_id}-{number}" if last else resolved.submission_id
+    there = _send(api, now, submission_id, goes_on, console)
+    remember(now.name, api.url, submission_id, now.storage)
+    if there is not None:
+        console.note(_found(there))
+        return there
+    return wait_for_start(api, submission_id, console, now.recipe)
+
+
+def is_found(last: "Job", is_lasting: bool, again: bool) -> bool:
+    """Whether the last job of some work stands for it: one that is not over, or what has finished and lasts."""
+    return not last.is_over or (last.status == "SUCCEEDED" and is_lasting and not again)
+
+
+def _found(job: "Job") -> str:
+    if not job.is_over:
+        since = f" since {_ago(job.start_time)}" if job.start_time else ""
+        return f"found: {job.submission_id} {said(job.status)}{since}; nothing was submitted"
+    return (
+        f"found: {job.submission_id} {said(job.status)} {_ago(job.end_time)}; nothing was submitted (--again starts it "
+        "anew)"
+    )
 
 
 def attempts(jobs: Sequence["Job"], submission_id: str) -> list["Job"]:
     """The jobs of one piece of work, in order: its id, then the id with -2, -3 …"""
+    own = [job for job in jobs if job.submission_id.startswith(submission_id) and attempt_number(job, submission_id)]
+    return sorted(own, key=lambda job: attempt_number(job, submission_id))
 
-    def number(job: "Job") -> int:
-        rest = job.submission_id.removeprefix(submission_id)
-        return 1 if not rest else int(rest[1:]) if rest[:1] == "-" and rest[1:].isdigit() else 0
 
-    return sorted([job for job in jobs if job.submission_id.startswith(submission_id) and number(job)], key=number)
+def attempt_number(job: "Job", submission_id: str) -> int:
+    """Which attempt of this work a job is, from 1; 0 for a job of another."""
+    rest = job.submission_id.removeprefix(submission_id)
+    return 1 if not rest else int(rest[1:]) if rest[:1] == "-" and rest[1:].isdigit() else 0
 
 
 def require_ray(api: "JobsApi") -> None:
-    """Raises ClusterError when the cluster has another Ray than this rayox needs; nothing has been sent by then."""
+    """Raises ClusterError when the cluster has a Ray that this rayox does not work with; nothing is sent by then."""
+    from rayox_cluster.versions import ray_range, works_with
     from rayox_model.core.errors import ClusterError
 
-    theirs, ours = api.ray_version(), version("ray")
-    if theirs.split(".")[:2] != ours.split(".")[:2]:
+    theirs = api.ray_version()
+    if not works_with(theirs, ray_range()):
         raise ClusterError(
-            f"the cluster at {api.url} has Ray {theirs}, and this rayox works with {'.'.join(ours.split('.')[:2])}",
-            f"bring its nodes to ray=={ours}, or use a rayox of its Ray",
+            f"the cluster at {api.url} has Ray {theirs}, and this rayox works with Ray {ray_range()}",
+            f'bring its nodes to one of those (pip install "ray[default]{ray_range()}"), or use a rayox of its Ray',
         )
 
 
-def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: bool, console: Console) -> None:
+def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: bool, console: Console) -> "Job | None":
+    """Ask the nodes and hand the job over; a job of this id that somebody else has submitted meanwhile."""
     from rayox.following import VERB
-    from rayox.verdicts import refuse
+    from rayox.verdicts import driver_label, refuse
     from rayox_cluster.jobs_api import JobRequest
     from rayox_cluster.packaging import build_wheel, build_zip, digest
-    from rayox_cluster.preflight import Question, ask
+    from rayox_cluster.preflight import ask
 
     console.note(f"asking the nodes of {api.url}")
-    question = Question("rayox.node_checks", resolved.storage, resolved.tracking, resolved.paths)
-    answers = ask(api, question, lambda name: _tell_of_waiting(api, name, console, resolved.recipe))
+    answers = ask(api, _question(resolved), lambda name: _tell_of_waiting(api, name, console, resolved.recipe))
     refuse(answers.nodes)
     everywhere = all(node.rayox.get("digest") == digest() for node in answers.nodes)
-    wheel = b"" if everywhere else build_wheel()
-    files = build_zip(resolved.files(submission_id, goes_on))
+    files, wheel = build_zip(resolved.files(submission_id, goes_on)), b"" if everywhere else build_wheel()
     runtime_env: dict[str, Any] = {
         "working_dir": api.upload(files),
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
     }
     if wheel:
         runtime_env["py_modules"] = [api.upload(wheel)]
-    sent = f"settings {_kilobytes(files)}" + (f", rayox {_kilobytes(wheel)}" if wheel else "")
-    has = "" if wheel else " (the nodes have this rayox)"
-    console.note(f"{len(answers.nodes)} nodes asked in {answers.seconds:.0f} s; sent: {sent}{has}")
-    metadata = {"rayox_run": resolved.name, VERB: resolved.verb, "rayox_version": version("rayox")}
+    asked = f"{_kilobytes(answers.uploaded_bytes)} sent for that" if answers.uploaded_bytes else "nothing sent for that"
+    sent = f"settings {_kilobytes(len(files))}, " + (
+        f"rayox {_kilobytes(len(wheel))}" if wheel else "no rayox: all have it"
+    )
+    console.note(f"{len(answers.nodes)} nodes asked in {answers.seconds:.0f} s ({asked}); sent: {sent}")
+    metadata = {RUN: resolved.name, VERB: resolved.verb, "rayox_version": version("rayox")}
     entrypoint = shlex.join(["python", "-m", "rayox.job_driver", "."])
-    api.submit(JobRequest(submission_id, entrypoint, runtime_env, metadata, DRIVER_CPUS, driver_label(answers)))
+    label = driver_label(answers.nodes)
+    return hand_over(api, JobRequest(submission_id, entrypoint, runtime_env, metadata, DRIVER_CPUS, label))
 
 
-def driver_label(answers: "Answers") -> dict[str, str] | None:
-    """A driver is lost with its node: never one that can be taken away, where labels tell them apart."""
-    markets = {node.labels.get("ray.io/market-type", "") for node in answers.nodes}
-    return {"ray.io/market-type": "!spot"} if "spot" in markets and len(markets) > 1 else None
+def _question(resolved: "Resolved") -> "Question":
+    from rayox_cluster.preflight import Question
+
+    return Question(
+        "rayox.node_checks",
+        resolved.storage,
+        resolved.tracking,
+        resolved.paths,
+        outputs=resolved.outputs,
+        images=resolved.images,
+    )
+
+
+def hand_over(api: "JobsApi", job: "JobRequest") -> "Job | None":
+    """Submit a job; that of the same id if somebody has been quicker. Raises ClusterError of what is refused."""
+    from rayox_cluster.jobs_api import UnreachableError
+    from rayox_model.core.errors import ClusterError
+
+    try:
+        api.submit(job)
+    except UnreachableError:
+        raise
+    except ClusterError:
+        there = api.find(job.submission_id)
+        if there is None:
+            raise
+        return there
+    return None
 
 
 def wait_for_start(api: "JobsApi", submission_id: str, console: Console, recipe: bytes = b"") -> "Job":
@@ -204,5 +259,5 @@ def _ago(at: float) -> str:
     return f"{duration(max(time.time() - at, 0))} ago" if at else "just now"
 
 
-def _kilobytes(content: bytes) -> str:
-    return f"{max(len(content) / 1000, 0.1):.1f} kB"
+def _kilobytes(num_bytes: int) -> str:
+    return f"{max(num_bytes / 1000, 0.1):.1f} kB"

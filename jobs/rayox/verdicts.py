@@ -1,10 +1,11 @@
 """What the nodes of a cluster have, judged: each thing that is wrong with the node it is on and what mends it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from rayox_cluster.versions import python_range, works_with
 from rayox_model.core.errors import ClusterError, ConfigError, DataError, RayoxError, TrackingError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ OPENCV = ("opencv-python-headless", "opencv-python")
 LEAST_DISK_BYTES = 2 << 30
 LEAST_SHARED_BYTES = 1 << 30
 CLOCK_SECONDS = 5.0
-OLDEST_PYTHON = (3, 11)
+MARKET, SPOT = "ray.io/market-type", "spot"
 
 Kind = Literal["ok", "warning", "error"]
 
@@ -48,7 +49,20 @@ def judge(nodes: "Sequence[NodeFacts]") -> list[Verdict]:
     for check in (_pythons, _packages, _opencv, _clocks, _disks, _shared_memory, _gpus, _storage, _tracking, _paths):
         wrong = list(check(alive))
         found += wrong or [Verdict(NAMES[check.__name__], "ok", _summary(check.__name__, alive))]
-    return found
+    return [*found, *_outputs(alive)]
+
+
+def driver_label(nodes: "Sequence[NodeFacts]") -> dict[str, str] | None:
+    """A driver is lost with its node: never one that can be taken away, where labels tell them apart."""
+    markets = {node.labels.get(MARKET, "") for node in nodes}
+    return {MARKET: f"!{SPOT}"} if SPOT in markets and len(markets) > 1 else None
+
+
+def may_drive(nodes: "Sequence[NodeFacts]") -> "list[NodeFacts]":
+    """Where Ray may start a job's driver: on the head, or wherever its label lets it."""
+    if driver_label(nodes) is None:
+        return [node for node in nodes if node.is_head]
+    return [node for node in nodes if node.labels.get(MARKET, "") != SPOT]
 
 
 NAMES = {
@@ -63,7 +77,10 @@ NAMES = {
     "_tracking": "tracking",
     "_paths": "data",
 }
-DEAD = "look at its raylet's log; a node that starts no process has a Python that does not run or no memory left"
+DEAD = (
+    "look at its raylet's log: a node that starts no process has a Python that does not run or no memory left; "
+    "`rayox doctor --timeout` waits longer"
+)
 
 
 def _summary(name: str, nodes: "Sequence[NodeFacts]") -> str:
@@ -85,8 +102,9 @@ def _summary(name: str, nodes: "Sequence[NodeFacts]") -> str:
 
 def _pythons(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
     for node in nodes:
-        if tuple(int(part) for part in node.python.split(".")[:2]) < OLDEST_PYTHON:
-            yield Verdict("python", "error", f"{node} has {node.python}", "rayox needs 3.11 or newer on every node")
+        if not works_with(node.python, python_range()):
+            fix = f"rayox needs Python {python_range()} on every node"
+            yield Verdict("python", "error", f"{node} has {node.python}", fix)
     if len({tuple(node.python.split(".")[:2]) for node in nodes}) > 1:
         each = ", ".join(f"{node} {node.python}" for node in nodes)
         yield Verdict("python", "error", f"differs between nodes: {each}", "Ray needs the same one on all of them")
@@ -100,7 +118,8 @@ def _packages(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
         if not lacking and len({node.packages[name] for node in nodes}) > 1:
             each = ", ".join(f"{node} {node.packages[name]}" for node in nodes)
             kind: Kind = "error" if name in ("ray", "torch", "numpy") else "warning"
-            yield Verdict("packages", kind, f"{name} differs: {each}", f"install {name}=={version(name)} on all nodes")
+            wanted = version(name) if name != "ray" else nodes[0].packages[name]  # Ray is the cluster's own
+            yield Verdict("packages", kind, f"{name} differs: {each}", f"install {name}=={wanted} on all nodes")
     versions = {node.rayox.get("version") or "none" for node in nodes}
     if len({node.rayox.get("digest") for node in nodes}) > 1:
         each = ", ".join(f"{node} {node.rayox.get('version') or 'none'}" for node in nodes)
@@ -180,7 +199,16 @@ def _paths(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
         for path, problem in node.checks.get("paths", {}).items():
             if problem:
                 yield Verdict("data", "error", f"on {node} {path} {problem}", fix, DataError)
-    for path in nodes[0].checks.get("sizes", {}):
-        sizes = {node.checks["sizes"].get(path) for node in nodes if not node.checks["paths"].get(path)}
+    looked: list[Mapping[str, Any]] = [node.checks for node in nodes if node.checks.get("sizes")]
+    for path in looked[0]["sizes"] if looked else ():
+        sizes = {checks["sizes"].get(path) for checks in looked if not checks["paths"].get(path)}
         if len(sizes) > 1:
             yield Verdict("data", "error", f"{path} is not the same file on every node", fix, DataError)
+
+
+def _outputs(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
+    fix = "name a place in a folder that all nodes share, and that whoever runs Ray may write to"
+    for node in may_drive(nodes):
+        for path, problem in node.checks.get("outputs", {}).items():
+            if problem:
+                yield Verdict("output", "error", f"on {node} {path} {problem}", fix, ConfigError)

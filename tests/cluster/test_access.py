@@ -3,14 +3,18 @@
 import json
 import socket
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from toy_dashboard import ToyDashboard
 
 from rayox.cli import main
 from rayox.submit import attempts, require_ray
 from rayox_cluster.access import auth_headers, find_cluster, is_beyond_loopback, named_dashboard, token
 from rayox_cluster.jobs_api import Job, JobsApi, UnreachableError
+from rayox_cluster.versions import oldest_python, python_range, ray_range
 from rayox_model.core.errors import ClusterError, ConfigError
 
 
@@ -71,10 +75,25 @@ def silent():
 
 
 def test_another_ray_is_told_before_anything_is_sent(serving):
-    with pytest.raises(ClusterError, match=r"has Ray 2\.40\.0, and this rayox works with 2\.60") as error:
+    with pytest.raises(ClusterError, match=r"has Ray 2\.40\.0, and this rayox works with Ray >=2\.55\.1,<3") as error:
         require_ray(JobsApi(serving(200, {"ray_version": "2.40.0"})))
-    assert "ray==2.60" in error.value.hint
-    require_ray(JobsApi(serving(200, {"ray_version": "2.60.7"})))
+    assert 'pip install "ray[default]>=2.55.1,<3"' in error.value.hint
+    with pytest.raises(ClusterError, match="has Ray unknown"):
+        require_ray(JobsApi(serving(200, {"ray_version": "unknown"})))
+
+
+@pytest.mark.parametrize("theirs", ["2.55.1", "2.58.0", "2.60.7", "2.61.0.dev0"])
+def test_the_cluster_may_have_any_ray_that_the_package_allows(serving, theirs):
+    """Also another than this machine's: nothing of Ray's own protocol is spoken from here."""
+    require_ray(JobsApi(serving(200, {"ray_version": theirs})))
+
+
+def test_the_ranges_are_those_of_the_package():
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (ray,) = [one for one in pyproject["dependencies"] if one.startswith("ray[")]
+    assert ray.endswith(ray_range())
+    assert python_range() == pyproject["requires-python"]
+    assert oldest_python() == (3, 11)
 
 
 @pytest.mark.parametrize(("status", "said"), [(401, "none was given"), (403, "does not take this token")])
@@ -85,8 +104,19 @@ def test_a_token_that_lacks_or_is_wrong(serving, status, said):
 
 
 def test_another_service_at_the_address(serving):
-    with pytest.raises(ClusterError, match=r"has refused GET /api/jobs/ \(404\)"):
+    with pytest.raises(ClusterError, match=r"has refused GET /api/jobs/ \(404\)") as error:
         JobsApi(serving(404, {"detail": "not found"})).jobs()
+    assert "not another service" in error.value.hint
+    with pytest.raises(ClusterError, match="does not tell its version of Ray") as error:
+        JobsApi(serving(200, ["a page"])).ray_version()
+    assert "not another service" in error.value.hint
+
+
+def test_what_ray_itself_refuses_is_not_taken_for_another_service():
+    with ToyDashboard() as dashboard, pytest.raises(ClusterError, match=r"has refused GET /api/packages") as error:
+        JobsApi(dashboard.url, {})._json("GET", "/api/packages/gcs/absent.zip")
+    assert "another service" not in error.value.hint
+    assert dashboard.url in error.value.hint
 
 
 def test_a_head_that_is_away_is_an_error_that_can_pass():
@@ -112,7 +142,7 @@ def test_an_address_that_takes_no_jobs(address, said, tmp_path):
 
 @pytest.mark.slow
 def test_rays_own_port_is_told_from_the_dashboards(silent, serving, tmp_path):
-    with pytest.raises(ClusterError, match="is Ray's own, not its dashboard's"):
+    with pytest.raises(ClusterError, match="is Ray's own port, not its dashboard's"):
         find_cluster(silent, tmp_path)
     dashboard = serving(200, {"ray_version": "2.60.0"})
     assert find_cluster(dashboard.removeprefix("http://"), tmp_path) == (dashboard, None)
@@ -126,9 +156,9 @@ def test_without_a_cluster_it_says_what_to_do(tmp_path):
 
 @pytest.mark.slow
 def test_the_dashboard_of_ray_address_is_the_default(serving, tmp_path, monkeypatch, capsys):
-    """As of `ray job submit`; Ray's own address in it is for drivers."""
+    """As of `ray job submit`."""
     assert named_dashboard(None) is None
-    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
     assert named_dashboard(None) is None
     dashboard = serving(200, {"ray_version": "2.40.0"})
     monkeypatch.setenv("RAY_ADDRESS", dashboard)
@@ -139,6 +169,20 @@ def test_the_dashboard_of_ray_address_is_the_default(serving, tmp_path, monkeypa
         assert main([*verb]) == 6
         said = capsys.readouterr()
         assert f"the cluster at {dashboard} has Ray 2.40.0" in said.out + said.err
+
+
+@pytest.mark.slow
+def test_rays_own_port_in_ray_address_is_not_passed_over(silent, tmp_path, monkeypatch, capsys):
+    """Another cluster, as that of `cluster up` here, would get the job."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--", "train", "shapes", "storage=s3://bucket/runs", "tracking.uri=http://mlflow"]
+    for variable, said in ((silent, f"RAY_ADDRESS: {silent} is Ray's own port"), ("auto", "RAY_ADDRESS: auto is for")):
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+        assert main(["submit", *words]) == 6
+        told = capsys.readouterr().err
+        assert said in told
+        assert "give the dashboard's" in told
+    assert named_dashboard("http://head:8265") == "http://head:8265"
 
 
 def test_the_token_is_where_ray_looks_for_it(tmp_path, monkeypatch):

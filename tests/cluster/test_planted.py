@@ -46,7 +46,7 @@ def sick(tmp_path_factory, toy_data):
     started = record.and_started("node1", start(command, local_nodes._log(record, "node1"), environment))
     started.write()
     url = f"{record.dashboard}/nodes?view=summary"
-    local_nodes._wait(started, url, lambda answer: local_nodes._num_alive(answer) == 2)
+    local_nodes._when_ready(started, url, lambda answer: local_nodes._num_alive(answer) == 2, {})
     yield state, data
     down(state)
 
@@ -57,7 +57,7 @@ def found(sick):
     state, data = sick
     words = [f"data.{split}.annotations={data}/{split}.json" for split in ("train", "val")]
     words += [f"data.{split}.images={data}/images" for split in ("train", "val")]
-    said = rayox(state, "doctor", "finetune", *words, f"data.train.images={data}/absent", "--json")
+    said = rayox(state, "doctor", "finetune", *words, f"data.train.images={data}/absent", "--json", "--timeout", "300")
     assert said.returncode == 6, said.stderr
     checks = json.loads(said.stdout.splitlines()[-1])["checks"]
     return {kind: [one for one in checks if one["check"] == kind] for kind in {one["check"] for one in checks}}
@@ -102,5 +102,6 @@ def test_a_dead_tracking_server_and_a_dead_dashboard_are_each_told(sick):
         ([f"tracking.uri={dead}"], "tracking", "MLflow does not answer"),
         (["--address", dead], "cluster", "no Ray dashboard answers"),
     ):
-        told = json.loads(rayox(state, "doctor", "--json", *words).stdout.splitlines()[-1])["checks"]
+        said_of_it = rayox(state, "doctor", "--json", "--timeout", "300", *words)
+        told = json.loads(said_of_it.stdout.splitlines()[-1])["checks"]
         assert any(one["check"] == check and said in one["detail"] for one in told), told

@@ -25,7 +25,7 @@ def test_its_nodes_start_and_are_as_a_job_would_want_them(tmp_path):
 
     try:
         assert rayox("cluster", "up", "--nodes", "2", "--cpus-per-node", "1")["nodes"] == 2
-        checks = rayox("doctor")["checks"]
+        checks = rayox("doctor", "--timeout", "300")["checks"]
         assert [one for one in checks if one["verdict"] == "error"] == []
         (python_of_nodes,) = [one for one in checks if one["check"] == "python"]
         assert "on 2 nodes" in python_of_nodes["detail"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rayox.verdicts import NEEDED, judge, refuse
+from rayox.verdicts import NEEDED, driver_label, judge, may_drive, refuse
 from rayox_cluster.preflight import NodeFacts
 from rayox_model.core.errors import ClusterError, ConfigError, DataError, TrackingError
 
@@ -92,3 +92,34 @@ def test_little_shared_memory_is_a_warning_with_its_remedy():
     refuse(nodes)
     (warning,) = [verdict for verdict in judge(nodes) if verdict.kind == "warning"]
     assert (warning.check, "64 MiB" in warning.detail, "--shm-size" in warning.fix) == ("shared memory", True, True)
+
+
+SPOT, LASTING = {"ray.io/market-type": "spot"}, {"ray.io/market-type": "on-demand"}
+
+
+def test_a_driver_is_put_on_no_node_that_can_be_taken_away():
+    head, spot, lasting, plain = node(0), node(1, labels=SPOT), node(2, labels=LASTING), node(3)
+    assert driver_label([head, spot, lasting]) == driver_label([spot, plain]) == {"ray.io/market-type": "!spot"}
+    assert [one.host for one in may_drive([head, spot, lasting, plain])] == ["host0", "host2", "host3"]
+
+
+def test_without_a_choice_a_driver_is_where_ray_puts_it():
+    """On the head, also where all nodes are alike or can be taken away."""
+    for nodes in ([node(0), node(1)], [node(0, labels=SPOT), node(1, labels=SPOT)], [node(0, labels=LASTING), node(1)]):
+        assert driver_label(nodes) is None
+        assert [one.host for one in may_drive(nodes)] == ["host0"]
+
+
+def test_what_a_job_writes_has_to_be_writable_where_its_driver_may_be():
+    wrong = checks(outputs={"/shared/new": "cannot be written: there is no folder /shared"})
+    refuse([node(0), node(1, checks=wrong)])
+    with pytest.raises(ConfigError, match="output: on node"):
+        refuse([node(0, checks=wrong), node(1)])
+    with pytest.raises(ConfigError, match=r"there is no folder /shared"):
+        refuse([node(0), node(1, checks=wrong), node(2, labels=SPOT)])
+
+
+def test_a_node_whose_python_is_too_old_to_be_asked_is_told_alone():
+    with pytest.raises(ClusterError, match=r"has 3\.10\.4") as error:
+        refuse([node(0), node(1, python="3.10.4", checks={})])
+    assert ">=3.11" in error.value.hint

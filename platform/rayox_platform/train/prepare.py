@@ -10,6 +10,7 @@ from rayox_model.checkpoint.weights import Transfer
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_model.core.plan import StreamPlan
 from rayox_model.nets.yolox import YOLOX
+from rayox_platform.config.names import check_names
 from rayox_platform.config.tree import Config
 from rayox_platform.data.enough import nothing_to_find, nothing_to_learn, refuse_unfit
 from rayox_platform.data.images import CocoImages
@@ -23,8 +24,6 @@ from rayox_platform.storage.folders import is_remote
 from rayox_platform.storage.state import RESULT, is_thrown_away, runs_folder, state_folder
 from rayox_platform.train.same_data import check_same_data
 from rayox_platform.train.stream_blocks import stream_plan
-
-HINT = "use letters, digits and dashes"
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def prepare(
 
     drawing is told (done, total) while the embedded data set is drawn.
     """
-    _check_text("name", config.name, "/\0'\"`")
-    _check_text("tracking.model", config.tracking.model, "/:'\"`")
+    check_names(config)
     check_lasting(config)
     home = open_runs(config.storage).home(config.name)
     with storage_errors(str(home), "read"):
@@ -91,13 +89,6 @@ def prepare(
         check_same_data(home, chosen.facts.config, config, {"train": train_images, "val": val_images})
         _check_same_stream(home.name, chosen.facts, plan)
     return Prepared(config, home, plan, train_images, val_images, network, transferred, chosen, extend)
-
-
-def _check_text(key: str, text: str, forbidden: str) -> None:
-    """Names become folders and parts of MLflow's addresses and queries."""
-    found = next((character for character in forbidden if character in text), None)
-    if found or text in (".", ".."):
-        raise ConfigError(f"{key}: {text!r} cannot be a name{f' ({found!r} in it)' if found else ''}", HINT)
 
 
 def check_lasting(config: Config) -> None:
