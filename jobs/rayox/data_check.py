@@ -59,7 +59,8 @@ def command(
 
     In place of FILE and --images, a recipe or overrides can say them: `data.train.annotations=…`.
 
-    --fix writes a copy in which every defect with only one possible fix is repaired or dropped. The exit code is FILE's.
+    --fix writes a copy in which every defect with only one possible fix is repaired or dropped; the exit code tells
+    of FILE itself.
     From 20,000 images on, and with --address, the images are looked at as Ray tasks.
     """
     console = Console(as_json)
