@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -87,32 +86,6 @@ def test_time_between_drivers_is_not_counted():
 
 
 @pytest.mark.slow
-def test_killed_at_every_write_the_same_trials_are_finished_each_once(tmp_path):
-    """Each kill is a SIGKILL of a process that drives a campaign on a formula; the next one goes on."""
-    whole = tune_drive.drive(str(tmp_path / "whole"))
-    expected = {trial.number: (trial.state, trial.epoch, dict(trial.values)) for trial in whole.trials}
-    assert len(expected) == 4
-    assert any(state == "finished" for state, _, _ in expected.values())
-    records = whole.num_records
-    folder = tmp_path / "killed"
-    for at in range(1, records):
-        child = os.fork()
-        if not child:
-            tune_drive.drive(str(folder / str(at)), kill_at=at)
-            os._exit(1)
-        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    for at in range(1, records):
-        told: list[str] = []
-        state = tune_drive.drive(str(folder / str(at)), tell=told.append)
-        found = {trial.number: (trial.state, trial.epoch, dict(trial.values)) for trial in state.trials}
-        assert found == expected, at
-        assert bool(told) == bool(at % 2), "every second kill leaves half a record"
-        ledger = open_journal(LocalFolder(folder / str(at)), "ledger").read()
-        finished = [record["trial"] for record in ledger if record["kind"] == "finished"]
-        assert len(finished) == len(set(finished))
-
-
-@pytest.mark.slow
 def test_ten_thousand_trials_are_replayed_in_seconds(tmp_path):
     events = [Opened(campaign=campaign(trials=10_000).model_dump(mode="json"), config=BASE, version="0")]
     values = {"assigner.center_radius": 1.5, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
@@ -172,7 +145,7 @@ def test_campaigns_in_a_bucket(bucket, bucket_door, monkeypatch, tmp_path):
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     home = campaign_home(str(bucket), "mine")
     with home.claim():
-        state = tune_drive.drive_journal(home.journal())
+        state = tune_drive.drive_journal(home, home.journal())
         with pytest.raises(ConfigError, match=r"campaign mine in .* is being driven by process"), home.claim():
             pass
     assert campaign_names(str(bucket)) == ["mine"]
