@@ -90,8 +90,7 @@ def epoch_seconds(state: State) -> float | None:
 
 def epochs_planned(trials: Sequence[Trial]) -> int:
     """Trained ones, and those still to come of what runs."""
-    coming = sum(max(0, trial.until - trial.epoch) for trial in trials if trial.state == "running")
-    return sum(len(trial.reports) for trial in trials) + coming
+    return sum(max(trial.until, trial.epoch) if trial.state == "running" else trial.epoch for trial in trials)
 
 
 def gpu_hours(state: State) -> float:

@@ -64,7 +64,7 @@ def verdict(state: State, found: Mapping[int, Matches]) -> Mapping[str, Any]:
 
 def _common_seeds(base: Mapping[int, Matches], others: Mapping[int, Mapping[int, Matches]]) -> list[int]:
     """Those of the base recipe that at least one trial has too, as many as can be."""
-    return sorted(max((base.keys() & runs.keys() for runs in others.values()), key=len, default=set()))
+    return max((sorted(base.keys() & runs.keys()) for runs in others.values()), key=len, default=[])
 
 
 def _failures(state: State, chosen: Sequence[int]) -> str:

@@ -19,11 +19,11 @@ from rayox_platform.storage.state import state_folder
 from rayox_platform.train.same_data import check_same_data
 from rayox_platform.train.stream_blocks import block_bytes, stream_plan
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.home import CampaignHome
-from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.home import CampaignHome, find_campaign
+from rayox_platform.tune.ledger import Ledger, read_state
 from rayox_platform.tune.place import keep_annotations, moved
 from rayox_platform.tune.records import Extended, Opened
-from rayox_platform.tune.resuming import weights_digest
+from rayox_platform.tune.resuming import changes, weights_digest
 from rayox_platform.tune.rungs import brackets, interval
 from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.split import nothing_to_score, part_of, parts
@@ -109,9 +109,16 @@ def open_ledger(
     resume: bool,
     extend: int = 0,
     budget: Mapping[str, Any] | None = None,
+    given: frozenset[str] | None = None,
+    warm_from: str = "",
+    earlier: State | None = None,
     tell: Callable[[str], None] = say_nothing,
 ) -> Ledger:
-    """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError and DataError."""
+    """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError and DataError.
+
+    given are the settings of the campaign that the command line has; without them the budget alone changes. earlier is
+    the campaign warm_from, which a new one is to learn from.
+    """
     with storage_errors(str(home), "read"):
         begun = home.is_begun()
     if begun and not resume:
@@ -132,6 +139,9 @@ def open_ledger(
                     version=version("rayox"),
                     data=_parts(home, campaign, base, data),
                     weights=weights_digest(base.model.init),
+                    warm_from=warm_from,
+                    warm_records=earlier.num_records if earlier else 0,
+                    given=None if given is None else sorted(given),
                 )
             )
         elif ledger.state.num_records == 0:
@@ -141,14 +151,60 @@ def open_ledger(
             elsewhere = moved(ledger.state, campaign.recipe, base, _parts_here(home, base, data, ledger.state))
             if elsewhere:
                 ledger.tell(elsewhere)
-        more = dict(budget or {})
+            _refuse_other_teacher(ledger.state, warm_from)
+            _change(ledger, campaign, budget, given, tell)
         if extend:
-            more["trials"] = ledger.state.campaign.budget.trials + extend
-        if more:
-            ledger.tell(Extended(budget=more))
+            from rayox_platform.tune.extending import extension  # Optuna, which a plan has no use for
+
+            longer = extension(ledger.state, extend, tell)
+            if longer:
+                ledger.tell(longer)
         ledger.take_over()
         home.take_back_stop()
     return ledger
+
+
+def _change(
+    ledger: Ledger,
+    campaign: Campaign,
+    budget: Mapping[str, Any] | None,
+    given: frozenset[str] | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Write down what of the campaign is otherwise from here on, if anything is."""
+    if given is None:
+        before = ledger.state.campaign.budget.model_dump(mode="json")
+        changed: dict[str, Any] = {
+            "budget": {key: value for key, value in (budget or {}).items() if before[key] != value}
+        }
+    else:
+        changed = changes(ledger.state, campaign, given, tell)
+    in_budget = changed.pop("budget", {})
+    if in_budget or changed:
+        ledger.tell(Extended(budget=in_budget, changed=changed, given=sorted(given or ())))
+
+
+def _refuse_other_teacher(state: State, warm_from: str) -> None:
+    """Raises ConfigError for a --warm-from that it did not begin with; before there was a note of it, nobody knows."""
+    if warm_from and warm_from != state.warm_from and state.given is not None:
+        began = f"with --warm-from {state.warm_from}" if state.warm_from else "without"
+        raise ConfigError(
+            f"--warm-from {warm_from}: {state.campaign.name} began {began}, and other trials would be asked for now",
+            "leave it out to go on, or begin another campaign under another --name",
+        )
+
+
+def earlier_of(state: State, storage: str | None) -> State | None:
+    """The campaign that the searcher learns from, as it stood when this one began. Raises ConfigError if it is gone."""
+    if not state.warm_from:
+        return None
+    try:
+        return read_state(find_campaign(storage, state.warm_from).journal(), records=state.warm_records)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{state.campaign.name} began with --warm-from {state.warm_from}, and {error.message}",
+            "bring that campaign's folder back: without its trials the search would ask for others",
+        ) from error
 
 
 def _parts(home: CampaignHome, campaign: Campaign, base: Config, data: Data) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Opened:
     data: Mapping[str, Any] = field(default_factory=dict)  # where the parts of val lie that search and confirm score
     weights: str = ""  # digest of the file or checkpoint that trials start from
     warm_from: str = ""  # the campaign that the searcher learns from as well
+    warm_records: int = 0  # how many it had then: it may have gone on since
     given: list[str] | None = None  # settings of the campaign that the command line had, as "budget.trials"
 
 

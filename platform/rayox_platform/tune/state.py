@@ -101,6 +101,7 @@ class State:
     began: float = 0.0
     weights: str = ""  # as Opened has it
     warm_from: str = ""  # likewise
+    warm_records: int = 0  # likewise
     given: frozenset[str] | None = None  # settings that command lines have had; None: they were not kept
     regardless: int = 0  # trials to begin whatever stop_when says
     last: float = 0.0  # when something was last written
@@ -145,7 +146,7 @@ class State:
             case Opened():
                 self.campaign = Campaign.model_validate(event.campaign)
                 self.config, self.data, self.weights = event.config, event.data, event.weights
-                self.warm_from = event.warm_from
+                self.warm_from, self.warm_records = event.warm_from, event.warm_records
                 self.given = None if event.given is None else frozenset(event.given)
             case Driven():
                 self.ended = None
