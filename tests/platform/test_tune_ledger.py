@@ -60,6 +60,14 @@ def test_records_survive_their_form(ledger):
         from_record({"kind": "flew", "time": 1.0}, "ledger:3")
 
 
+def test_records_of_an_earlier_version_are_read():
+    opened = {"kind": "opened", "campaign": campaign().model_dump(mode="json"), "config": BASE, "version": "0"}
+    state = State()
+    for record in (opened, {"kind": "extended", "budget": {"trials": 30}}):
+        state.apply(*from_record(record | {"time": 5.0}, "x"))
+    assert (state.campaign.budget.trials, state.warm_from, state.given, state.regardless) == (30, "", None, 0)
+
+
 def test_a_new_driver_owes_what_ran_and_an_epoch_counts_once(ledger):
     ledger.tell(Planned(trial=0, values={}, seed=0, run="c-000"))
     ledger.tell(Started(trial=0, until=3))

@@ -14,10 +14,11 @@ def extension(state: State, extend: int, say: Callable[[str], None]) -> Extended
     """So many trials more, also where stop_when has ended the search; None, and say says why, if none would begin."""
     begun, trials = len(state.search), state.campaign.budget.trials + extend
     stopped = nothing_to_gain(state)
+    is_lifted = bool(stopped) or begun < state.regardless  # by this extension, or one before that goes on
     if stopped:
         trials = begun + extend
         say(f"--extend {extend}: {extend} more trials are trained, although the search had ended ({stopped})")
-    longer = Extended(budget={"trials": trials}, given=["budget.trials"], regardless=trials if stopped else 0)
+    longer = Extended(budget={"trials": trials}, given=["budget.trials"], regardless=trials if is_lifted else 0)
     after = replace(state)
     after.apply(longer, state.last)
     why = why_no_more(after, ANY_NUMBER)

@@ -19,7 +19,7 @@ from rayox_platform.storage.state import state_folder
 from rayox_platform.train.same_data import check_same_data
 from rayox_platform.train.stream_blocks import block_bytes, stream_plan
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.home import CampaignHome, find_campaign
+from rayox_platform.tune.home import CampaignHome
 from rayox_platform.tune.ledger import Ledger, read_state
 from rayox_platform.tune.place import keep_annotations, moved
 from rayox_platform.tune.records import Extended, Opened
@@ -152,6 +152,7 @@ def open_ledger(
             if elsewhere:
                 ledger.tell(elsewhere)
             _refuse_other_teacher(ledger.state, warm_from)
+            earlier_of(ledger.state, home)  # before anything is written
             _change(ledger, campaign, budget, given, tell)
         if extend:
             from rayox_platform.tune.extending import extension  # Optuna, which a plan has no use for
@@ -194,17 +195,18 @@ def _refuse_other_teacher(state: State, warm_from: str) -> None:
         )
 
 
-def earlier_of(state: State, storage: str | None) -> State | None:
+def earlier_of(state: State, home: CampaignHome) -> State | None:
     """The campaign that the searcher learns from, as it stood when this one began. Raises ConfigError if it is gone."""
     if not state.warm_from:
         return None
-    try:
-        return read_state(find_campaign(storage, state.warm_from).journal(), records=state.warm_records)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{state.campaign.name} began with --warm-from {state.warm_from}, and {error.message}",
-            "bring that campaign's folder back: without its trials the search would ask for others",
-        ) from error
+    other = home.beside(state.warm_from)
+    with storage_errors(str(other), "read"):
+        if other.is_begun():
+            return read_state(other.journal(), records=state.warm_records)
+    raise ConfigError(
+        f"{home.name} began with --warm-from {state.warm_from}, which is no longer in {other}",
+        "bring that folder back: without its trials the search would ask for others",
+    )
 
 
 def _parts(home: CampaignHome, campaign: Campaign, base: Config, data: Data) -> dict[str, Any]:
