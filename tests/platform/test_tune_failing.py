@@ -1,9 +1,10 @@
 """Schedules whose trials fail, that are extended, and whose epochs are not all evaluated: decided without Ray."""
 
+import random
 from collections import Counter
 
 import pytest
-from test_tune_schedule import begun, trained
+from test_tune_schedule import ALL, begun, trained
 from tune_toys import BASE, campaign, curve
 
 from rayox_platform.tune.moves import Begin, Done, Exploit, Prune, Resume
@@ -61,12 +62,18 @@ def test_an_extended_hyperband_files_its_trials_by_their_place_in_the_search():
     """The confirmation has taken numbers, so the trials after it have others than their places."""
     settings = campaign("hyperband", "random", trials=13)
     state, spent = play(settings, BASE, curve, 2)
-    for number in range(4):
-        confirmed = Planned(trial=13 + number, values=VALUES, seed=1000, run=f"s{number}", phase="confirm", of=0)
-        state.apply(confirmed, state.last)
-        trained(state, 13 + number, 9, 0.5)
+    for number in range(13, 25):
+        again = Planned(trial=number, values=VALUES, seed=1000, run=f"s{number}", phase="confirm", of=0)
+        state.apply(again, state.last)
+        trained(state, number, 9, 0.5)
     state.apply(Extended(budget={"trials": 26}), state.last)
+    assert next_move(state, True) == Begin(1)
+    best = {"assigner.center_radius": 2.2, "assigner.top_k": 14, "assigner.iou_cost_weight": 4.0}
+    state.apply(Planned(trial=25, values=best, seed=0, run="t25"), state.last)
+    trained(state, 25, 1, 0.99)
+    assert next_move(state, True) == Resume(25, 3), "the fourteenth, in the first bracket"
     state, _ = play_on(state, curve, 2, spent)
+    assert state.trials[25].state == "finished"
     found = brackets(settings.schedule, 9)
     counts = Counter(bracket_of(place, settings.schedule, found) for place in range(26))
     assert counts == {0: 18, 1: 6, 2: 2}
@@ -111,3 +118,17 @@ def test_when_the_promoted_one_fails_the_next_best_is_trained_whole(trials, last
     assert next_move(state, False) == Resume(1, 9)
     trained(state, 1, 9, 0.8)
     assert next_move(state, False) == Done()
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("kind", ALL)
+def test_whoever_fails_every_schedule_comes_to_an_end_with_somebody_trained_whole(kind, slots):
+    """Except where those that did not fail had been given up for good before."""
+    for seed in range(12):
+        draw = random.Random(seed)
+        failing = {(trial, until): draw.random() < 0.35 for trial in range(13) for until in range(1, 10)}
+        settings = campaign(kind, "random", trials=9, seed=seed)
+        state, spent = play(settings, BASE, curve, slots, fails=lambda trial, until, bad=failing: bad[trial, until])
+        assert not any(trial.state in ("planned", "running") for trial in state.trials)
+        assert next_move(state, may_begin=False) == Done()
+        assert spent or kind in ("asha", "median") or all(trial.state == "failed" for trial in state.trials)

@@ -140,6 +140,7 @@ def test_a_campaign_has_one_driver_and_is_found_by_its_name(tmp_path, monkeypatc
         assert f"campaign mine is being driven by process {os.getpid()}" in other.stderr
         assert home.holder()
     assert home.holder() is None
+    assert home.beside("other") == campaign_home(None, "other")
     assert campaign_names(None) == ["mine"]
     assert find_campaign(None, "mine").is_begun()
     with pytest.raises(ConfigError, match="other: no such campaign in "):
@@ -156,5 +157,6 @@ def test_campaigns_in_a_bucket(bucket, bucket_door, monkeypatch, tmp_path):
         state = tune_drive.drive_journal(home, home.journal())
         with pytest.raises(ConfigError, match=r"campaign mine in .* is being driven by process"), home.claim():
             pass
+    assert home.beside("other") == campaign_home(str(bucket), "other")
     assert campaign_names(str(bucket)) == ["mine"]
     assert read_state(find_campaign(str(bucket), "mine").journal()).trials == state.trials
