@@ -69,6 +69,21 @@ def test_a_schedule_that_is_not_given_again_keeps_its_evaluations(tune):
     assert tune(campaign("none")).config["train"]["evaluate_every"] == 1
 
 
+def test_a_setting_of_the_recipe_need_not_be_given_again_either(tune):
+    """With its epochs go the phases that shrank with them."""
+    recipe = tune.config
+    shorter = {"epochs": 6, "closing_epochs": 2, "warmup_epochs": 0.67}
+    tune.config = recipe.model_copy(update={"train": recipe.train.model_copy(update=shorter)})
+    tune(campaign(), "train.epochs")
+    tune.config = recipe
+    assert tune(campaign()).epochs == 6
+    with pytest.raises(ConfigError, match=r"train\.epochs: it began with 6, now it is 9"):
+        tune(campaign(), "train.epochs")
+    tune.config = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": 5})})
+    with pytest.raises(ConfigError, match=r"train\.seed: it began with 0, now it is 5"):
+        tune(campaign())
+
+
 def test_edits_of_the_file_are_applied_or_refused(tune):
     tune(campaign(trials=8))
     edited = campaign(trials=9, stop_when={"no_gain_for": 4}, confirm={"top": 2}, concurrency=3)

@@ -116,8 +116,8 @@ def open_ledger(
 ) -> Ledger:
     """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError and DataError.
 
-    given are the settings of the campaign that the command line has; without them the budget alone changes. earlier is
-    the campaign warm_from, which a new one is to learn from.
+    given are the settings that the command line has (see LoadedCampaign); without them the budget alone changes.
+    earlier is the campaign warm_from, which a new one is to learn from.
     """
     with storage_errors(str(home), "read"):
         begun = home.is_begun()
@@ -132,27 +132,25 @@ def open_ledger(
         ledger = Ledger(home.journal(tell), tell)
         if not begun:
             keep_annotations(home.shared, data.images)
-            ledger.tell(
-                Opened(
-                    campaign=campaign.model_dump(mode="json"),
-                    config=base.model_dump(mode="json"),
-                    version=version("rayox"),
-                    data=_parts(home, campaign, base, data),
-                    weights=weights_digest(base.model.init),
-                    warm_from=warm_from,
-                    warm_records=earlier.num_records if earlier else 0,
-                    given=None if given is None else sorted(given),
-                )
+            opened = Opened(
+                campaign=campaign.model_dump(mode="json"),
+                config=base.model_dump(mode="json"),
+                version=version("rayox"),
+                data=_parts(home, campaign, base, data),
+                weights=weights_digest(base.model.init),
+                warm_from=warm_from,
+                warm_records=earlier.num_records if earlier else 0,
+                given=None if given is None else sorted(given),
             )
+            ledger.tell(opened)
         elif ledger.state.num_records == 0:
             raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
         else:
+            _check_teacher(ledger.state, home, warm_from)
             check_same_data(home, ledger.state.config, base, data.images)
             elsewhere = moved(ledger.state, campaign.recipe, base, _parts_here(home, base, data, ledger.state))
             if elsewhere:
                 ledger.tell(elsewhere)
-            _refuse_other_teacher(ledger.state, warm_from)
-            earlier_of(ledger.state, home)  # before anything is written
             _change(ledger, campaign, budget, given, tell)
         if extend:
             from rayox_platform.tune.extending import extension  # Optuna, which a plan has no use for
@@ -185,14 +183,15 @@ def _change(
         ledger.tell(Extended(budget=in_budget, changed=changed, given=sorted(given or ())))
 
 
-def _refuse_other_teacher(state: State, warm_from: str) -> None:
-    """Raises ConfigError for a --warm-from that it did not begin with; before there was a note of it, nobody knows."""
+def _check_teacher(state: State, home: CampaignHome, warm_from: str) -> None:
+    """Raises ConfigError for a --warm-from that it did not begin with, if that was noted, and for one that is gone."""
     if warm_from and warm_from != state.warm_from and state.given is not None:
         began = f"with --warm-from {state.warm_from}" if state.warm_from else "without"
         raise ConfigError(
             f"--warm-from {warm_from}: {state.campaign.name} began {began}, and other trials would be asked for now",
             "leave it out to go on, or begin another campaign under another --name",
         )
+    earlier_of(state, home)
 
 
 def earlier_of(state: State, home: CampaignHome) -> State | None:

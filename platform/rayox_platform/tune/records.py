@@ -22,7 +22,7 @@ class Opened:
     weights: str = ""  # digest of the file or checkpoint that trials start from
     warm_from: str = ""  # the campaign that the searcher learns from as well
     warm_records: int = 0  # how many it had then: it may have gone on since
-    given: list[str] | None = None  # settings of the campaign that the command line had, as "budget.trials"
+    given: list[str] | None = None  # settings that the command line had, as LoadedCampaign has them
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rayox_model.core.errors import ConfigError
+from rayox_platform.config.phases import EPOCHS, PHASES
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.models.bundle import file_digest, folder_digest
@@ -16,7 +17,7 @@ FREE = ("budget", "stop_when", "confirm", "price", "concurrency")
 NOT_ASKED = ("name", "recipe")
 WEIGHTS = "model.init"
 ELSEWHERE = ("tracking.", "notify.")  # decided by this call, not by the campaign
-EVERY = "train.evaluate_every"  # follows from the schedule: see trial_config
+EVERY = "train.evaluate_every"  # follows from the schedule and the epochs: see trial_config
 
 
 def check_same(state: State, campaign: Campaign, base: Config, given: frozenset[str]) -> None:
@@ -33,8 +34,7 @@ def check_same(state: State, campaign: Campaign, base: Config, given: frozenset[
             other += [f"{key}: it began with {began!r}, now {now!r} is given{why}"] if why is not None else []
         elif _is_edit(state, key) and _section(key) not in FREE:
             other.append(f"{key}: it began with {began!r}, now its file says {now!r}")
-    keeps_schedule = campaign.schedule != state.campaign.schedule and not has(given, "schedule")
-    other += _other_settings(state, base, keeps_schedule)
+    other += _other_settings(state, campaign, base, given)
     if other:
         listed = "\n".join(other)
         raise ConfigError(
@@ -43,11 +43,19 @@ def check_same(state: State, campaign: Campaign, base: Config, given: frozenset[
         )
 
 
-def _other_settings(state: State, base: Config, keeps_schedule: bool) -> list[str]:
-    other, began, weights = [], dict(leaves(state.config, settings())), weights_digest(base.model.init)
+def _other_settings(state: State, campaign: Campaign, base: Config, given: frozenset[str]) -> list[str]:
+    """What differs of the recipe, but for what an earlier command line has had and what follows from that."""
+    began, weights = dict(leaves(state.config, settings())), weights_digest(base.model.init)
+    now = dict(leaves(base.model_dump(mode="json"), settings()))
     known = bool(state.weights and weights)  # no file of this machine, or one that is gone, has no digest
-    for key, value in leaves(base.model_dump(mode="json"), settings()):
-        if key in CHANGEABLE or key.startswith(ELSEWHERE) or key not in began or (key == EVERY and keeps_schedule):
+    kept = {key for key in now if not has(given, key) and state.given is not None and has(state.given, key)}
+    if EPOCHS in kept:
+        kept |= {EVERY, *PHASES}
+    if campaign.schedule != state.campaign.schedule and not has(given, "schedule"):
+        kept.add(EVERY)
+    other = []
+    for key, value in now.items():
+        if key in CHANGEABLE or key.startswith(ELSEWHERE) or key not in began or key in kept:
             continue
         if began[key] != value and not (key == WEIGHTS and known and weights == state.weights):
             other.append(f"{key}: it began with {began[key]!r}, now it is {value!r}")
