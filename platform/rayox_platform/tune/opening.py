@@ -153,11 +153,7 @@ def open_ledger(
                 ledger.tell(elsewhere)
             _change(ledger, campaign, budget, given, tell)
         if extend:
-            from rayox_platform.tune.extending import extension  # Optuna, which a plan has no use for
-
-            longer = extension(ledger.state, extend, tell)
-            if longer:
-                ledger.tell(longer)
+            _extend(ledger, extend, tell)
         ledger.take_over()
         home.take_back_stop()
     return ledger
@@ -181,6 +177,14 @@ def _change(
     in_budget = changed.pop("budget", {})
     if in_budget or changed:
         ledger.tell(Extended(budget=in_budget, changed=changed, given=sorted(given or ())))
+
+
+def _extend(ledger: Ledger, extend: int, tell: Callable[[str], None]) -> None:
+    from rayox_platform.tune.extending import extension  # Optuna, which a plan has no use for
+
+    longer = extension(ledger.state, extend, tell)
+    if longer:
+        ledger.tell(longer)
 
 
 def _check_teacher(state: State, home: CampaignHome, warm_from: str) -> None:
