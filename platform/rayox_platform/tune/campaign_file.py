@@ -65,7 +65,7 @@ def load_campaign(
     if findings or campaign is None or base is None:
         findings.sort(key=lambda finding: finding.origin)
         raise ConfigError("\n".join(map(str, findings)), HINT)
-    origins = {".".join(path): origin for path, origin in located.origins.items()} | base.origins
+    origins = {".".join(path): origin for path, origin in located.origins.items()} | dict(base.origins)
     given = frozenset(key for key, origin in origins.items() if origin.rank == Rank.COMMAND_LINE)
     whole = campaign.model_dump() | {"recipe": _whole_recipe(located, campaign.recipe, folder)}
     return LoadedCampaign(Campaign.model_validate(whole), base, given)
