@@ -5,6 +5,8 @@ from collections import Counter
 
 import pytest
 from test_tune_schedule import ALL, begun, trained
+from tune_drive import fail as lost
+from tune_drive import train
 from tune_toys import BASE, campaign, curve
 
 from rayox_platform.tune.moves import Begin, Done, Exploit, Prune, Resume
@@ -43,6 +45,22 @@ def test_the_next_worst_takes_over_what_its_donor_had_there_though_the_donor_has
     taken = Exploited(trial=2, donor=0, epoch=3, values=move.values, run="t2-e3", donor_run="t0", checkpoint="c")
     state.apply(taken, 1.0)
     assert next_move(state, False) == Resume(2, 6), "once is enough"
+
+
+def test_the_driver_goes_on_from_there_and_writes_it_once(begin):
+    driver = begin(campaign("pbt", trials=4, schedule={"population": 4, "every": 3}, confirm={"top": 0}))
+    scores = (0.9, 0.1, 0.3, 0.4)
+    for number in (0, 1, 2, 3, 0):
+        part = driver.next_part()
+        assert part.trial == number
+        train(driver, part, scores[number])
+    part = driver.next_part()
+    assert (part.trial, part.fork) == (1, ("campaign-000", "step-3"))
+    lost(driver, part)
+    part = driver.next_part()
+    assert (part.trial, part.until, part.fork) == (2, 6, ("campaign-000", "step-3"))
+    kinds = [record["kind"] for record in driver.home.journal().read()]
+    assert kinds.count("exploited") == 2
 
 
 @pytest.mark.parametrize("slots", [1, 3])

@@ -13,6 +13,8 @@ from rayox_platform.train.prepare import prepare
 from rayox_platform.tune.leftover_runs import free_name, refuse_other
 from rayox_platform.tune.place import keep_annotations
 
+pytestmark = pytest.mark.slow  # torch writes checkpoints
+
 
 @pytest.fixture
 def place(toy_data, tmp_path) -> Place:

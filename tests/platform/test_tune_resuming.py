@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tune_drive import SETTINGS, drive, train
 from tune_toys import CONFIG, campaign
 
 from rayox_model.core.errors import ConfigError
+from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Config
 from rayox_platform.tune.budget import why_no_more
 from rayox_platform.tune.campaign import Campaign
@@ -84,6 +86,17 @@ def test_a_setting_of_the_recipe_need_not_be_given_again_either(tune):
         tune(campaign())
 
 
+def test_the_weights_that_trials_start_from_are_given_each_time(tune, tmp_path):
+    """They may lie elsewhere by then, so that they are gone is not told from that they were not given."""
+    recipe, path = tune.config, tmp_path / "start.pth"
+    torch.save({"model": YOLOX("nano", 2).state_dict()}, path)
+    tune.config = recipe.model_copy(update={"model": recipe.model.model_copy(update={"init": str(path)})})
+    tune(campaign(), "model.init")
+    tune.config = recipe
+    with pytest.raises(ConfigError, match=r"model\.init: it began with '.*start\.pth', now it is None"):
+        tune(campaign())
+
+
 def test_edits_of_the_file_are_applied_or_refused(tune):
     tune(campaign(trials=8))
     edited = campaign(trials=9, stop_when={"no_gain_for": 4}, confirm={"top": 2}, concurrency=3)
@@ -101,17 +114,19 @@ def test_edits_of_the_file_are_applied_or_refused(tune):
 
 def test_the_images_that_are_kept_for_the_confirmation_stay_the_same(tune):
     tune(campaign(confirm={"top": 0}))
-    with pytest.raises(ConfigError, match=r"confirm\.top: it began with 0, now 3 is given; the search has scored all"):
+    with pytest.raises(
+        ConfigError, match=r"confirm\.top: it began with 0, now 3 is given; which images the search scores"
+    ):
         tune(campaign(), "confirm.top")
     assert tune(campaign()).campaign.confirm.top == 0
-    assert tune.said == ["confirm.top: it keeps 0, which it began with; 3 in its file is ignored"]
+    assert tune.said == ["confirm.top: it keeps 0; 3 in its file is ignored"]
 
 
 def test_of_an_earlier_ledger_nobody_knows_what_was_given_and_what_is_ignored_is_said(tune):
     tune(campaign(trials=8), given=None)
     assert tune(campaign(search="random", trials=24)).campaign == campaign(trials=8)
-    assert "budget.trials: it keeps 8, which it began with; 24 in its file is ignored" in tune.said
-    assert "search.kind: it keeps 'tpe', which it began with; 'random' in its file is ignored" in tune.said
+    assert "budget.trials: it keeps 8; 24 in its file is ignored" in tune.said
+    assert "search.kind: it keeps 'tpe'; 'random' in its file is ignored" in tune.said
     assert tune(campaign(trials=24), "budget.trials").campaign.budget.trials == 24
 
 

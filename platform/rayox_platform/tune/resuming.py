@@ -49,6 +49,7 @@ def _other_settings(state: State, campaign: Campaign, base: Config, given: froze
     now = dict(leaves(base.model_dump(mode="json"), settings()))
     known = bool(state.weights and weights)  # no file of this machine, or one that is gone, has no digest
     kept = {key for key in now if not has(given, key) and state.given is not None and has(state.given, key)}
+    kept.discard(WEIGHTS)  # which this call says where they lie
     if EPOCHS in kept:
         kept |= {EVERY, *PHASES}
     if campaign.schedule != state.campaign.schedule and not has(given, "schedule"):
@@ -75,7 +76,7 @@ def changes(state: State, campaign: Campaign, given: frozenset[str], say: Callab
         if not is_given and state.given is not None and has(state.given, key):
             continue
         if _refused(state, key, now) is not None or not (is_given or _is_edit(state, key)):
-            say(f"{key}: it keeps {before!r}, which it began with; {now!r} in its file is ignored")
+            say(f"{key}: it keeps {before!r}; {now!r} in its file is ignored")
             continue
         if not is_given:
             say(f"{key}: {now!r} from here on, as its file says; it was {before!r}")
@@ -99,7 +100,7 @@ def _is_edit(state: State, key: str) -> bool:
 def _refused(state: State, key: str, now: object) -> str | None:
     """Why a setting cannot be another one; empty where it decides trials, None where it can be."""
     if key == "confirm.share" or (key == "confirm.top" and now and "confirm" not in state.data):
-        return "; the search has scored all images that it was not kept from"
+        return "; which images the search scores was settled when it began"
     return None if _section(key) in FREE else ""
 
 
