@@ -87,8 +87,8 @@ def tune(
     from rayox_platform.train.prepare import check_lasting
     from rayox_platform.tune.home import campaign_home, find_campaign
     from rayox_platform.tune.ledger import read_state
-    from rayox_platform.tune.opening import open_ledger, read_data, trial_config
-    from rayox_platform.tune.resuming import changed_budget, check_same
+    from rayox_platform.tune.opening import earlier_of, open_ledger, read_data, trial_config
+    from rayox_platform.tune.resuming import check_same
     from rayox_platform.tune.warm import check_related
 
     loaded.base.require("data.train.annotations", "data.val.annotations")
@@ -100,8 +100,7 @@ def tune(
     for note in check_related(earlier, campaign, base.model_dump(mode="json")) if earlier else ():
         console.note(f"warning: {note}")
     with home.claim():
-        begun = home.is_begun() if resume else False
-        if begun:
+        if resume and home.is_begun():
             check_same(read_state(home.journal()), campaign, base, loaded.given)
         with progress_of_data() as drawing:
             data = read_data(config, drawing)
@@ -113,7 +112,9 @@ def tune(
             data,
             resume=resume,
             extend=extend,
-            budget=changed_budget(campaign, loaded.given) if begun else None,
+            given=loaded.given,
+            warm_from=warm_from or "",
+            earlier=earlier,
             tell=console.note,
         )
         from rayox.campaign_panel import CampaignPanel
@@ -122,7 +123,7 @@ def tune(
 
         whole = Config.model_validate(dict(ledger.state.config))
         with _tracked(config, home, console), CampaignPanel(campaign.name, console) as panel:
-            driver = Driver(ledger, whole, home, earlier, panel.show)
+            driver = Driver(ledger, whole, home, earlier_of(ledger.state, home) or earlier, panel.show)
             return _drive(driver, data, console, address)
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from object_store import Door, empty_google, google_store, make_bucket, moto_store, point_to
@@ -9,6 +10,9 @@ from object_store import Door, empty_google, google_store, make_bucket, moto_sto
 from rayox.cli import main
 from rayox_platform.storage import retry
 from rayox_platform.storage.bucket import Bucket
+
+if TYPE_CHECKING:
+    from rayox_platform.tune.driver import Driver
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +78,15 @@ def rayox_check(capsys, monkeypatch, tmp_path) -> Callable[..., str]:
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture
+def begin(tmp_path, monkeypatch) -> "Callable[..., Driver]":
+    """The driver of a campaign that begins with these settings, or goes on, without Ray."""
+    from tune_drive import begun
+
+    from rayox_platform.tune.home import campaign_home
+
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
+    home = campaign_home(None, "campaign")
+    return lambda *settings: begun(home, *settings)

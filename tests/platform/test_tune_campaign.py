@@ -48,7 +48,7 @@ def test_a_campaign_is_read_with_its_recipe(tmp_path):
     assert [one.key for one in campaign.dimensions] == ["assigner.top_k", "train.optimizer", "train.beta2"]
     assert (found.base.config.train.epochs, found.base.config.train.closing_epochs) == (9, 2)
     assert found.base.config.image_size == (224, 224)
-    assert found.given == {"budget.trials", "search.seed"}
+    assert found.given == {"budget.trials", "search.seed", "train.epochs"}
     assert found.named("other").campaign.name == "other"
 
 

@@ -197,7 +197,6 @@ def test_budgets_end_a_search():
     for _ in range(3):
         assert why_no_more(state) is None
         tried(state, 0.5)
-        state.epochs_trained = 9 * len(state.trials)
     assert why_no_more(state) == "budget.epochs 20"
     stale = begun(campaign("none", "random", trials=50, stop_when={"no_gain_for": 3}))
     for score in (0.1, 0.5, 0.4, 0.3):

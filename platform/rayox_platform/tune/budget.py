@@ -1,29 +1,36 @@
-"""Whether a campaign may begin another trial, and why not."""
+"""Whether a campaign may begin another trial, and why not; and when its search has to end for want of time."""
 
+import math
 from collections.abc import Sequence
 
+from rayox_platform.tune.confirmation import candidates
 from rayox_platform.tune.expected_gain import expected_gain
 from rayox_platform.tune.search import grid_point
 from rayox_platform.tune.state import OVER, State, Trial
 
+MOST_KEPT = 0.5  # of a budget, for the confirmation: a small one is for the search too
 
-def why_no_more(state: State) -> str | None:
-    """What is used up, in words; None while another trial may begin."""
+
+def why_no_more(state: State, at_a_time: int = 1) -> str | None:
+    """What is used up, in words; None while another trial may begin. at_a_time: how many trials run side by side."""
     budget, trials = state.campaign.budget, state.search
     if state.campaign.search.kind == "grid" and trials and grid_point(state, len(trials) - 1) is None:
         return "the points of the grid"
     if len(trials) >= budget.trials:
         return f"budget.trials {budget.trials}"
-    if budget.epochs is not None and epochs_planned(trials, state) >= budget.epochs:
+    schedule = state.campaign.schedule
+    if schedule.kind == "pbt" and len(trials) >= schedule.population:
+        return f"schedule.population {schedule.population}"
+    if budget.epochs is not None and epochs_planned(trials) >= budget.epochs:
         return f"budget.epochs {budget.epochs}"
-    why = out_of_time(state)
-    if why:
-        return why
-    return _nothing_to_gain(state)
+    return out_of_time(state, at_a_time) or nothing_to_gain(state)
 
 
-def _nothing_to_gain(state: State) -> str | None:
+def nothing_to_gain(state: State) -> str | None:
+    """What of stop_when ends the search, in words; None while nothing does, or an extension asks for more trials."""
     stop = state.campaign.stop_when
+    if len(state.search) < state.regardless:
+        return None
     if stop.no_gain_for and _without_gain(state) >= stop.no_gain_for:
         return f"stop_when.no_gain_for {stop.no_gain_for}"
     if not (stop.expected_gain or stop.below_noise):
@@ -39,22 +46,51 @@ def _nothing_to_gain(state: State) -> str | None:
     return None
 
 
-def out_of_time(state: State) -> str | None:
-    """The budgets that also stop what has begun."""
-    budget = state.campaign.budget
-    if budget.hours is not None and state.driven_seconds >= 3600 * budget.hours:
-        return f"budget.hours {budget.hours:g}"
-    if budget.gpu_hours is not None and gpu_hours(state) >= budget.gpu_hours:
-        return f"budget.gpu_hours {budget.gpu_hours:g}"
-    if budget.cost is not None and cost(state) >= budget.cost:
-        return f"budget.cost {budget.cost:g}"
+def out_of_time(state: State, at_a_time: int = 1) -> str | None:
+    """The budgets that end the search whatever waits at a rung, less what the confirmation is expected to take.
+
+    The confirmation is done all the same: without it nobody knows what the search has found.
+    """
+    budget, price = state.campaign.budget, state.campaign.price
+    if budget.hours is budget.gpu_hours is budget.cost is None:
+        return None
+    left = trainings_to_confirm(state)
+    hours = math.ceil(left / at_a_time) * state.epochs * (epoch_seconds(state) or 0.0) / 3600
+    hourly = (price.node_hour or 0.0) * price.nodes
+    for name, most, used, kept in (
+        ("budget.hours", budget.hours, state.driven_seconds / 3600, hours),
+        ("budget.gpu_hours", budget.gpu_hours, gpu_hours(state), left * state.epochs * _epoch_gpu_hours(state)),
+        ("budget.cost", budget.cost, cost(state), hourly * hours),
+    ):
+        if most is None:
+            continue
+        kept = min(kept, MOST_KEPT * most)
+        if used >= most:
+            return f"{name} {most:g}"
+        if used + kept >= most:
+            return f"{name} {most:g}, of which {kept:.2g} are kept for the confirmation"
     return None
 
 
-def epochs_planned(trials: Sequence[Trial], state: State) -> int:
+def trainings_to_confirm(state: State) -> int:
+    """That the confirmation will take, as far as can be said before the search has ended; 0 where there is none."""
+    confirm = state.campaign.confirm
+    if not confirm.top or state.confirmed is not None:
+        return 0
+    chosen = {trial.number for trial in candidates(state)}
+    done = [trial for trial in state.trials if trial.phase == "confirm" and trial.of in chosen]
+    return max(0, (confirm.top + 1) * confirm.seeds - len(done))
+
+
+def epoch_seconds(state: State) -> float | None:
+    """As measured by the trials so far."""
+    measured = sum(len(trial.reports) for trial in state.trials)
+    return sum(trial.seconds for trial in state.trials) / measured if measured else None
+
+
+def epochs_planned(trials: Sequence[Trial]) -> int:
     """Trained ones, and those still to come of what runs."""
-    coming = sum(max(0, trial.until - trial.epoch) for trial in trials if trial.state == "running")
-    return state.epochs_trained + coming
+    return sum(max(trial.until, trial.epoch) if trial.state == "running" else trial.epoch for trial in trials)
 
 
 def gpu_hours(state: State) -> float:
@@ -66,6 +102,11 @@ def cost(state: State) -> float:
     """What the machines have cost while drivers had them."""
     price = state.campaign.price
     return (price.node_hour or 0.0) * price.nodes * state.driven_seconds / 3600
+
+
+def _epoch_gpu_hours(state: State) -> float:
+    """Of one epoch of a trial, on average."""
+    return gpu_hours(state) / max(1, state.epochs_trained)
 
 
 def _without_gain(state: State) -> int:

@@ -57,14 +57,15 @@ class Schedule(Section):
 
 
 class Budget(Section):
-    """No trial begins beyond any of these; what has begun is brought to its end, hours excepted."""
+    """No trial begins beyond any of these; hours, gpu_hours and cost end the search: what trains comes to its rung."""
 
     trials: Count = 24
     """Trials to begin, the base recipe among them."""
     epochs: Count | None = None
     """Epochs over all trials."""
     hours: Annotated[float, Gt(0)] | None = None
-    """Hours of the campaign's drivers; then all pause, and `--resume` with more goes on."""
+    """Hours of the campaign's drivers, the confirmation's among them; then the search ends, and the confirmation is
+    done. `--resume` with more goes on."""
     gpu_hours: Annotated[float, Gt(0)] | None = None
     """Hours of GPUs over all trials."""
     cost: Annotated[float, Gt(0)] | None = None
@@ -115,7 +116,7 @@ class Campaign(Section):
     """Settings that are searched: KEY: {float: [low, high]}, {log: [low, high]}, {int: [low, high]} or
     {choice: [a, b, …]}, each perhaps with `when: {OTHER_KEY: value or [values]}`."""
     constraints: tuple[str, ...] = ()
-    """What values must fulfil: `KEY <= KEY` or `KEY > NUMBER`."""
+    """What values must fulfil: `KEY <= KEY`, `KEY > NUMBER` or `KEY == TEXT`."""
     metrics: Mapping[str, Direction] = {"AP": "max"}
     """What is searched for: metrics of the evaluation, parameters or milliseconds; the first one judges at rungs."""
     search: Search = Search()

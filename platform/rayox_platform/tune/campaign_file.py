@@ -31,7 +31,7 @@ HINT = "`rayox config explain KEY` says what a setting takes; jobs/README.md sho
 class LoadedCampaign:
     campaign: Campaign
     base: LoadedConfig  # the recipe, with `set` and the command line over it
-    given: frozenset[str] = frozenset()  # settings of the campaign that the command line has, as "budget.trials"
+    given: frozenset[str] = frozenset()  # what the command line has: "budget.trials", or "train.epochs" of the recipe
 
     def named(self, name: str) -> "LoadedCampaign":
         """The same under another name."""
@@ -65,7 +65,8 @@ def load_campaign(
     if findings or campaign is None or base is None:
         findings.sort(key=lambda finding: finding.origin)
         raise ConfigError("\n".join(map(str, findings)), HINT)
-    given = frozenset(".".join(path) for path, origin in located.origins.items() if origin.rank == Rank.COMMAND_LINE)
+    origins = {".".join(path): origin for path, origin in located.origins.items()} | dict(base.origins)
+    given = frozenset(key for key, origin in origins.items() if origin.rank == Rank.COMMAND_LINE)
     whole = campaign.model_dump() | {"recipe": _whole_recipe(located, campaign.recipe, folder)}
     return LoadedCampaign(Campaign.model_validate(whole), base, given)
 

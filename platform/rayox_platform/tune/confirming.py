@@ -1,6 +1,7 @@
 """The end of a confirmation: each of its trainings is looked at again on the images that the search never scored."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ray
 
@@ -17,23 +18,55 @@ from rayox_platform.train.from_config import evaluation_settings
 from rayox_platform.tune.campaign import CONFIRMED
 from rayox_platform.tune.confirmation import candidates
 from rayox_platform.tune.driver import Driver
-from rayox_platform.tune.evidence import Evidence, weigh
+from rayox_platform.tune.evidence import weigh
 from rayox_platform.tune.records import Confirmed
 from rayox_platform.tune.state import State, Trial
 
 
 def confirm(driver: Driver, say: Callable[[str], None]) -> None:
-    """Weigh the confirmation's trainings once all are done, and write the verdict into the ledger."""
+    """Weigh the confirmation's trainings once all are done; the ledger gets the verdict, or why there is none."""
     state = driver.state
     again = [trial for trial in state.trials if trial.phase == "confirm"]
     if state.confirmed is not None or not again or any(trial.state not in ("finished", "failed") for trial in again):
         return
     say(f"confirming on images that the search never scored: {len(again)} trainings")
-    evidence = evidence_of(driver, again)
-    if evidence is not None:
-        result = evidence.as_json()
-        sentence = "; ".join([result["sentence"], *traded(state)])
-        driver.ledger.tell(Confirmed(result=result | {"sentence": sentence}))
+    driver.ledger.tell(Confirmed(result=verdict(state, _found(driver, again))))
+
+
+def verdict(state: State, found: Mapping[int, Matches]) -> Mapping[str, Any]:
+    """What the confirmation found, as Confirmed has it. found: what each of its whole trainings detected, by number.
+
+    Trainings that failed are left out, with those of the same seeds, and the sentence says so.
+    """
+    chosen, settings = candidates(state), state.campaign.confirm
+    of_seed = {
+        one.number: {
+            trial.seed: found[trial.number]
+            for trial in sorted(state.trials, key=lambda trial: trial.seed)
+            if trial.of == one.number and trial.number in found
+        }
+        for one in chosen
+    }
+    base = of_seed.pop(chosen[0].number)
+    seeds = _common_seeds(base, of_seed)
+    failed = _failures(state, [one.number for one in chosen])
+    if not seeds:
+        return {"sentence": f"no verdict: {failed}", "winner": None, "compared": []}
+    groups = {number: [runs[seed] for seed in seeds] for number, runs in of_seed.items() if runs.keys() >= set(seeds)}
+    first = state.campaign.first_metric
+    evidence = weigh(
+        [base[seed] for seed in seeds],
+        groups,
+        samples=settings.samples,
+        confidence=settings.confidence,
+        metric=first if first in CONFIRMED else "AP",
+    ).as_json()
+    evidence["sentence"] = "; ".join([evidence["sentence"], *traded(state)])
+    if failed:
+        missing = [str(number) for number in of_seed if number not in groups]
+        without = f"; not compared: trial {', '.join(missing)}" if missing else ""
+        evidence["sentence"] += f"; on {len(seeds)} of {settings.seeds} seeds: {failed}{without}"
+    return evidence
 
 
 def traded(state: State) -> list[str]:
@@ -53,31 +86,25 @@ def _value(trial: Trial, metric: str) -> str:
     return "–" if value is None else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def evidence_of(driver: Driver, again: list[Trial]) -> Evidence | None:
-    """None when the base recipe or every trial has failed with one of the seeds."""
-    state, gpu = driver.state, bool(driver.given and driver.given.gpu)
-    nodes = selector(driver.base.train.nodes) or None
+def _common_seeds(base: Mapping[int, Matches], others: Mapping[int, Mapping[int, Matches]]) -> list[int]:
+    """Those of the base recipe that at least one trial has too, as many as can be."""
+    return max((sorted(base.keys() & runs.keys()) for runs in others.values()), key=len, default=[])
+
+
+def _failures(state: State, chosen: Sequence[int]) -> str:
+    """In words; empty where nothing has failed."""
+    failed = [trial for trial in state.trials if trial.of in chosen and trial.state == "failed"]
+    told = [f"{'the base recipe' if one.of == chosen[0] else f'trial {one.of}'} with seed {one.seed}" for one in failed]
+    return f"{', '.join(told)} failed ({failed[0].why[:200]})" if failed else ""
+
+
+def _found(driver: Driver, again: Sequence[Trial]) -> Mapping[int, Matches]:
+    """What each training that came to its end detects on the images of the confirmation, by the trial's number."""
+    gpu, nodes = bool(driver.given and driver.given.gpu), selector(driver.base.train.nodes) or None
     work = ray.remote(num_cpus=1, num_gpus=0.25 if gpu else 0, label_selector=nodes)(_matches)
     done = [trial for trial in again if trial.state == "finished"]
     asked = [work.remote(driver.config_of(trial), trial.checkpoint, str(state_folder())) for trial in done]
-    found = dict(zip([trial.number for trial in done], ray.get(asked), strict=True))
-    groups = {chosen.number: _of(chosen, done, found) for chosen in candidates(state) if _is_whole(state, chosen, done)}
-    base = groups.pop(0, None)
-    if base is None or not groups:
-        return None
-    settings = state.campaign.confirm
-    first = state.campaign.first_metric
-    metric = first if first in CONFIRMED else "AP"
-    return weigh(base, groups, samples=settings.samples, confidence=settings.confidence, metric=metric)
-
-
-def _of(chosen: Trial, done: list[Trial], found: dict[int, Matches]) -> list[Matches]:
-    own = sorted((trial for trial in done if trial.of == chosen.number), key=lambda trial: trial.seed)
-    return [found[trial.number] for trial in own]
-
-
-def _is_whole(state: State, chosen: Trial, done: list[Trial]) -> bool:
-    return sum(trial.of == chosen.number for trial in done) == state.campaign.confirm.seeds
+    return dict(zip([trial.number for trial in done], ray.get(asked), strict=True))
 
 
 def _matches(config: Config, checkpoint: str, state: str) -> Matches:

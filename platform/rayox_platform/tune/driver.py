@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,11 +11,14 @@ from pydantic import ValidationError
 from rayox_model.core.errors import TrainingError
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.demand import Capacity
+from rayox_platform.runs.journal import say_nothing
+from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.state import state_folder
 from rayox_platform.tune.budget import out_of_time, why_no_more
 from rayox_platform.tune.confirmation import confirm_move
 from rayox_platform.tune.home import CampaignHome
 from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.leftover_runs import free_name
 from rayox_platform.tune.moves import Begin, Done, Exploit, Move, Prune, Resume, Wait
 from rayox_platform.tune.part import Part
 from rayox_platform.tune.records import Exploited, Failed, Finished, Paused, Planned, Pruned, Reported, Started
@@ -38,6 +41,9 @@ class Driver:
     earlier: State | None = None  # of another campaign that the searcher learns from
     show: Callable[[State], None] = lambda state: None
     given: Capacity | None = None  # what each trial gets, once the campaign is planned
+    at_a_time: int = 1  # trials side by side, once it is
+    say: Callable[[str], None] = say_nothing
+    ended_by: str = ""  # what ended the search, once that is so
     over: str = ""  # why nothing more begins, once that is so
     looks_at: float = 0.0  # when to look for a stop again
     running: dict[str, int] = field(default_factory=dict)  # by the id that Ray Tune gives a part
@@ -54,7 +60,7 @@ class Driver:
                 case Wait():
                     return None
                 case Done():
-                    self.over = self.over or why_no_more(self.state) or "the search is done"
+                    self.over = self.over or self.ended_by or why_no_more(self.state) or "the search is done"
                     return None
                 case Begin(until):
                     self._plan()
@@ -68,7 +74,7 @@ class Driver:
                     self._exploit(move)
                     continue
                 case Planned():
-                    self.ledger.tell(move)
+                    self.ledger.tell(replace(move, run=self._run(move, move.run)))
                     continue
             part = self._part(self.state.trials[number], until)
             if part:
@@ -77,12 +83,18 @@ class Driver:
                 return part
 
     def _move(self) -> Move | Planned:
-        why = STOPPED if self._is_asked_to_stop() else out_of_time(self.state)
-        if why or self.over:
-            self.over = self.over or why or ""
+        if self._is_asked_to_stop():
+            self.over = self.over or STOPPED
+        if self.over:
             return Done()
-        move = next_move(self.state, why_no_more(self.state) is None)
-        return confirm_move(self.state) if isinstance(move, Done) else move
+        if not self.state.confirming:
+            why = out_of_time(self.state, self.at_a_time)
+            may_begin = why is None and why_no_more(self.state, self.at_a_time) is None
+            move = next_move(self.state, may_begin, why is None)
+            if not isinstance(move, Done):
+                return move
+            self.ended_by = why or why_no_more(self.state, self.at_a_time) or ""
+        return confirm_move(self.state)
 
     def _is_asked_to_stop(self) -> bool:
         """Looked at now and then: in a bucket each look is a request."""
@@ -95,23 +107,33 @@ class Driver:
     def _plan(self) -> None:
         number = len(self.state.trials)
         found = suggest(self.state, self.earlier)
-        run = f"{self.state.campaign.name}-{number:03d}"
-        seed = self.base.train.seed
-        self.ledger.tell(Planned(trial=number, values=found.values, seed=seed, run=run, attributes=found.attributes))
+        name, seed = f"{self.state.campaign.name}-{number:03d}", self.base.train.seed
+        planned = Planned(trial=number, values=found.values, seed=seed, run=name, attributes=found.attributes)
+        self.ledger.tell(replace(planned, run=self._run(planned, name)))
 
     def _exploit(self, move: Exploit) -> None:
-        trial, donor = self.state.trials[move.trial], self.state.trials[move.donor]
+        kept = self.state.trials[move.donor].kept[move.epoch]
+        name = f"{self.state.campaign.name}-{move.trial:03d}-e{move.epoch}"
         self.ledger.tell(
             Exploited(
                 trial=move.trial,
                 donor=move.donor,
-                epoch=donor.epoch,
+                epoch=move.epoch,
                 values=move.values,
-                run=f"{self.state.campaign.name}-{trial.number:03d}-e{donor.epoch}",
-                donor_run=donor.run,
-                checkpoint=donor.checkpoint,
+                run=free_name(open_runs(self.base.storage), name, None, self.say),
+                donor_run=kept.run,
+                checkpoint=kept.checkpoint,
             )
         )
+
+    def _run(self, planned: Planned, name: str) -> str:
+        """The name of a trial's run: not that of another one, which a campaign of the same name may have left."""
+        trial = Trial(planned.trial, planned.values, planned.seed, name, planned.phase)
+        try:
+            config = self.config_of(trial)
+        except ValidationError:
+            return name  # it fails before it has a run
+        return free_name(open_runs(self.base.storage), name, config, self.say)
 
     def _part(self, trial: Trial, until: int) -> Part | None:
         """None, and the trial has failed, when the settings do not go together."""

@@ -46,6 +46,14 @@ class CampaignHome:
             return claim_holder(self.shared.under("claims"))
         return holder(Path(str(self.shared)))
 
+    def beside(self, name: str) -> "CampaignHome":
+        """Another one of the same storage."""
+        if isinstance(self.shared, Bucket):
+            shared: Folder = Bucket(self.shared.scheme, f"{self.shared.prefix.rpartition('/')[0]}/{name}")
+        else:
+            shared = LocalFolder(Path(str(self.shared)).parent / name)
+        return CampaignHome(name, shared, self.storage)
+
     @property
     def ray_storage(self) -> "tuple[str, FileSystem | None]":
         """For Ray Tune's own notes: a path, and the filesystem it is of."""

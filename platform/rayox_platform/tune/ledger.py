@@ -31,10 +31,10 @@ class Ledger:
         self.tell(Driven(host=platform.node(), pid=os.getpid(), submission=submission))
 
 
-def read_state(journal: Journal, tell: Callable[[str], None] = say_nothing) -> State:
-    """What a ledger adds up to, for anyone who looks. Raises OSError and DataError."""
+def read_state(journal: Journal, tell: Callable[[str], None] = say_nothing, *, records: int | None = None) -> State:
+    """What a ledger, or its first records, adds up to, for anyone who looks. Raises OSError and DataError."""
     state = State()
-    for number, record in enumerate(journal.read(tell)):
+    for number, record in enumerate(journal.read(tell)[:records]):
         event, at = from_record(record, f"{journal}:{number + 1}")
         state.apply(event, at)
     return state

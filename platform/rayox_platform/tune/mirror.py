@@ -3,6 +3,7 @@
 What a dead driver or an absent server has left out is made up for the next time; done again, it changes nothing.
 """
 
+import json
 import tempfile
 import threading
 import time
@@ -34,9 +35,10 @@ class Mirror:
     store: Store
     name: str
     parent: Tracking | None = None
-    children: dict[str, Tracking] = field(default_factory=dict)  # by run
+    children: dict[str, Tracking] = field(default_factory=dict)  # by the trial's name, which outlives an exploit
     told: dict[str, set[int]] = field(default_factory=dict)  # epochs
     statuses: dict[str, str] = field(default_factory=dict)
+    exploits: dict[str, int] = field(default_factory=dict)  # how many there were
 
     def bring_up_to_date(self, state: State) -> None:
         """Raises MLflow's errors, which a later call makes up for."""
@@ -68,18 +70,22 @@ class Mirror:
         return self.parent
 
     def _bring(self, state: State, trial: Trial, parent: Tracking) -> None:
-        child = self.children.get(trial.run)
+        name = trial.name
+        child = self.children.get(name)
         if child is None:
             tags = {PARENT: parent.run_id, "rayox.kind": "trial", "rayox.phase": trial.phase}
-            child = self.children[trial.run] = open_run(self.store, trial.run, _params(state, trial), tags)
-        told = self.told.setdefault(trial.run, set())
+            child = self.children[name] = open_run(self.store, name, _params(state, trial), tags)
+        told = self.told.setdefault(name, set())
         for epoch in sorted(trial.reports.keys() - told):
             child.log_points([Points(dict(trial.reports[epoch]), epoch, trial.told_at[epoch])])
             told.add(epoch)
         is_over = trial.state in ("finished", "failed", "pruned") or (trial.state == "paused" and state.ended)
         if trial.why:
             child.set_tags({"rayox.why": trial.why[:5000]})
-        self._status(child, trial.run, STATUS[trial.state] if is_over else "RUNNING", trial.ended or state.last)
+        if len(trial.exploits) > self.exploits.get(name, 0):  # parameters of MLflow do not change
+            child.set_tags({"rayox.values": json.dumps(trial.values), "rayox.now": trial.run})
+            self.exploits[name] = len(trial.exploits)
+        self._status(child, name, STATUS[trial.state] if is_over else "RUNNING", trial.ended or state.last)
 
     def _status(self, run: Tracking, name: str, status: str, at: float) -> None:
         if self.statuses.get(name) != status:

@@ -22,10 +22,11 @@ class Resume:
 
 @dataclass(frozen=True)
 class Exploit:
-    """A trial of a population goes on from another one's checkpoint, with values of its own."""
+    """A trial of a population goes on from the checkpoint that another one had there, with values of its own."""
 
     trial: int
     donor: int
+    epoch: int  # that both have come to; the donor may have gone on since
     values: Values
 
 

@@ -1,6 +1,6 @@
 """A campaign before its first trial: checked against its data and the cluster, planned, and written down."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +20,10 @@ from rayox_platform.train.same_data import check_same_data
 from rayox_platform.train.stream_blocks import block_bytes, stream_plan
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.home import CampaignHome
-from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.ledger import Ledger, read_state
 from rayox_platform.tune.place import keep_annotations, moved
 from rayox_platform.tune.records import Extended, Opened
-from rayox_platform.tune.resuming import weights_digest
+from rayox_platform.tune.resuming import changes, weights_digest
 from rayox_platform.tune.rungs import brackets, interval
 from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.split import nothing_to_score, part_of, parts
@@ -108,10 +108,16 @@ def open_ledger(
     *,
     resume: bool,
     extend: int = 0,
-    budget: Mapping[str, Any] | None = None,
+    given: frozenset[str] | None = None,
+    warm_from: str = "",
+    earlier: State | None = None,
     tell: Callable[[str], None] = say_nothing,
 ) -> Ledger:
-    """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError and DataError."""
+    """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError and DataError.
+
+    given are the settings that the command line has (see LoadedCampaign); without them nothing changes.
+    earlier is the campaign warm_from, which a new one is to learn from.
+    """
     with storage_errors(str(home), "read"):
         begun = home.is_begun()
     if begun and not resume:
@@ -125,30 +131,79 @@ def open_ledger(
         ledger = Ledger(home.journal(tell), tell)
         if not begun:
             keep_annotations(home.shared, data.images)
-            ledger.tell(
-                Opened(
-                    campaign=campaign.model_dump(mode="json"),
-                    config=base.model_dump(mode="json"),
-                    version=version("rayox"),
-                    data=_parts(home, campaign, base, data),
-                    weights=weights_digest(base.model.init),
-                )
+            opened = Opened(
+                campaign=campaign.model_dump(mode="json"),
+                config=base.model_dump(mode="json"),
+                version=version("rayox"),
+                data=_parts(home, campaign, base, data),
+                weights=weights_digest(base.model.init),
+                warm_from=warm_from,
+                warm_records=earlier.num_records if earlier else 0,
+                given=None if given is None else sorted(given),
             )
+            ledger.tell(opened)
         elif ledger.state.num_records == 0:
             raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
         else:
+            _check_teacher(ledger.state, home, warm_from)
             check_same_data(home, ledger.state.config, base, data.images)
             elsewhere = moved(ledger.state, campaign.recipe, base, _parts_here(home, base, data, ledger.state))
             if elsewhere:
                 ledger.tell(elsewhere)
-        more = dict(budget or {})
+            _change(ledger, campaign, given, tell)
         if extend:
-            more["trials"] = ledger.state.campaign.budget.trials + extend
-        if more:
-            ledger.tell(Extended(budget=more))
+            _extend(ledger, extend, tell)
         ledger.take_over()
         home.take_back_stop()
     return ledger
+
+
+def _change(
+    ledger: Ledger,
+    campaign: Campaign,
+    given: frozenset[str] | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Write down what of the campaign is otherwise from here on, if anything is."""
+    if given is None:
+        return
+    changed = changes(ledger.state, campaign, given, tell)
+    in_budget = changed.pop("budget", {})
+    if in_budget or changed:
+        ledger.tell(Extended(budget=in_budget, changed=changed, given=sorted(given)))
+
+
+def _extend(ledger: Ledger, extend: int, tell: Callable[[str], None]) -> None:
+    from rayox_platform.tune.extending import extension  # Optuna, which a plan has no use for
+
+    longer = extension(ledger.state, extend, tell)
+    if longer:
+        ledger.tell(longer)
+
+
+def _check_teacher(state: State, home: CampaignHome, warm_from: str) -> None:
+    """Raises ConfigError for a --warm-from that it did not begin with, if that was noted, and for one that is gone."""
+    if warm_from and warm_from != state.warm_from and state.given is not None:
+        began = f"with --warm-from {state.warm_from}" if state.warm_from else "without"
+        raise ConfigError(
+            f"--warm-from {warm_from}: {state.campaign.name} began {began}, and other trials would be asked for now",
+            "leave it out to go on, or begin another campaign under another --name",
+        )
+    earlier_of(state, home)
+
+
+def earlier_of(state: State, home: CampaignHome) -> State | None:
+    """The campaign that the searcher learns from, as it stood when this one began. Raises ConfigError if it is gone."""
+    if not state.warm_from:
+        return None
+    other = home.beside(state.warm_from)
+    with storage_errors(str(other), "read"):
+        if other.is_begun():
+            return read_state(other.journal(), records=state.warm_records)
+    raise ConfigError(
+        f"{home.name} began with --warm-from {state.warm_from}, which is no longer in {other}",
+        "bring that folder back: without its trials the search would ask for others",
+    )
 
 
 def _parts(home: CampaignHome, campaign: Campaign, base: Config, data: Data) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rayox_platform.runs.home import RunHome
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.prepare import prepare
 from rayox_platform.train.training import Trained, train
+from rayox_platform.tune.leftover_runs import refuse_other
 from rayox_platform.tune.leftovers import free_places, marked
 from rayox_platform.tune.place import keep_annotations
 from rayox_platform.tune.weight import weigh_network
@@ -60,7 +61,10 @@ def _train(part: Part) -> tuple[Trained, dict[str, float]]:
     with _claimed(home), end_told(home):
         if given.workers > 1:
             free_places(given)
-        prepared = prepare(part.config, resume=home.checkpoints.choose() or False)
+        chosen = home.checkpoints.choose()
+        if chosen is not None:
+            refuse_other(chosen, part.config)
+        prepared = prepare(part.config, resume=chosen or False)
         if not prepared.resumed:
             keep_annotations(home.shared, prepared.images)
         teller = Teller(known=set(part.known))

@@ -32,7 +32,7 @@ def population_move(state: State, may_begin: bool) -> Move:
     worst = _to_exploit(state, members, at)
     if worst:
         trial, donor = worst
-        return Exploit(trial.number, donor.number, changed(state, donor, trial, at))
+        return Exploit(trial.number, donor.number, at, changed(state, donor, trial, at))
     next_ = next(trial for trial in paused if trial.epoch == at)
     return Resume(next_.number, min(at + step, epochs))
 
@@ -47,15 +47,20 @@ def _to_exploit(state: State, members: Sequence[Trial], at: int) -> tuple[Trial,
     worst, best = there[:share], there[::-1][:share]
     for place, trial in enumerate(worst):
         donor = best[place]
-        done = any(exploit.epoch == at for exploit in trial.exploits)
         if (
-            not done
+            not _has_taken_over(trial, at)
             and trial.state == "paused"
             and trial.epoch == at
+            and at in donor.kept  # its own: not if it took over from another there
+            and not _has_taken_over(donor, at)
             and _own_score(state, donor, at) > _own_score(state, trial, at)
         ):
             return trial, donor
     return None
+
+
+def _has_taken_over(trial: Trial, at: int) -> bool:
+    return any(exploit.epoch == at for exploit in trial.exploits)
 
 
 def _own_score(state: State, trial: Trial, at: int) -> float:

@@ -20,6 +20,9 @@ class Opened:
     version: str
     data: Mapping[str, Any] = field(default_factory=dict)  # where the parts of val lie that search and confirm score
     weights: str = ""  # digest of the file or checkpoint that trials start from
+    warm_from: str = ""  # the campaign that the searcher learns from as well
+    warm_records: int = 0  # how many it had then: it may have gone on since
+    given: list[str] | None = None  # settings that the command line had, as LoadedCampaign has them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +36,12 @@ class Driven:
 
 @dataclass(frozen=True, kw_only=True)
 class Extended:
-    """The budget was changed."""
+    """The budget was changed, or what else of a campaign may be: nothing that decides a trial that there is."""
 
     budget: Mapping[str, Any]
+    changed: Mapping[str, Any] = field(default_factory=dict)  # sections beside it, each with the values that are new
+    given: list[str] = field(default_factory=list)  # those of the settings that the command line had
+    regardless: int = 0  # trials to begin, counted from the first, whatever stop_when says
 
 
 @dataclass(frozen=True, kw_only=True)

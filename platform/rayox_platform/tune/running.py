@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.train.probe import check_machines
+from rayox_platform.tune.budget import epoch_seconds
 from rayox_platform.tune.confirming import confirm
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.opening import Data
@@ -33,17 +34,12 @@ def run_campaign(driver: Driver, data: Data, say: Callable[[str], None]) -> None
     check_machines(driver.home.shared, data.images, nodes, head=found.workers_per_trial > 1)
     concurrency = most_at_once(state.campaign, driver.base, cluster, block)
     driver.given = trial_capacity(driver.base, cluster, block, concurrency)
+    driver.at_a_time, driver.say = concurrency, say
     driver.show(state)
     with keeping_fingerprint(driver.home.shared, data.images):
         run(driver, concurrency)
     driver.check_end()
     confirm(driver, say)
-
-
-def epoch_seconds(state: State) -> float | None:
-    """As measured by the trials so far."""
-    measured = sum(len(trial.reports) for trial in state.trials)
-    return sum(trial.seconds for trial in state.trials) / measured if measured else None
 
 
 def plan_line(state: State, found: Plan) -> str:

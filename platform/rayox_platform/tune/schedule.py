@@ -15,11 +15,13 @@ from rayox_platform.tune.rungs import brackets, interval, rungs
 from rayox_platform.tune.state import State, Trial
 
 
-def next_move(state: State, may_begin: bool) -> Move:
-    """may_begin: whether the budget has room for another trial."""
-    owed = next((trial for trial in state.search if trial.owed and trial.state in ("planned", "paused")), None)
-    if owed:
-        return Resume(owed.number, owed.until or _first(state, owed.number))
+def next_move(state: State, may_begin: bool, may_go_on: bool = True) -> Move:
+    """may_begin: whether the budget has room for another trial; may_go_on: for another part of one that waits."""
+    for place, trial in enumerate(state.search):
+        if trial.owed and trial.state in ("planned", "paused"):
+            return Resume(trial.number, trial.until or _first(state, place))
+    if not may_go_on:
+        return Wait() if _running(state) else Done()
     match state.campaign.schedule.kind:
         case "none":
             return _in_turn(state, may_begin, state.epochs)
@@ -35,10 +37,13 @@ def next_move(state: State, may_begin: bool) -> Move:
             return population_move(state, may_begin)
 
 
-def bracket_of(number: int, schedule: Schedule, all_of_them: Sequence[tuple[int, ...]]) -> int:
-    """Hyperband's trials go to its brackets in turn, to each as often as its first rung is cheap."""
+def bracket_of(place: int, schedule: Schedule, all_of_them: Sequence[tuple[int, ...]]) -> int:
+    """Hyperband's trials go to its brackets in turn, to each as often as its first rung is cheap.
+
+    place is that of a trial among those of the search: confirmations have numbers too.
+    """
     weights = [max(1, round(all_of_them[-1][0] / rungs[0])) for rungs in all_of_them]
-    place = number % sum(weights)
+    place %= sum(weights)
     for bracket, weight in enumerate(weights):
         if place < weight:
             return bracket
@@ -46,8 +51,8 @@ def bracket_of(number: int, schedule: Schedule, all_of_them: Sequence[tuple[int,
     raise AssertionError(place)
 
 
-def _first(state: State, number: int) -> int:
-    """Epochs of a trial's first part."""
+def _first(state: State, place: int) -> int:
+    """Epochs of the first part of a trial, by its place among those of the search."""
     schedule, epochs = state.campaign.schedule, state.epochs
     match schedule.kind:
         case "none":
@@ -56,7 +61,7 @@ def _first(state: State, number: int) -> int:
             return min(interval(schedule, epochs), epochs)
         case "hyperband":
             found = brackets(schedule, epochs)
-            return found[bracket_of(number, schedule, found)][0]
+            return found[bracket_of(place, schedule, found)][0]
         case _:
             return rungs(schedule, epochs)[0]
 
@@ -75,8 +80,8 @@ def _promote(state: State, may_begin: bool, all_brackets: Sequence[tuple[int, ..
     """Asynchronous successive halving (arXiv:1810.05934) that pauses: whoever is later found among the best goes on."""
     schedule = state.campaign.schedule
     of_bracket: list[list[Trial]] = [[] for _ in all_brackets]
-    for trial in state.search:
-        of_bracket[bracket_of(trial.number, schedule, all_brackets)].append(trial)
+    for place, trial in enumerate(state.search):
+        of_bracket[bracket_of(place, schedule, all_brackets)].append(trial)
     for steps, trials in zip(all_brackets, of_bracket, strict=True):
         for at, above in reversed(list(pairwise(steps))):
             best = _best_paused(state, trials, at, _quota(trials, at, schedule.eta))
@@ -92,11 +97,14 @@ def _promote(state: State, may_begin: bool, all_brackets: Sequence[tuple[int, ..
 
 
 def _last_promotion(state: State, trials: Sequence[Trial], steps: Sequence[int]) -> Move | None:
-    """No trial begins any more: at each rung at least one goes on, once all that may still come there have."""
+    """No trial begins any more: at each rung at least one goes on, once all that may still come there have.
+
+    If it fails, the next best does.
+    """
     for at, above in pairwise(steps):
         if any(trial.state == "running" and trial.until <= at for trial in trials):
             return None
-        if not any(trial.until > at for trial in trials):
+        if not any(trial.until > at for trial in trials if trial.state != "failed"):
             best = _best_paused(state, trials, at, 1)
             return Resume(best.number, above) if best else None
     return None
@@ -132,8 +140,9 @@ def _stop_below_median(state: State, may_begin: bool) -> Move:
     schedule = state.campaign.schedule
     step = interval(schedule, state.epochs)
     for trial in _waiting(state):
-        others = [_mean(state, other, trial.epoch) for other in _come_to(state, trial.epoch) if other is not trial]
-        best = max(state.score(trial, at) for at in trial.reports)
+        measured = [state.measured(other, trial.epoch) for other in _come_to(state, trial.epoch) if other is not trial]
+        others = [sum(scores) / len(scores) for scores in measured if scores]
+        best = max(state.measured(trial, trial.epoch), default=-math.inf)
         if len(others) >= schedule.min_trials and best < sorted(others)[len(others) // 2]:
             return Prune(trial.number, f"below the median of {len(others)} others at epoch {trial.epoch}")
         return Resume(trial.number, min(trial.epoch + step, state.epochs))
@@ -146,8 +155,3 @@ def _waiting(state: State) -> list[Trial]:
 
 def _come_to(state: State, epoch: int) -> list[Trial]:
     return [trial for trial in state.search if epoch in trial.reports and trial.state != "failed"]
-
-
-def _mean(state: State, trial: Trial, epoch: int) -> float:
-    scores = [state.score(trial, at) for at in trial.reports if at <= epoch]
-    return sum(scores) / len(scores)

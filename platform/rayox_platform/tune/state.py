@@ -30,6 +30,11 @@ TrialState = Literal["planned", "running", "paused", "finished", "pruned", "fail
 OVER = ("finished", "pruned", "failed")
 
 
+class Kept(NamedTuple):
+    run: str
+    checkpoint: str
+
+
 @dataclass
 class Trial:
     number: int
@@ -37,6 +42,7 @@ class Trial:
     seed: int
     run: str
     phase: Phase = "search"
+    first_run: str = ""  # where it has taken over from another since
     of: int | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     state: TrialState = "planned"
@@ -50,9 +56,20 @@ class Trial:
     checkpoint: str = ""
     why: str = ""
     exploits: list[Exploited] = field(default_factory=list)
+    kept: dict[int, Kept] = field(default_factory=dict)  # the checkpoints it paused with, by epoch
     began: float = 0.0
     ended: float = 0.0
     epoch: int = 0  # the last one that is done
+
+    @property
+    def name(self) -> str:
+        """The run it began as, by which it is known whatever it takes over."""
+        return self.first_run or self.run
+
+    def measured(self, metric: str, sign: float, epoch: int) -> list[float]:
+        """What it had after each epoch up to this one that was evaluated; the higher the better."""
+        found = [sign * report[metric] for at, report in self.reports.items() if at <= epoch and metric in report]
+        return [score for score in found if math.isfinite(score)]
 
     def score(self, metric: str, sign: float, epoch: int | None = None) -> float:
         """What it had after an epoch, or after its last one; the higher the better; −∞ where nothing was measured."""
@@ -78,10 +95,15 @@ class State:
     trials: list[Trial] = field(default_factory=list)
     driven_seconds: float = 0.0  # of all drivers
     epochs_trained: int = 0
+    confirming: bool = False  # the search has ended, until the campaign is extended
     confirmed: Mapping[str, Any] | None = None
     ended: Ended | None = None
     began: float = 0.0
     weights: str = ""  # as Opened has it
+    warm_from: str = ""  # likewise
+    warm_records: int = 0  # likewise
+    given: frozenset[str] | None = None  # settings that command lines have had; None: they were not kept
+    regardless: int = 0  # trials to begin whatever stop_when says
     last: float = 0.0  # when something was last written
     num_records: int = 0
     submissions: list[str] = field(default_factory=list)  # the Ray jobs that have driven it
@@ -103,6 +125,9 @@ class State:
     def score(self, trial: Trial, epoch: int | None = None) -> float:
         return trial.score(self.campaign.first_metric, self.sign, epoch)
 
+    def measured(self, trial: Trial, epoch: int) -> list[float]:
+        return trial.measured(self.campaign.first_metric, self.sign, epoch)
+
     def ranked(self) -> list[Trial]:
         """Trials of the search, the best first: those that were trained longest before the others."""
         scored = [trial for trial in self.search if self.score(trial) > -math.inf and trial.state != "failed"]
@@ -122,6 +147,8 @@ class State:
             case Opened():
                 self.campaign = Campaign.model_validate(event.campaign)
                 self.config, self.data, self.weights = event.config, event.data, event.weights
+                self.warm_from, self.warm_records = event.warm_from, event.warm_records
+                self.given = None if event.given is None else frozenset(event.given)
             case Driven():
                 self.ended = None
                 self.submissions += [event.submission] if event.submission else []
@@ -129,25 +156,36 @@ class State:
                     if trial.state == "running":
                         trial.state, trial.owed = "paused", True
             case Extended():
-                self.confirmed = None  # others may be better now
-                self.campaign = Campaign.model_validate(
-                    self.campaign.model_dump() | {"budget": self.campaign.budget.model_dump() | dict(event.budget)}
-                )
+                self._extend(event)
             case Moved():
                 self.config, self.data = _laid_over(self.config, event.values), event.data
                 self.campaign = Campaign.model_validate(self.campaign.model_dump() | {"recipe": event.recipe})
             case Planned():
                 assert event.trial == len(self.trials), event
-                of, phase = event.of, event.phase
-                trial = Trial(event.trial, event.values, event.seed, event.run, phase, of, event.attributes)
+                trial = Trial(event.trial, event.values, event.seed, event.run, event.phase)
+                trial.of, trial.attributes = event.of, event.attributes
                 trial.began = time
                 self.trials.append(trial)
+                self.confirming = self.confirming or event.phase == "confirm"
             case Confirmed():
                 self.confirmed = event.result
             case Ended():
                 self.ended = event
             case _:
                 self._of_trial(self.trials[event.trial], event, time)
+
+    def _extend(self, event: Extended) -> None:
+        changed = self.campaign.model_dump(mode="json")
+        for section, values in ({"budget": event.budget} | dict(event.changed)).items():
+            changed[section] = changed[section] | dict(values) if isinstance(values, Mapping) else values
+        self.campaign = Campaign.model_validate(changed)
+        if self.given is not None:
+            self.given |= frozenset(event.given)
+        self.regardless = max(self.regardless, event.regardless)
+        if event.budget or not {"stop_when", "confirm"}.isdisjoint(event.changed):
+            self.confirmed = None  # others may be better now
+        if event.budget or "stop_when" in event.changed:
+            self.confirming = False
 
     def _of_trial(
         self,
@@ -169,7 +207,9 @@ class State:
                     trial.told_at[event.epoch] = time
             case Paused():
                 trial.state, trial.owed, trial.checkpoint = "paused", False, event.checkpoint
+                trial.kept[event.epoch] = Kept(trial.run, event.checkpoint)
             case Exploited():
+                trial.first_run = trial.name
                 trial.values, trial.run, trial.checkpoint = event.values, event.run, ""
                 trial.exploits.append(event)
             case Finished():
