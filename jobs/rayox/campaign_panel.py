@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from rayox.console import Console
 from rayox.panel import Panel
 from rayox.progress import duration
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.planner import expected, num_confirmations
-from rayox_platform.tune.state import State, Trial
 
 SECONDS_BETWEEN_LINES = 60.0
 MOST_NAMED = 4  # running trials

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rayox.console import Console
 
 if TYPE_CHECKING:
-    from rayox_platform.tune.home import CampaignHome
-    from rayox_platform.tune.state import State
+    from rayox_platform.tune.campaign_home import CampaignHome
+    from rayox_platform.tune.campaign_state import State
 
 POLL_SECONDS = 1.0
 
@@ -19,8 +19,8 @@ def watch_campaign(home: "CampaignHome", console: Console, is_over: Callable[[],
     Raises OSError when the last look fails, and DataError for a damaged ledger.
     """
     from rayox.campaign_panel import CampaignPanel
-    from rayox_platform.tune.records import from_record
-    from rayox_platform.tune.state import State
+    from rayox_platform.tune.campaign_state import State
+    from rayox_platform.tune.ledger_records import from_record
 
     state, journal = State(), home.journal()
     tail = journal.tail(whole=True)

@@ -14,7 +14,7 @@ from rayox_model.core.errors import TrainingError
 if TYPE_CHECKING:
     from rayox_cluster.jobs_api import Job, JobsApi
     from rayox_platform.runs.home import RunHome
-    from rayox_platform.tune.home import CampaignHome
+    from rayox_platform.tune.campaign_home import CampaignHome
 
 POLL_SECONDS = 1.0
 STATUS_SECONDS = 3.0
@@ -105,7 +105,7 @@ def _home_of(storage: str, name: str, watched: Watched) -> "RunHome | CampaignHo
 
             return open_runs(storage).home(name)
         case "tune":
-            from rayox_platform.tune.home import campaign_home
+            from rayox_platform.tune.campaign_home import campaign_home
 
             return campaign_home(storage, name)
     return None
@@ -141,7 +141,7 @@ def _is_shared(storage: str) -> bool:
 def _show(home: "RunHome | CampaignHome", watched: Watched, console: Console) -> None:
     """Until the job has ended; or, while nobody can be asked, until it is done or nobody works on it."""
     from rayox_platform.runs.overview import is_over as nobody_works_on
-    from rayox_platform.tune.home import CampaignHome
+    from rayox_platform.tune.campaign_home import CampaignHome
 
     def is_over() -> bool:
         return watched.is_over or (watched.is_away and (_is_done(home) or nobody_works_on(home)))
@@ -166,7 +166,7 @@ def _show_events(home: "RunHome", is_over: Callable[[], bool], console: Console)
 def _is_done(home: "RunHome | CampaignHome") -> bool:
     """Whether its storage says that it has come to its end."""
     from rayox_platform.runs.overview import read_result
-    from rayox_platform.tune.home import CampaignHome
+    from rayox_platform.tune.campaign_home import CampaignHome
     from rayox_platform.tune.ledger import read_state
 
     try:

@@ -9,8 +9,8 @@ from rayox_model.core.errors import RayoxError
 
 if TYPE_CHECKING:
     from rayox.job_register import Submitted
-    from rayox_platform.tune.home import CampaignHome
-    from rayox_platform.tune.state import State
+    from rayox_platform.tune.campaign_home import CampaignHome
+    from rayox_platform.tune.campaign_state import State
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def campaign_of_job(job: "Submitted") -> JobCampaign | None:
 def _campaigns(storage: str) -> "Iterator[tuple[CampaignHome, str | None]]":
     """Those of a job's storage; where that is this machine's own folder of runs, those beside it come first."""
     from rayox_platform.storage.state import runs_folder
-    from rayox_platform.tune.home import campaign_home, campaign_names
+    from rayox_platform.tune.campaign_home import campaign_home, campaign_names
 
     own = same_place(storage, str(runs_folder(None)))
     for place in (None, storage) if own else (storage,):

@@ -137,7 +137,7 @@ def _winner(storage: str | None, name: str) -> str:
     """The checkpoint of a campaign's confirmed winner. Raises ConfigError where there is none."""
     from rayox_platform.runs.places import open_runs
     from rayox_platform.storage.errors import storage_errors
-    from rayox_platform.tune.home import find_campaign
+    from rayox_platform.tune.campaign_home import find_campaign
     from rayox_platform.tune.ledger import read_state
     from rayox_platform.tune.winner import winning_trial
 

@@ -74,7 +74,7 @@ def _of_campaign(campaign: JobCampaign) -> tuple[float, str, dict[str, Any]]:
 
 def _trial_runs(campaign: JobCampaign) -> list[str]:
     """All runs that its trials have had: one that takes over another's weights goes on in a new one."""
-    from rayox_platform.tune.records import Exploited, Planned, from_record
+    from rayox_platform.tune.ledger_records import Exploited, Planned, from_record
 
     journal = campaign.home.journal()
     events = [from_record(record, str(journal))[0] for record in journal.read()]

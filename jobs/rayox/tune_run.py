@@ -14,11 +14,11 @@ from rayox_platform.tune.campaign_file import LoadedCampaign
 if TYPE_CHECKING:
     from rayox_platform.config.tree import Config
     from rayox_platform.resources.machines import Cluster
+    from rayox_platform.tune.campaign_home import CampaignHome
+    from rayox_platform.tune.campaign_state import State
     from rayox_platform.tune.driver import Driver
-    from rayox_platform.tune.home import CampaignHome
     from rayox_platform.tune.opening import Data
     from rayox_platform.tune.planner import Plan
-    from rayox_platform.tune.state import State
 
 OVER = "finished"
 
@@ -85,7 +85,7 @@ def tune(
 ) -> "State":
     """Run a campaign to its end, or on from where it stands; where it stands then. Raises a RayoxError."""
     from rayox_platform.train.prepare import check_lasting
-    from rayox_platform.tune.home import campaign_home, find_campaign
+    from rayox_platform.tune.campaign_home import campaign_home, find_campaign
     from rayox_platform.tune.ledger import read_state
     from rayox_platform.tune.opening import earlier_of, open_ledger, read_data, trial_config
     from rayox_platform.tune.resuming import check_same
@@ -146,7 +146,7 @@ def _tracked(config: "Config", home: "CampaignHome", console: Console) -> Iterat
 def _drive(driver: "Driver", data: "Data", console: Console, address: str | None) -> "State":
     """Until nothing is left to do; however it ends, the ledger says so."""
     from rayox_cluster.local import ray_session
-    from rayox_platform.tune.records import Ended
+    from rayox_platform.tune.ledger_records import Ended
 
     status, why = "failed", "internal error"
     try:

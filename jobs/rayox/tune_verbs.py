@@ -14,8 +14,8 @@ from rayox.ending import INTERRUPTED
 from rayox_model.core.errors import ConfigError, DataError, TrainingError
 
 if TYPE_CHECKING:
-    from rayox_platform.tune.home import CampaignHome
-    from rayox_platform.tune.state import State
+    from rayox_platform.tune.campaign_home import CampaignHome
+    from rayox_platform.tune.campaign_state import State
 
 EXIT_CODES = {"failed": TrainingError.exit_code, "dead": TrainingError.exit_code, "interrupted": INTERRUPTED}
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -26,7 +26,7 @@ OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @json_option
 def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
     """All campaigns (storage=… names another folder or a bucket)."""
-    from rayox_platform.tune.home import campaign_names, find_campaign
+    from rayox_platform.tune.campaign_home import campaign_names, find_campaign
 
     console, storage = Console(as_json), load_recipe(None, overrides).config.storage
     with _readable(storage):
@@ -173,7 +173,7 @@ VERBS = (list_command, status_command, watch_command, stop_command, report_comma
 
 
 def _found(storage: str | None, name: str) -> "CampaignHome":
-    from rayox_platform.tune.home import find_campaign
+    from rayox_platform.tune.campaign_home import find_campaign
 
     return find_campaign(storage, name)
 

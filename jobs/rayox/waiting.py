@@ -29,7 +29,7 @@ def what_it_waits_for(api: "JobsApi", submission_id: str, recipe: bytes = b"") -
 
 def _wanted(driver: "Waiting", nodes: "Sequence[Node]") -> str:
     """What the process that is to drive the job asks for, and what of it nobody has."""
-    from rayox_platform.resources.labels import fits
+    from rayox_platform.resources.node_labels import fits
 
     asked = [f"{amount:g} {name}" for name, amount in sorted(driver.resources.items())] or ["a process"]
     labels = ", ".join(f"{key}={value}" for key, value in sorted(driver.labels.items()))
@@ -63,7 +63,7 @@ def _room_for(recipe: bytes, nodes: "Sequence[Node]") -> str:
     from rayox_platform.config.tree import Config
     from rayox_platform.resources.capacity import best_share, most_that_fits
     from rayox_platform.resources.demand import Demand
-    from rayox_platform.resources.labels import divided, selector
+    from rayox_platform.resources.node_labels import divided, selector
 
     config = Config.model_validate(yaml.safe_load(recipe))
     fewest, most = config.train.workers

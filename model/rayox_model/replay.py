@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
-from rayox_model.assign.settings import assigner_of
+from rayox_model.assign.assigner_settings import assigner_of
 from rayox_model.core.errors import ModelError, RayoxError
 from rayox_model.core.modes import open_to_others
 from rayox_model.core.structures import AnchorPoints, Batch, Predictions, Targets, split_batch

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.block import block_samples, keep_freed_memory
 from rayox_model.augment.geometry import draw_affine, warp_over
-from rayox_model.augment.settings import Augment
 from rayox_model.core.pack import pack
 from rayox_model.core.plan import StreamPlan, sample_rng
 from rayox_platform.data.coco import read_coco

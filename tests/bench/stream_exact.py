@@ -15,7 +15,7 @@ import ray.train
 import ray.train.torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
-from rayox_model.augment.settings import Augment
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.core.collate import unpack
 from rayox_model.core.plan import StreamPlan
 from rayox_model.core.samples import LabelledImages

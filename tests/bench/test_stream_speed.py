@@ -15,8 +15,8 @@ import ray
 from empty_stream import Idle, NoSamples, count_blocks, largest_bytes, private_bytes
 
 from rayox_cluster.local import ray_session
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.block import keep_freed_memory
-from rayox_model.augment.settings import Augment
 from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.resolve import resolve_split

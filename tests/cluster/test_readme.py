@@ -14,7 +14,7 @@ from ray.scripts.scripts import cli as ray_cli
 
 from rayox.cli import cli
 from rayox.resolved import resolve
-from rayox_platform.resources.labels import selector
+from rayox_platform.resources.node_labels import selector
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "cluster" / "README.md").read_text()

@@ -25,7 +25,7 @@ from rayox_platform.data.fingerprint import fingerprint
 from rayox_platform.models.bundle import SIGNATURE
 from rayox_platform.models.signature import trusted
 from rayox_platform.promote.signing import sign_folder, signing_key
-from rayox_platform.resources.labels import selector
+from rayox_platform.resources.node_labels import selector
 from rayox_platform.runs.data_record import DataRecord, write_data_record
 from rayox_platform.runs.event_kinds import Checkpoint
 from rayox_platform.runs.places import open_runs

@@ -10,10 +10,10 @@ from rayox.console import Console
 from rayox_platform.config.tree import Config
 from rayox_platform.runs.run_lock import claimed
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.campaign_home import campaign_home
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger import Ledger
-from rayox_platform.tune.records import Ended, Finished, Opened, Paused, Planned, Reported, Started
-from rayox_platform.tune.state import State
+from rayox_platform.tune.ledger_records import Ended, Finished, Opened, Paused, Planned, Reported, Started
 
 CAMPAIGN = Campaign.model_validate(
     {

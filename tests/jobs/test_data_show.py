@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.block import block_samples
-from rayox_model.augment.settings import Augment
 from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.look import step_samples
 from rayox_platform.data.resolve import resolve_split

@@ -12,9 +12,9 @@ from promotions import Registry, make_registry
 from tune_toys import BASE, campaign
 
 from rayox_platform.runs.places import open_runs
-from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.ledger import Ledger
-from rayox_platform.tune.records import Confirmed, Finished, Opened, Planned
+from rayox_platform.tune.ledger_records import Confirmed, Finished, Opened, Planned
 
 README = Path(__file__).resolve().parents[2] / "platform" / "README.md"
 

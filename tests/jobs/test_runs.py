@@ -15,7 +15,7 @@ from rayox_platform.runs.ending import end_told
 from rayox_platform.runs.event_kinds import BadImages, Checkpoint, Epoch, Progress, RunEvent, Stage, Start
 from rayox_platform.runs.events import FileEvents
 from rayox_platform.runs.home import FolderHome
-from rayox_platform.runs.outbox import Spool
+from rayox_platform.runs.outbox import Outbox
 from rayox_platform.runs.outbox_entries import Points, Status
 from rayox_platform.runs.run_lock import claimed
 
@@ -51,11 +51,11 @@ def runs(rayox):
         path = folder / name
         path.mkdir(parents=True)
         append(path, *events, age=age)
-        spool = Spool(path)
+        outbox = Outbox(path)
         if said:
-            spool.add(Status("RUNNING", NOW))
-            spool.add(Status(said, NOW))
-        spool.close()
+            outbox.add(Status("RUNNING", NOW))
+            outbox.add(Status(said, NOW))
+        outbox.close()
         return path
 
     return make
@@ -94,9 +94,9 @@ def test_another_folder_is_named_by_storage(rayox, runs, tmp_path):
 
 def test_show_says_where_a_run_stands_and_what_mlflow_lacks(rayox, runs):
     path = runs("toy", START, epoch(1), checkpoint(10), progress(12), START, progress(11))
-    spool = Spool(path)
-    spool.add(Points({"AP": 0.5}, 1, NOW))
-    spool.close()
+    outbox = Outbox(path)
+    outbox.add(Points({"AP": 0.5}, 1, NOW))
+    outbox.close()
     said = rayox("runs", "show", "toy")
     assert "restarts    1" in said.out
     assert "metrics     AP 0.250  AP50 0.500\n" in said.out
@@ -226,10 +226,10 @@ def test_sync_sends_what_a_killed_driver_left_to_the_local_store(rayox, runs, to
     tracking = open_run(connect(None, Path(".rayox").absolute(), "rayox"), "toy", {}, {})
     target = {"uri": tracking.uri, "experiment_id": tracking.store.experiment_id, "run_id": tracking.run_id}
     (path / "tracking.json").write_text(json.dumps(target))
-    spool = Spool(path)
+    outbox = Outbox(path)
     for entry in (Status("RUNNING", NOW), Points({"AP": 0.5}, 1, NOW)):
-        spool.add(entry)
-    spool.close()
+        outbox.add(entry)
+    outbox.close()
     assert rayox("runs", "sync", "toy", "--json").result["sent"] == 3  # the last: KILLED
     run = tracking.client.get_run(tracking.run_id)
     assert (run.info.status, run.data.metrics) == ("KILLED", {"AP": 0.5})

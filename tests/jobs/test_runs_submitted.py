@@ -18,9 +18,9 @@ from rayox_platform.runs.ending import End
 from rayox_platform.runs.event_kinds import Progress, Start
 from rayox_platform.runs.events import FileEvents
 from rayox_platform.runs.run_lock import claimed
-from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.ledger import Ledger
-from rayox_platform.tune.records import Ended, Opened, Planned
+from rayox_platform.tune.ledger_records import Ended, Opened, Planned
 
 pytestmark = pytest.mark.slow
 

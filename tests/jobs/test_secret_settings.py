@@ -21,7 +21,7 @@ from rayox_model.nets.yolox import YOLOX
 from rayox_model.train.engine import new_state
 from rayox_platform.config.settings import settings
 from rayox_platform.runs.home import FolderHome
-from rayox_platform.runs.outbox import open_spool, read_target
+from rayox_platform.runs.outbox import open_outbox, read_target
 from rayox_platform.runs.outbox_entries import Points
 from rayox_platform.track.record import _params
 from rayox_platform.track.sender import sending
@@ -152,7 +152,7 @@ def test_a_run_s_spool_knows_the_address_without_it_and_is_sent_with_the_one_giv
     store = Store(connect(None, tmp_path / "state", "rayox").client, URI, "1")
     home = FolderHome(tmp_path / "runs" / "mine")
     with sending(home.folder, Tracking(store, "f00")) as sender:
-        sender.spool.add(Points({"AP": 0.5}, 1, 1.0))
+        sender.outbox.add(Points({"AP": 0.5}, 1, 1.0))
     target = read_target(home.folder)
     assert target is not None
     assert target.uri == SHOWN
@@ -165,7 +165,7 @@ def test_a_run_s_spool_knows_the_address_without_it_and_is_sent_with_the_one_giv
     with pytest.raises(TrackingError) as away:  # port 1: nobody there, but it is asked
         sync_run(home, 0.1, tracking_uri=URI)
     assert SECRET not in away.value.message
-    open_spool(home.folder, target).close()
+    open_outbox(home.folder, target).close()
 
 
 def begun(checkpoint: Path, uri: str) -> None:

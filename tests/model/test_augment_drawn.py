@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.partners import of_window, whole_dataset
 from rayox_model.augment.sample import make_sample
-from rayox_model.augment.settings import Augment
 from rayox_model.core.plan import sample_rng
 from rayox_model.core.samples import Sample
 

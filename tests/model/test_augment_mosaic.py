@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.mosaic import Mosaic, draw_mosaic, make_mosaic, place_tile
 from rayox_model.augment.partners import whole_dataset
-from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import DataError
 from rayox_model.core.samples import Sample
 

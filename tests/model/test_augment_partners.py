@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.block import block_samples
 from rayox_model.augment.partners import DecodedOnce, Partners, draw_partners, of_window, whole_dataset
-from rayox_model.augment.settings import Augment
 from rayox_model.core.plan import StreamPlan
 from rayox_model.core.samples import Sample
 

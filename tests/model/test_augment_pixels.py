@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.color import draw_hsv_shift, shift_hsv
 from rayox_model.augment.geometry import flip_boxes, transform_boxes
 from rayox_model.augment.letterbox import fit_size, letterbox
-from rayox_model.augment.settings import Augment
 
 
 def test_letterbox_puts_the_image_top_left_on_grey():

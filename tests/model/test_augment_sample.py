@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.geometry import draw_affine
 from rayox_model.augment.mixup import Mixup, draw_mixup, draw_partner, mix
 from rayox_model.augment.mosaic import draw_mosaic, make_mosaic
 from rayox_model.augment.partners import whole_dataset
 from rayox_model.augment.sample import make_sample
-from rayox_model.augment.settings import Augment
 from rayox_model.core.plan import sample_rng
 from rayox_model.core.samples import Sample
 

@@ -6,9 +6,9 @@ from pydantic import TypeAdapter, ValidationError
 from test_simota import ANCHORS, draw, targets_of
 
 from rayox_model.assign.assigner import assign
+from rayox_model.assign.assigner_settings import Assigner, assigner_of
 from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.fcos_settings import FCOS
-from rayox_model.assign.settings import Assigner, assigner_of
 from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.core.boxes import decode_cxcywh, iou
 from rayox_model.core.errors import ConfigError

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from test_augment_partners import CountedImages, plan, stream
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.block import READ_TOGETHER, block_samples
-from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import DataError
 from rayox_model.core.samples import ReadTogether
 

@@ -85,7 +85,7 @@ def begin(tmp_path, monkeypatch) -> "Callable[..., Driver]":
     """The driver of a campaign that begins with these settings, or goes on, without Ray."""
     from tune_drive import begun
 
-    from rayox_platform.tune.home import campaign_home
+    from rayox_platform.tune.campaign_home import campaign_home
 
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     home = campaign_home(None, "campaign")

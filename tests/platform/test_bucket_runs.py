@@ -1,4 +1,4 @@
-"""Runs in a bucket, listed and followed from a machine that does not train them; MLflow's spool stays where it is."""
+"""Runs in a bucket, listed and followed from a machine that does not train them; MLflow's outbox stays where it is."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.runs.ending import tell_interrupted
 from rayox_platform.runs.event_kinds import Epoch, Start
 from rayox_platform.runs.events import follow
-from rayox_platform.runs.outbox import Target, open_spool
+from rayox_platform.runs.outbox import Target, open_outbox
 from rayox_platform.runs.outbox_entries import Status
 from rayox_platform.runs.overview import find_run, is_over, list_runs, read_run
 from rayox_platform.runs.places import BucketRuns
@@ -74,9 +74,9 @@ def test_the_spool_stays_with_the_driver(runs):
     home = runs.home("mine")
     with home.claim():
         begin(home)
-        spool = open_spool(home.folder, Target("sqlite:///x.db", "1", "a"))
-        spool.add(Status("FAILED", 1.0))
-        spool.close()
+        outbox = open_outbox(home.folder, Target("sqlite:///x.db", "1", "a"))
+        outbox.add(Status("FAILED", 1.0))
+        outbox.close()
         (home.folder / "model.onnx").write_text("")
         home.publish()
     assert {"tracking.jsonl", "tracking.json"} <= {path.name for path in home.folder.iterdir()}, "it had no result"

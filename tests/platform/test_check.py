@@ -14,8 +14,8 @@ from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.data.check import fast
 from rayox_platform.data.check.checker import Against, CheckSettings, check_document, check_file
 from rayox_platform.data.check.files import ImageFolder, look_with_threads, remembered
+from rayox_platform.data.check.finding_kinds import KIND_OF, KINDS, markdown_table
 from rayox_platform.data.check.findings import Finding, Findings
-from rayox_platform.data.check.kinds import KIND_OF, KINDS, markdown_table
 from rayox_platform.data.check.mend import HOW, mend_file
 from rayox_platform.data.check.reading import read_leniently
 from rayox_platform.data.coco import read_coco

@@ -13,8 +13,8 @@ from rayox_model.core.errors import ClusterError
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.capacity import capacity
 from rayox_platform.resources.demand import DATA_TASK_CPUS, GIB, Capacity, Demand
-from rayox_platform.resources.labels import divided, selector, where
 from rayox_platform.resources.machines import Cluster, Machine, Room, leaves_a_task, tasks_beside
+from rayox_platform.resources.node_labels import divided, selector, where
 
 SMALL = 2**20
 

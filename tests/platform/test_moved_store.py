@@ -91,11 +91,11 @@ def test_a_run_that_was_not_sent_is_sent_from_the_new_place(original, tmp_path, 
     there = Path(shutil.move(at_first, tmp_path / "there"))
     monkeypatch.setenv("RAYOX_STATE", str(there))
     home = FolderHome(there / "runs" / "unsent")
-    from rayox_platform.runs.outbox import Spool
+    from rayox_platform.runs.outbox import Outbox
 
-    spool = Spool(home.folder)
-    spool.add(TextFile("late.txt", "late"))
-    spool.close()
+    outbox = Outbox(home.folder)
+    outbox.add(TextFile("late.txt", "late"))
+    outbox.close()
     assert sync_run(home, 60).sent == 2  # the text, and that the run has ended
     assert [path.read_text() for path in there.rglob("late.txt")] == ["late"]
     assert not (tmp_path / "at first").exists()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rayox_model.augment.settings import Augment
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.core.collate import unpack
 from rayox_model.core.errors import ModelError
 from rayox_model.core.pack import pack

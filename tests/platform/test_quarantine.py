@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.sample import make_sample
-from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import DataError
 from rayox_model.core.plan import sample_rng
 from rayox_model.core.quarantine import BrokenImage, Quarantine, Replacement, check_broken

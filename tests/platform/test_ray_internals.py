@@ -17,7 +17,7 @@ from rayox_platform.ray_internals import cluster_state, preloading, prestart, re
 from rayox_platform.ray_internals.switch import attempt
 from rayox_platform.storage.folders import open_folder
 from rayox_platform.train import preemption
-from rayox_platform.train.preemption import STOP, Urgency
+from rayox_platform.train.preemption import STOP, Preemption
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("jobs/rayox", "platform/rayox_platform", "model/rayox_model", "cluster/rayox_cluster")
@@ -222,15 +222,15 @@ def test_an_error_while_asking_for_notices_does_not_end_the_watch(fresh, monkeyp
     monkeypatch.setattr(ray._private.state.state, "get_draining_nodes", ask)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(preemption, "LOOK_SECONDS", 0.01)
-    urgency = Urgency(open_folder(str(tmp_path)))
-    urgency.start()
+    notice = Preemption(open_folder(str(tmp_path)))
+    notice.start()
     try:
-        while (reason := urgency.taken()) is None:
-            assert [one for one in threading.enumerate() if one.name == "rayox-urgency"], "the watch has ended"
+        while (reason := notice.taken()) is None:
+            assert [one for one in threading.enumerate() if one.name == "rayox-preemption"], "the watch has ended"
         assert reason == "node aaaaaaaa is being taken away"
-        assert urgency.asked_to_stop
+        assert notice.asked_to_stop
     finally:
-        urgency.stop()
+        notice.stop()
 
 
 def test_without_the_view_of_nodes_those_of_several_count_as_empty(fresh, monkeypatch):

@@ -129,10 +129,10 @@ def test_everything_else_sent_twice_is_there_once(run, tmp_path):
     (folder / "predictions" / "sheet.jpg").write_bytes(b"a picture")
     with sending(folder, tracking) as sender:
         for _ in range(2):
-            sender.spool.add(Tags({"bad_images": "2"}))
-            sender.spool.add(TextFile("bad_images.txt", "one\ntwo\n"))
-            sender.spool.add(Pictures("predictions", "predictions"))
-            sender.spool.add(DatasetUse("train (train)", "abc", "train.json", "training", "{}"))
+            sender.outbox.add(Tags({"bad_images": "2"}))
+            sender.outbox.add(TextFile("bad_images.txt", "one\ntwo\n"))
+            sender.outbox.add(Pictures("predictions", "predictions"))
+            sender.outbox.add(DatasetUse("train (train)", "abc", "train.json", "training", "{}"))
         assert sender.drain(30)
         assert sender.refused == []
     run = tracking.client.get_run(tracking.run_id)

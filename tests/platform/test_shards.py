@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from object_store import make_bucket, moto_store, point_to
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.sample import make_sample
-from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_model.core.plan import sample_rng
 from rayox_platform.data.coco import CocoDataset

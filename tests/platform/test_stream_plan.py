@@ -2,7 +2,7 @@
 
 import pytest
 
-from rayox_model.augment.settings import Augment
+from rayox_model.augment.augment_settings import Augment
 from rayox_platform.config.tree import Config, Data, Train
 from rayox_platform.train.stream_blocks import block_bytes, larger_blocks, stream_plan
 

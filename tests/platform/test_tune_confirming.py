@@ -2,10 +2,10 @@
 
 from tune_toys import BASE, campaign
 
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.confirmation import candidates
 from rayox_platform.tune.confirming import traded
-from rayox_platform.tune.records import Finished, Opened, Planned, Reported, Started
-from rayox_platform.tune.state import State
+from rayox_platform.tune.ledger_records import Finished, Opened, Planned, Reported, Started
 
 
 def searched(*trials: tuple[float, float]) -> State:

@@ -9,7 +9,7 @@ from tune_toys import CONFIG, campaign
 from rayox_model.core.errors import ConfigError, TrainingError
 from rayox_platform.config.tree import Config
 from rayox_platform.tune.driver import LOOK_SECONDS, STOPPED
-from rayox_platform.tune.records import Extended
+from rayox_platform.tune.ledger_records import Extended
 from rayox_platform.tune.resuming import check_same
 from rayox_platform.tune.winner import as_recipe, winning_trial
 

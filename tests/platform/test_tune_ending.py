@@ -10,7 +10,7 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.evaluate.matches import match
 from rayox_platform.tune.budget import out_of_time, why_no_more
 from rayox_platform.tune.confirming import verdict
-from rayox_platform.tune.records import Driven, Extended
+from rayox_platform.tune.ledger_records import Driven, Extended
 from rayox_platform.tune.winner import winning_trial
 
 CONFIRM = {"top": 1, "seeds": 2}

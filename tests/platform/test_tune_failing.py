@@ -9,12 +9,12 @@ from tune_drive import fail as lost
 from tune_drive import train
 from tune_toys import BASE, campaign, curve
 
+from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.ledger_records import Exploited, Extended, Failed, Paused, Planned, Reported, Started
 from rayox_platform.tune.moves import Begin, Done, Exploit, Prune, Resume
-from rayox_platform.tune.records import Exploited, Extended, Failed, Paused, Planned, Reported, Started
 from rayox_platform.tune.rungs import brackets
 from rayox_platform.tune.schedule import bracket_of, next_move
 from rayox_platform.tune.simulate import play, play_on
-from rayox_platform.tune.state import State
 
 VALUES = {"assigner.center_radius": 2.0, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
 

@@ -14,9 +14,9 @@ from tune_toys import campaign
 from rayox_platform.runs.journal import open_journal
 from rayox_platform.storage.folders import LocalFolder
 from rayox_platform.track.tracking import connect
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger import read_state
 from rayox_platform.tune.mirror import STATUS, Mirror
-from rayox_platform.tune.state import State
 
 CONFIRM = {"top": 1, "seeds": 2}
 SETTINGS = {

@@ -13,9 +13,10 @@ from tune_toys import BASE, campaign, curve
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.runs.journal import encoded, open_journal
 from rayox_platform.storage.folders import LocalFolder
-from rayox_platform.tune.home import campaign_home, campaign_names, find_campaign
+from rayox_platform.tune.campaign_home import campaign_home, campaign_names, find_campaign
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger import Ledger, read_state
-from rayox_platform.tune.records import (
+from rayox_platform.tune.ledger_records import (
     Driven,
     Ended,
     Extended,
@@ -29,7 +30,6 @@ from rayox_platform.tune.records import (
     to_record,
 )
 from rayox_platform.tune.simulate import play
-from rayox_platform.tune.state import State
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_campaign_has_one_driver_and_is_found_by_its_name(tmp_path, monkeypatc
         find_campaign(None, "mine")
     with home.claim():
         home.journal().append(to_record(Driven(host="h", pid=1), 1.0))
-        code = "from rayox_platform.tune.home import campaign_home\nwith campaign_home(None, 'mine').claim(): pass"
+        code = "from rayox_platform.tune.campaign_home import *\nwith campaign_home(None, 'mine').claim(): pass"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert f"campaign mine is being driven by process {os.getpid()}" in other.stderr
         assert home.holder()

@@ -6,10 +6,10 @@ from tune_toys import BASE, campaign, curve
 
 from rayox_platform.runs.journal import say_nothing
 from rayox_platform.track.tracking import connect
-from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.ledger_records import Ended, Failed, Finished, Opened, Paused, Planned, Reported, Started
 from rayox_platform.tune.mirror import Mirror, send_rest
-from rayox_platform.tune.records import Ended, Failed, Finished, Opened, Paused, Planned, Reported, Started
 
 VALUES = {"assigner.center_radius": 1.5, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
 

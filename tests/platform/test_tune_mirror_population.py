@@ -8,10 +8,10 @@ from test_tune_mirror import VALUES, statuses
 from tune_toys import BASE, campaign
 
 from rayox_platform.track.tracking import connect
-from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.ledger_records import Ended, Exploited, Finished, Opened, Paused, Planned, Reported, Started
 from rayox_platform.tune.mirror import Mirror
-from rayox_platform.tune.records import Ended, Exploited, Finished, Opened, Paused, Planned, Reported, Started
 
 
 def trained(ledger: Ledger, trial: int, until: int) -> None:

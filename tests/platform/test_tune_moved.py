@@ -14,8 +14,8 @@ from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.demand import Capacity
 from rayox_platform.runs.data_record import read_data_record, write_data_record
+from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.driver import Driver
-from rayox_platform.tune.home import campaign_home
 from rayox_platform.tune.ledger import read_state
 from rayox_platform.tune.opening import open_ledger, read_data, trial_config
 from rayox_platform.tune.place import keeping_fingerprint

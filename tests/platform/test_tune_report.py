@@ -8,13 +8,13 @@ from matplotlib import pyplot as plt
 from tune_confirmed import confirmed
 from tune_toys import BASE, SPACE, campaign, curve
 
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.costs import best_by_seconds, duration, point_cost
 from rayox_platform.tune.figures import figures
 from rayox_platform.tune.importance import importances, why_not
-from rayox_platform.tune.records import Ended, Planned, Reported, Started
+from rayox_platform.tune.ledger_records import Ended, Planned, Reported, Started
 from rayox_platform.tune.report import about, page
 from rayox_platform.tune.simulate import play
-from rayox_platform.tune.state import State
 from rayox_platform.tune.table import cells, columns, rows, summary
 
 PRICED = {"node_hour": 3.6, "nodes": 2}

@@ -14,13 +14,13 @@ from rayox_model.nets.yolox import YOLOX
 from rayox_platform.config.tree import Config
 from rayox_platform.tune.budget import why_no_more
 from rayox_platform.tune.campaign import Campaign
+from rayox_platform.tune.campaign_home import CampaignHome, campaign_home
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.extending import extension
-from rayox_platform.tune.home import CampaignHome, campaign_home
 from rayox_platform.tune.ledger import read_state
 from rayox_platform.tune.opening import earlier_of, open_ledger, read_data, trial_config
 from rayox_platform.tune.resuming import check_same
-from rayox_platform.tune.state import State
 
 
 class Calls:

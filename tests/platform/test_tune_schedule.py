@@ -6,12 +6,12 @@ import pytest
 from tune_toys import BASE, campaign, curve
 
 from rayox_platform.tune.campaign import Schedule
+from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.ledger_records import Driven, Failed, Finished, Opened, Paused, Planned, Reported, Started
 from rayox_platform.tune.moves import Begin, Done, Exploit, Prune, Resume, Wait
-from rayox_platform.tune.records import Driven, Failed, Finished, Opened, Paused, Planned, Reported, Started
 from rayox_platform.tune.rungs import brackets, rungs
 from rayox_platform.tune.schedule import bracket_of, next_move
 from rayox_platform.tune.simulate import play
-from rayox_platform.tune.state import State
 
 ALL = ("none", "asha", "promote", "median", "hyperband", "pbt")
 

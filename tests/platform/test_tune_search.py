@@ -9,10 +9,10 @@ from tune_toys import BASE, SPACE, campaign, curve, quality
 from rayox_model.core.errors import ConfigError
 from rayox_platform.tune.budget import why_no_more
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.records import Finished, Opened, Paused, Planned, Reported, Started
+from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.ledger_records import Finished, Opened, Paused, Planned, Reported, Started
 from rayox_platform.tune.search import MODELLED, common_level, grid, study_of, suggest, with_fewer
 from rayox_platform.tune.simulate import play
-from rayox_platform.tune.state import State
 
 KINDS = ("random", "grid", "tpe", "gp", "nsga2")
 PUBLISHED = {"assigner.center_radius": 1.5, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}

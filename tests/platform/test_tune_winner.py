@@ -9,9 +9,9 @@ from tune_toys import BASE, campaign
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.load import load_config
 from rayox_platform.config.tree import Config
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.simulate import play
 from rayox_platform.tune.space_check import with_values
-from rayox_platform.tune.state import State
 from rayox_platform.tune.winner import as_recipe, own_settings, recipe_files, winning_trial, write_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "jobs" / "rayox" / "recipes"

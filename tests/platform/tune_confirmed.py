@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from tune_toys import BASE, campaign, curve
 
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.home import CampaignHome, campaign_home
-from rayox_platform.tune.records import (
+from rayox_platform.tune.campaign_home import CampaignHome, campaign_home
+from rayox_platform.tune.campaign_state import State, Trial
+from rayox_platform.tune.ledger_records import (
     Confirmed,
     Event,
     Extended,
@@ -19,7 +20,6 @@ from rayox_platform.tune.records import (
     to_record,
 )
 from rayox_platform.tune.simulate import play
-from rayox_platform.tune.state import State, Trial
 
 HARDER = 0.3  # AP by which the confirmation's images are harder than the search's
 

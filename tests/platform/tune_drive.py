@@ -13,13 +13,13 @@ from rayox_platform.runs.journal import Journal, encoded, say_nothing
 from rayox_platform.runs.journal_file import FileJournal
 from rayox_platform.storage.folders import LocalFolder
 from rayox_platform.tune.campaign import Campaign
+from rayox_platform.tune.campaign_home import CampaignHome
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.driver import Driver
-from rayox_platform.tune.home import CampaignHome
 from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.ledger_records import Confirmed, Ended, Extended, Opened
 from rayox_platform.tune.part import Part
-from rayox_platform.tune.records import Confirmed, Ended, Extended, Opened
 from rayox_platform.tune.space_check import with_values
-from rayox_platform.tune.state import State
 
 GIVEN = Capacity(
     workers=1, cpus_per_worker=1, threads_per_worker=1, gpu=False, data_cpus=1, fewest_workers=1, cpus_per_data_task=0.5

@@ -15,8 +15,8 @@ from patience import patient
 
 from rayox_platform.runs.journal import open_journal
 from rayox_platform.storage.folders import Folder, LocalFolder
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger import read_state
-from rayox_platform.tune.state import State
 
 RECIPE = {
     "image_size": 64,

@@ -5,7 +5,7 @@ from campaign_runs import CampaignRun, assert_each_once
 from object_store import make_bucket, moto_store, point_to
 from patience import wait_until
 
-from rayox_platform.tune.home import campaign_home
+from rayox_platform.tune.campaign_home import campaign_home
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(1800)]
 STORAGE = "s3://bucket/some/runs"

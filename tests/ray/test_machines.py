@@ -16,8 +16,8 @@ from rayox_platform.data.resolve import resolve_split
 from rayox_platform.runs.home import BucketHome, FolderHome
 from rayox_platform.storage.bucket import Bucket
 from rayox_platform.train.probe import check_machines
+from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.driver import Driver
-from rayox_platform.tune.home import campaign_home
 from rayox_platform.tune.opening import Data, open_ledger, read_data, trial_config
 from rayox_platform.tune.running import run_campaign
 

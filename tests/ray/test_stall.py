@@ -4,7 +4,7 @@ import pytest
 import ray
 from patience import patient
 
-from rayox_model.augment.settings import Augment
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.core.errors import ClusterError
 from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.resolve import resolve_split

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ray
 
-from rayox_model.augment.settings import Augment
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.core.errors import DataError
 from rayox_model.core.plan import StreamPlan
 from rayox_platform.data.resolve import resolve_split

@@ -1,9 +1,9 @@
 """The one entry to all assigners: a batch's boxes in, its positives out."""
 
+from rayox_model.assign.assigner_settings import Assigner
 from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.fcos import fcos
 from rayox_model.assign.fcos_settings import FCOS
-from rayox_model.assign.settings import Assigner
 from rayox_model.assign.simota import simota
 from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.core.structures import AnchorPoints, Predictions, Targets

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.partners import DecodedOnce, of_window
 from rayox_model.augment.sample import make_sample, shown_images
-from rayox_model.augment.settings import Augment
 from rayox_model.core.plan import StreamPlan, sample_rng
 from rayox_model.core.quarantine import Quarantine
 from rayox_model.core.samples import LabelledImages, ReadTogether, Sample

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from rayox_model.augment.settings import Augment
+from rayox_model.augment.augment_settings import Augment
 
 
 def draw_hsv_shift(rng: np.random.Generator, settings: Augment) -> Int[np.ndarray, "3"]:

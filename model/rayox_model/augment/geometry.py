@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from rayox_model.augment.settings import Augment
+from rayox_model.augment.augment_settings import Augment
 
 
 class Rectangle(NamedTuple):

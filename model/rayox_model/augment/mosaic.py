@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.geometry import (
     Rectangle,
     clip_boxes,
@@ -25,7 +26,6 @@ from rayox_model.augment.geometry import (
 from rayox_model.augment.letterbox import FILL, fit_size
 from rayox_model.augment.partners import Partners, draw_partners
 from rayox_model.augment.pixels import load_pixels
-from rayox_model.augment.settings import Augment
 from rayox_model.core.samples import LabelledImages, Sample
 
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.letterbox import fit_size
 from rayox_model.augment.pixels import load_pixels, reduction
-from rayox_model.augment.settings import Augment
 from rayox_model.core.samples import LabelledImages, Sample
 
 

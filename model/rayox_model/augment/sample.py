@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.color import draw_hsv_shift, shift_hsv
 from rayox_model.augment.geometry import flip_boxes
 from rayox_model.augment.letterbox import fit_image, pad_image
@@ -14,7 +15,6 @@ from rayox_model.augment.mixup import Mixup, draw_mixup, draw_partner, mix
 from rayox_model.augment.mosaic import Mosaic, draw_mosaic, make_mosaic, tiles_in_view
 from rayox_model.augment.partners import Partners, whole_dataset
 from rayox_model.augment.pixels import load_pixels
-from rayox_model.augment.settings import Augment
 from rayox_model.core.samples import LabelledImages, Sample
 
 

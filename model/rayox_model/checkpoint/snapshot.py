@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rayox_model.checkpoint.finite import check_finite
+from rayox_model.checkpoint.finite_values import check_finite
 from rayox_model.core.errors import ModelError
 from rayox_model.core.modes import open_to_others
 from rayox_model.core.rng import rng_states, set_rng_states

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rayox_model.assign.settings import Assigner
+from rayox_model.assign.assigner_settings import Assigner
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.train.loss_scale import LossScale
 from rayox_model.train.optimizer import OptimizerName

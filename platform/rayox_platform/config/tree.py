@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rayox_model.assign.settings import Assigner
+from rayox_model.assign.assigner_settings import Assigner
 from rayox_model.assign.simota_settings import SimOTA
-from rayox_model.augment.settings import Augment
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.loss.loss_weights import LossWeights
 from rayox_model.train.loss_scale import LossScale
 from rayox_platform.config.rules import ConflictError, conflicts

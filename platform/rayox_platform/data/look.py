@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.block import block_samples
-from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import ConfigError
 from rayox_model.core.plan import StreamPlan
 from rayox_model.core.quarantine import Quarantine

@@ -10,8 +10,8 @@ from rayox_platform.evaluate.compare import Difference
 from rayox_platform.evaluate.operating import Operating
 from rayox_platform.promote.candidate import Candidate
 from rayox_platform.promote.gate_settings import Gate
-from rayox_platform.promote.leaks import Leaks
-from rayox_platform.promote.measure import Measured
+from rayox_platform.promote.leaked_images import Leaks
+from rayox_platform.promote.measurement import Measured
 
 CHECKS = (
     "champion",

@@ -24,8 +24,8 @@ from rayox_platform.models.signature import Trust
 from rayox_platform.promote.candidate import Candidate
 from rayox_platform.promote.checks import Evidence, run_checks
 from rayox_platform.promote.gate_settings import Change, Gate
-from rayox_platform.promote.leaks import find_leaks
-from rayox_platform.promote.measure import Measured, device_label, measure
+from rayox_platform.promote.leaked_images import find_leaks
+from rayox_platform.promote.measurement import Measured, device_label, measure
 from rayox_platform.promote.page import gate_page
 from rayox_platform.promote.verdict import Verdict, make_verdict
 from rayox_platform.track.lineage import user

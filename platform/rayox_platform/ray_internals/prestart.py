@@ -72,7 +72,7 @@ def keep_spare_helpers() -> None:
 
 
 def _in_background(call: Callable[..., None], *arguments: object) -> None:
-    Thread(target=call, args=arguments, name="rayox-spares", daemon=True).start()
+    Thread(target=call, args=arguments, name="rayox-prestart", daemon=True).start()
 
 
 def _environment() -> str:

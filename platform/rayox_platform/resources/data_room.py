@@ -17,8 +17,8 @@ import ray.util
 from rayox_model.core.errors import ClusterError
 from rayox_platform.resources.capacity import LEAST_SHARE, STEPS
 from rayox_platform.resources.connected import node_name
-from rayox_platform.resources.labels import has_labels, selector
 from rayox_platform.resources.machines import ROUNDING, Machine, Room, described_machines
+from rayox_platform.resources.node_labels import has_labels, selector
 
 SETTLE_SECONDS, EVERY_SECONDS = 20.0, 0.5  # until Ray has noticed who is gone, and has given back what he had
 ANSWER_SECONDS = 2.0

@@ -77,7 +77,7 @@ class SegmentLog:
         self._segment = b""  # is being sent; once tried it is never changed, as it may have arrived
         self._lock, self._sending = Lock(), Lock()
         self._wanted = Event()
-        Thread(target=self._send_for_ever, name="rayox-event-log", daemon=True).start()
+        Thread(target=self._send_until_closed, name="rayox-event-log", daemon=True).start()
 
     def write(self, event: RunEvent) -> None:
         with self._lock:
@@ -92,7 +92,7 @@ class SegmentLog:
             while self._send():
                 pass
 
-    def _send_for_ever(self) -> None:
+    def _send_until_closed(self) -> None:
         while True:
             self._wanted.wait(PROGRESS_SECONDS)
             self._wanted.clear()

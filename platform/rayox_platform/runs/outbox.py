@@ -29,15 +29,15 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """Which MLflow run a spool is for."""
+    """Which MLflow run a outbox is for."""
 
     uri: str
     experiment_id: str
     run_id: str
 
 
-class Spool:
-    """The spool in a run's folder; add is for any thread, the rest for the one that sends."""
+class Outbox:
+    """The outbox in a run's folder; add is for any thread, the rest for the one that sends."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._journal = folder, _journal(folder)
@@ -91,18 +91,18 @@ class Spool:
         self.sync()
 
 
-def open_spool(folder: Path, target: Target) -> Spool:
-    """The folder's spool for a run; all of it is sent again if what is there went to another run."""
+def open_outbox(folder: Path, target: Target) -> Outbox:
+    """The folder's outbox for a run; all of it is sent again if what is there went to another run."""
     if read_target(folder) != target:
         (folder / SENT).unlink(missing_ok=True)
         draft = folder / f".{TARGET}"
         draft.write_text(json.dumps(target.__dict__))
         draft.replace(folder / TARGET)
-    return Spool(folder)
+    return Outbox(folder)
 
 
 def read_target(folder: Path) -> Target | None:
-    """Where a run's spool goes; None when the folder has none."""
+    """Where a run's outbox goes; None when the folder has none."""
     try:
         return parse_target((folder / TARGET).read_bytes())
     except OSError:
@@ -116,8 +116,8 @@ def parse_target(content: bytes) -> Target | None:
         return None
 
 
-def spooled(folder: Path) -> Iterator[Entry]:
-    """All that was ever added to the spool of a run's folder, if it has one."""
+def written_entries(folder: Path) -> Iterator[Entry]:
+    """All that was ever added to the outbox of a run's folder, if it has one."""
     return (entry for entry in ENTRIES.known(_journal(folder).read()) if entry is not None)
 
 

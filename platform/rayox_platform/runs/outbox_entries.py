@@ -1,4 +1,4 @@
-"""What is told to MLflow of a run, each kind a line of its spool; told again, it changes nothing.
+"""What is told to MLflow of a run, each kind a line of its outbox; told again, it changes nothing.
 
 Times are those of the event, in seconds since 1970: MLflow knows a point again by its key, value, time and step.
 """

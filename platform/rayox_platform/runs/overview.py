@@ -10,7 +10,7 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.runs.ending import End, read_end
 from rayox_platform.runs.event_kinds import EVENTS, Checkpoint, Epoch, RunEvent, Start, StepEvent
 from rayox_platform.runs.home import RunHome
-from rayox_platform.runs.outbox import num_unsent, read_target, spooled
+from rayox_platform.runs.outbox import num_unsent, read_target, written_entries
 from rayox_platform.runs.outbox_entries import Status
 from rayox_platform.runs.places import Runs
 from rayox_platform.storage.state import RESULT
@@ -127,7 +127,7 @@ def _state(home: RunHome, held_by: str | None, result: Mapping[str, Any], end: E
         return "running"
     if end:
         return end.status
-    said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
+    said = [entry.status for entry in written_entries(home.folder) if isinstance(entry, Status)]
     return SAID.get(said[-1], "dead") if said else "dead"
 
 
@@ -136,7 +136,7 @@ def _unsent(home: RunHome, is_over: bool) -> int | None:
     elsewhere = str(home.folder) != str(home) and read_target(home.folder) is None
     if elsewhere:
         return None
-    said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
+    said = [entry.status for entry in written_entries(home.folder) if isinstance(entry, Status)]
     return num_unsent(home.folder) + bool(is_over and said and said[-1] == "RUNNING")
 
 

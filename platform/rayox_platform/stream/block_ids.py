@@ -14,7 +14,7 @@ from ray.data.block import BlockMetadata
 FIRST_CHAPTER, LONGEST_CHAPTER = 32, 2048  # numbers a read task gives
 
 
-def block_numbers(count: int) -> ray.data.Dataset:
+def block_ids(count: int) -> ray.data.Dataset:
     """The rows {"id": 0} … {"id": count - 1} in order, each a block; reading them takes no CPU from the tasks."""
     source = _Numbers(count)
     # More blocks wanted than there are read tasks: Ray splits each task's rows into as many, here one by one.

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import ray
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.block import block_samples, keep_freed_memory
-from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import DataError
 from rayox_model.core.pack import pack
 from rayox_model.core.plan import StreamPlan

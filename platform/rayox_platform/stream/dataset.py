@@ -15,7 +15,7 @@ from ray.data import DataContext
 
 from rayox_platform.ray_internals.backpressure import hold_back
 from rayox_platform.resources.demand import DATA_TASK_CPUS
-from rayox_platform.stream.block_ids import block_numbers
+from rayox_platform.stream.block_ids import block_ids
 from rayox_platform.stream.blocks import SampleBlocks
 
 WINDOWS_AHEAD = 1  # of finished blocks, beside what the workers hold
@@ -36,7 +36,7 @@ def stream_dataset(
     context.memory_usage_poll_interval_s = None
     hold_back(context, waiting_blocks=WINDOWS_AHEAD * blocks.plan.lanes)
     with DataContext.current(context):
-        numbers = block_numbers(blocks.plan.num_windows * blocks.plan.lanes)
+        numbers = block_ids(blocks.plan.num_windows * blocks.plan.lanes)
         return numbers.map_batches(blocks, batch_size=None, batch_format="numpy", num_cpus=cpus_per_task)
 
 

@@ -17,7 +17,7 @@ from rayox_platform.runs.data_record import DataRecord, read_data_record, write_
 from rayox_platform.runs.event_kinds import BadImages, Epoch, Note, Progress, RunEvent, Start
 from rayox_platform.runs.events import Watch, tell_stage
 from rayox_platform.runs.home import RunHome
-from rayox_platform.runs.outbox import TARGET, spooled
+from rayox_platform.runs.outbox import TARGET, written_entries
 from rayox_platform.runs.outbox_entries import DatasetUse, Entry, Points, Status, Tags, TextFile
 from rayox_platform.runs.overview import event_line
 from rayox_platform.track.lineage import dataset_profile, lineage_tags
@@ -33,7 +33,7 @@ LONGEST_AFTER_FAILURE = 10.0  # seconds that a failed or stopped run waits for M
 
 
 class Record:
-    """Hands a run's events on to whoever shows them and to MLflow, for which it only writes the spool.
+    """Hands a run's events on to whoever shows them and to MLflow, for which it only writes the outbox.
 
     The ends of epochs are curves by epoch; what is told in between are curves by step, thinned out.
     """
@@ -44,7 +44,7 @@ class Record:
         self._epochs: dict[int, Mapping[str, float]] = {}
         self._step, self._step_time = 0, 0.0  # of the last point of the curves by step
         self.bad_images: Sequence[str] = ()
-        self._spooled = {entry.time for entry in spooled(home.folder) if isinstance(entry, Points)}
+        self._spooled = {entry.time for entry in written_entries(home.folder) if isinstance(entry, Points)}
         for event in home.events.read():  # of an earlier driver, which may have died before it took note of them
             self._keep(event)
         self.first_start: Start | None = None
@@ -65,7 +65,7 @@ class Record:
 
     def add(self, entry: Entry) -> None:
         """Tell MLflow, now or as soon as it answers."""
-        self.sender.spool.add(entry)
+        self.sender.outbox.add(entry)
 
     def mean(self, name: str) -> float:
         return self.total(name) / max(len(self._epochs), 1)
@@ -93,18 +93,18 @@ class Record:
         self.add(Status(status, time.time()))
         most = self._settings.flush_seconds
         sent = self._drain(most if status == "FINISHED" else min(most, LONGEST_AFTER_FAILURE))
-        spool = self.sender.spool
+        outbox = self.sender.outbox
         if not sent:
             why = f": {self.sender.problem}" if self.sender.problem else ""
             self._notice(
-                f"{spool.num_unsent()} entries of the run are not in MLflow yet{why}; "
+                f"{outbox.num_unsent()} entries of the run are not in MLflow yet{why}; "
                 f"`rayox runs sync {self._name}` sends them when it answers again"
             )
         if self.sender.refused:
             refused = self.sender.refused
             self._notice(f"MLflow has refused {len(refused)} entries of the run; the first: {refused[0]}")
-        if spool.lost:
-            self._notice(f"{spool.lost} entries for MLflow could not be written: is the disk full?")
+        if outbox.lost:
+            self._notice(f"{outbox.lost} entries for MLflow could not be written: is the disk full?")
 
     def _drain(self, seconds: float) -> bool:
         text = f"sending the rest to MLflow (at most {seconds:g} s without an answer; Ctrl-C leaves it for later)"
@@ -164,7 +164,7 @@ def recorded(
     """
     tracking = open_run(store, config.name, _params(config), lineage_tags(images["train"].dataset.classes))
     with sending(home.folder, tracking) as sender:
-        sender.spool.add(Status("RUNNING", time.time()))  # an earlier driver's last word may still be on its way
+        sender.outbox.add(Status("RUNNING", time.time()))  # an earlier driver's last word may still be on its way
         _let_others_sync(home)
         record = Record(home, sender, show, config.tracking)
         try:

@@ -1,4 +1,4 @@
-"""The one thread that brings a run's spool to MLflow: in order, in batches, again after every failure."""
+"""The one thread that brings a run's outbox to MLflow: in order, in batches, again after every failure."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from threading import Event, Thread
 from mlflow.exceptions import MlflowException, RestException
 
 from rayox_model.core.secrets import without_secrets
-from rayox_platform.runs.outbox import Line, Spool, Target, open_spool
+from rayox_platform.runs.outbox import Line, Outbox, Target, open_outbox
 from rayox_platform.runs.outbox_entries import (
     DatasetUse,
     Entry,
@@ -43,10 +43,10 @@ REFUSALS = frozenset(("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INV
 
 
 class Sender:
-    """Sends what a spool has and gets; started once, stopped once."""
+    """Sends what a outbox has and gets; started once, stopped once."""
 
-    def __init__(self, spool: Spool, tracking: Tracking, folder: Path) -> None:
-        self.spool, self.tracking, self._folder = spool, tracking, folder
+    def __init__(self, outbox: Outbox, tracking: Tracking, folder: Path) -> None:
+        self.outbox, self.tracking, self._folder = outbox, tracking, folder
         self._wake, self._stop = Event(), Event()
         self._synced = 0.0
         self._progress = 0  # sends that went through
@@ -69,13 +69,13 @@ class Sender:
 
         waiting is called when that is not a matter of a moment. After a first time in vain this hardly waits.
         """
-        end = self.spool.size
+        end = self.outbox.size
         self._wake.set()
         seconds = min(seconds, 1.0) if self._gave_up else seconds
         began = since = time.monotonic()
         seen = self._progress
         try:
-            while self.spool.sent < end:
+            while self.outbox.sent < end:
                 time.sleep(0.05)
                 now = time.monotonic()
                 if waiting and now - began > POLL_SECONDS:
@@ -108,11 +108,11 @@ class Sender:
                 self._wake.clear()
 
     def _send_next(self) -> bool:
-        """Send the first lines of the spool that go together; False when there are none."""
+        """Send the first lines of the outbox that go together; False when there are none."""
         if time.monotonic() - self._synced > SYNC_SECONDS:
-            self.spool.sync()
+            self.outbox.sync()
             self._synced = time.monotonic()
-        lines = self.spool.unsent()
+        lines = self.outbox.unsent()
         if not lines:
             return False
         self._send(_batch(lines))
@@ -133,24 +133,24 @@ class Sender:
             self.refused.append(without_secrets(" ".join(str(error).split()))[:200])
         except Exception as error:  # noqa: BLE001 - an entry that cannot be told, whoever answers; it is reported
             self.refused.append(without_secrets(f"{type(error).__name__}: {error}"))
-        self.spool.acknowledge(batch[-1].end)
+        self.outbox.acknowledge(batch[-1].end)
 
 
 @contextmanager
 def sending(folder: Path, tracking: Tracking) -> Iterator[Sender]:
-    """Send what the spool in a run's folder has, and all that is added to it, while the with block runs."""
+    """Send what the outbox in a run's folder has, and all that is added to it, while the with block runs."""
     for module in IMPORTED_LATE:
         with suppress(ImportError):  # not every MLflow has all of them
             import_module(module)
     folder.mkdir(parents=True, exist_ok=True)
-    spool = open_spool(folder, Target(tracking.store.shown, tracking.store.experiment_id, tracking.run_id))
-    sender = Sender(spool, tracking, folder)
+    outbox = open_outbox(folder, Target(tracking.store.shown, tracking.store.experiment_id, tracking.run_id))
+    sender = Sender(outbox, tracking, folder)
     sender.start()
     try:
         yield sender
     finally:
         sender.stop()
-        spool.close()
+        outbox.close()
 
 
 def deliver(entries: Sequence[Entry], tracking: Tracking, folder: Path) -> None:

@@ -10,7 +10,7 @@ from rayox_model.core.errors import ConfigError, TrackingError
 from rayox_platform.config.tree import Tracking as TrackingSettings
 from rayox_platform.runs.ending import read_end
 from rayox_platform.runs.home import RunHome
-from rayox_platform.runs.outbox import TARGET, Spool, Target, parse_target, read_target, spooled
+from rayox_platform.runs.outbox import TARGET, Outbox, Target, parse_target, read_target, written_entries
 from rayox_platform.runs.outbox_entries import Status
 from rayox_platform.storage.state import RESULT, state_folder
 from rayox_platform.track.credentials import with_credentials
@@ -35,11 +35,11 @@ class Synced:
 def sync_run(
     home: RunHome, seconds: float, waiting: Callable[[], None] | None = None, tracking_uri: str | None = None
 ) -> Synced:
-    """Send the rest of a run's spool, giving up when nothing gets through for so many seconds.
+    """Send the rest of a run's outbox, giving up when nothing gets through for so many seconds.
 
     tracking_uri is what is given now: its credentials are needed where the run's own address had some.
 
-    From another machine than the driver's, which alone has the spool of a run in a bucket, all its events are sent
+    From another machine than the driver's, which alone has the outbox of a run in a bucket, all its events are sent
     again, which changes nothing in MLflow, and how it ended.
 
     Raises ConfigError when there is no such run or it is being trained, TrackingError when MLflow does not answer.
@@ -55,11 +55,11 @@ def sync_run(
     with home.claim(), sending(folder, Tracking(store, target.run_id)) as sender:
         if here is None:
             Record(home, sender, lambda event: None, TrackingSettings())  # takes up every event
-        _last_word(home, sender.spool)
-        before = sender.spool.num_unsent()
+        _last_word(home, sender.outbox)
+        before = sender.outbox.num_unsent()
         if not sender.drain(seconds, waiting):
             raise TrackingError(
-                f"tracking.uri: {sender.spool.num_unsent()} of {before} entries of {folder.name} are still unsent; "
+                f"tracking.uri: {sender.outbox.num_unsent()} of {before} entries of {folder.name} are still unsent; "
                 f"{target.uri} does not take them: {sender.problem or 'no answer'}",
                 "start the tracking server and run the same command again; nothing is lost",
             )
@@ -82,14 +82,14 @@ def _found_again(uri: str) -> str:
     return default_uri(state_folder()) if gone and (state_folder() / DATABASE).is_file() else uri
 
 
-def _last_word(home: RunHome, spool: Spool) -> None:
+def _last_word(home: RunHome, outbox: Outbox) -> None:
     """A driver that was killed has left its run as running, and nobody else will ever end it."""
-    said = [entry.status for entry in spooled(home.folder) if isinstance(entry, Status)]
+    said = [entry.status for entry in written_entries(home.folder) if isinstance(entry, Status)]
     if not said or said[-1] == "RUNNING":
         end = read_end(home)
         failed = end is not None and end.status == "failed"
         status = "FINISHED" if home.shared.has(RESULT) else "FAILED" if failed else "KILLED"
-        spool.add(Status(status, end.time if end else time.time()))
+        outbox.add(Status(status, end.time if end else time.time()))
 
 
 def _registered(home: RunHome, sender: Sender) -> str:

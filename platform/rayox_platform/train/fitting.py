@@ -20,7 +20,7 @@ from rayox_platform.ray_internals.prestart import keep_spare_helpers, worker_env
 from rayox_platform.ray_internals.reservations import refresh_for_a_while
 from rayox_platform.resources.data_room import share_for_data
 from rayox_platform.resources.demand import Capacity
-from rayox_platform.resources.labels import selector
+from rayox_platform.resources.node_labels import selector
 from rayox_platform.runs.checkpoints import Chosen
 from rayox_platform.runs.event_kinds import Failure
 from rayox_platform.runs.events import Events

@@ -8,7 +8,7 @@ import torch
 from rayox_model.checkpoint.checkpoint_folder import step_of
 from rayox_platform.resources.data_room import share_for_data
 from rayox_platform.resources.demand import Capacity
-from rayox_platform.resources.labels import selector
+from rayox_platform.resources.node_labels import selector
 from rayox_platform.runs.checkpoints import Chosen
 from rayox_platform.runs.events import Watch
 from rayox_platform.stream.blocks import SampleBlocks

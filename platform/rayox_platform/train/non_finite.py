@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.block import row_sample
-from rayox_model.augment.settings import Augment
 from rayox_model.core.errors import DataError, TrainingError
 from rayox_model.core.plan import StreamPlan
 from rayox_model.core.quarantine import Quarantine

@@ -19,7 +19,7 @@ STOP = "stop"  # a mark of a run: made by its driver, which waits until rank 0 h
 LOOK_SECONDS = 1.0
 
 
-class Urgency:
+class Preemption:
     """Gives each reason to save out once, and tells whether the run is asked to stop.
 
     nothing_to_save tells whether a start can be given up without losing a step.
@@ -31,7 +31,7 @@ class Urgency:
         self._known: set[str] = set()
         self._reason: str | None = None
         self._over = Event()
-        self._thread = Thread(target=self._look, name="rayox-urgency", daemon=True)
+        self._thread = Thread(target=self._look, name="rayox-preemption", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -20,7 +20,7 @@ from rayox_model.core.quarantine import BrokenImage
 from rayox_platform.data.images import CocoImages
 from rayox_platform.data.source import ImageSource
 from rayox_platform.resources.connected import node_name
-from rayox_platform.resources.labels import Selector, fits, selector
+from rayox_platform.resources.node_labels import Selector, fits, selector
 from rayox_platform.storage.folders import Folder
 from rayox_platform.storage.object_store import explained
 

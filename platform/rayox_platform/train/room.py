@@ -13,8 +13,8 @@ from rayox_model.core.errors import ClusterError
 from rayox_platform.resources.capacity import most_that_fits
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.resources.demand import Capacity, Demand
-from rayox_platform.resources.labels import divided, selector
 from rayox_platform.resources.machines import Cluster, described
+from rayox_platform.resources.node_labels import divided, selector
 from rayox_platform.runs.event_kinds import Note
 from rayox_platform.train.job import TrainJob
 

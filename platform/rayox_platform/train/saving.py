@@ -8,7 +8,7 @@ from rayox_model.train.engine import NonFiniteError, TrainState
 from rayox_platform.runs.event_kinds import Checkpoint, CheckpointFailed, Urgent
 from rayox_platform.runs.events import EventLog
 from rayox_platform.train.job import Measured, TrainJob, facts_of
-from rayox_platform.train.preemption import Urgency
+from rayox_platform.train.preemption import Preemption
 
 LAST_TRIES_SECONDS, TRY_SECONDS = 60.0, 2.0
 
@@ -22,19 +22,19 @@ class Saver:
 
     def __init__(self, job: TrainJob, log: EventLog) -> None:
         self._job, self._log = job, log
-        self._urgency = Urgency(job.home.shared, lambda: not self.has_trained)
+        self._preemption = Preemption(job.home.shared, lambda: not self.has_trained)
         self.has_trained = False  # since this start
         self._writer = CheckpointWriter(self._write, self._tell)
         self._saved_at, self._saved_step = time.monotonic(), -1
         self._unwritten: Snapshot | None = None
 
     def __enter__(self) -> "Saver":
-        self._urgency.start()
+        self._preemption.start()
         self._writer.__enter__()
         return self
 
     def __exit__(self, kind: object, *failure: object) -> None:
-        self._urgency.stop()
+        self._preemption.stop()
         try:
             self._writer.__exit__(kind, *failure)
             if kind is None:
@@ -51,7 +51,7 @@ class Saver:
 
     def after_step(self, state: TrainState, epoch: int) -> None:
         """Within an epoch: save if it is time, or if a machine is about to go."""
-        reason = self._urgency.taken()
+        reason = self._preemption.taken()
         if reason or self._due(state.step):
             try:
                 self.save(state, epoch)
@@ -63,7 +63,7 @@ class Saver:
 
     @property
     def asked_to_stop(self) -> bool:
-        return self._urgency.asked_to_stop
+        return self._preemption.asked_to_stop
 
     def save_last(self, state: TrainState, epoch: int) -> None:
         """Called when all ranks have agreed to stop after this step; returns when its checkpoint is written."""
@@ -71,7 +71,7 @@ class Saver:
             self.save(state, epoch)
         self._writer.wait()
         self._tell_urgent("the run is asked to stop", state.step)
-        self._urgency.answer()
+        self._preemption.answer()
 
     def _tell_urgent(self, reason: str, step: int) -> None:
         self._log.write(Urgent(step=step, text=reason))

@@ -13,7 +13,7 @@ COUNTS = ("num_positives", "num_boxes")
 
 
 @dataclass
-class Meter:
+class StepStatistics:
     """Sums steps until it is read; images are counted over all workers, which go in lockstep."""
 
     batch_size: int  # of all workers together

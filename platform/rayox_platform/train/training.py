@@ -19,7 +19,7 @@ from rayox_platform.ray_internals.prestart import start_first
 from rayox_platform.resources.capacity import capacity, room_for_block
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.resources.demand import Capacity, Demand
-from rayox_platform.resources.labels import divided, selector
+from rayox_platform.resources.node_labels import divided, selector
 from rayox_platform.runs.checkpoints import Chosen
 from rayox_platform.runs.event_kinds import CheckpointSkipped
 from rayox_platform.runs.events import Follower, Watch, tell_stage

@@ -43,7 +43,7 @@ from rayox_platform.train.prometheus import RunGauges
 from rayox_platform.train.saving import Saver
 from rayox_platform.train.scale_search import ScaleSearch
 from rayox_platform.train.starting_point import chosen
-from rayox_platform.train.step_statistics import Meter
+from rayox_platform.train.step_statistics import StepStatistics
 from rayox_platform.train.watchdog import Watchdog
 
 REPORT_SECONDS = 1.0
@@ -155,7 +155,7 @@ def _train(
         Watchdog(job.home.shared, me.rank, job.config.train.timeout_seconds) as dog,
     ):
         agreed = Agreement(job.config.train.timeout_seconds)
-        meter, epoch_meter = Meter(job.plan.batch_size), Meter(job.plan.batch_size)
+        meter, epoch_meter = StepStatistics(job.plan.batch_size), StepStatistics(job.plan.batch_size)
         first, search = True, ScaleSearch()
         for step in steps:
             if saver:
@@ -170,7 +170,7 @@ def _train(
                 log.write(progress)
                 if said := search.said(progress):
                     log.write(Note(text=said))
-                meter = Meter(job.plan.batch_size)
+                meter = StepStatistics(job.plan.batch_size)
             if first:
                 after_first_step()
             first = False
@@ -181,7 +181,9 @@ def _train(
                 if saver:
                     saver.save(state, step.epoch + 1, measured)
                 report(measured.metrics)
-                epoch_meter = Meter(job.plan.batch_size)  # the other goes on: epochs may be shorter than a second
+                epoch_meter = StepStatistics(
+                    job.plan.batch_size
+                )  # the other goes on: epochs may be shorter than a second
                 dog.beat()
                 if state.step >= job.stop_step:
                     return
@@ -237,7 +239,7 @@ def _replica(model: nn.Module, world_size: int, device: torch.device) -> Distrib
 
 
 def _end_epoch(
-    job: TrainJob, state: TrainState, device: torch.device, epoch: int, meter: Meter, log: EventLog | None
+    job: TrainJob, state: TrainState, device: torch.device, epoch: int, meter: StepStatistics, log: EventLog | None
 ) -> Measured:
     """Compare the ranks' weights and, if it is time, evaluate the averaged model; the numbers are rank 0's alone."""
     measured = Measured()
@@ -286,7 +288,7 @@ def _process_start() -> float:
     return int(boot.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _progress(report: StepReport, meter: Meter, state: TrainState) -> Progress:
+def _progress(report: StepReport, meter: StepStatistics, state: TrainState) -> Progress:
     return Progress(
         step=state.step,
         epoch=report.epoch,

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from rayox_platform.tune.campaign_state import OVER, State, Trial
 from rayox_platform.tune.confirmation import candidates
 from rayox_platform.tune.expected_gain import expected_gain
 from rayox_platform.tune.search import grid_point
-from rayox_platform.tune.state import OVER, State, Trial
 
 MOST_KEPT = 0.5  # of a budget, for the confirmation: a small one is for the search too
 

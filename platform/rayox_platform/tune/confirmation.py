@@ -1,9 +1,9 @@
 """Who is trained again with fresh seeds: the best trials and the base recipe, on images the search never scored."""
 
+from rayox_platform.tune.campaign_state import State, Trial
+from rayox_platform.tune.ledger_records import Planned
 from rayox_platform.tune.moves import Done, Resume, Wait
 from rayox_platform.tune.pareto import front
-from rayox_platform.tune.records import Planned
-from rayox_platform.tune.state import State, Trial
 
 FIRST_SEED = 1000  # beyond the campaign's own: the search has never seen it
 

@@ -11,16 +11,16 @@ from rayox_platform.data.resolve import resolve_split
 from rayox_platform.evaluate.evaluation import detect_images
 from rayox_platform.evaluate.matches import Matches, match
 from rayox_platform.models.open_model import open_detector
-from rayox_platform.resources.labels import selector
+from rayox_platform.resources.node_labels import selector
 from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.state import state_folder
 from rayox_platform.train.from_config import evaluation_settings
 from rayox_platform.tune.campaign import CONFIRMED
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.confirmation import candidates
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.evidence import weigh
-from rayox_platform.tune.records import Confirmed
-from rayox_platform.tune.state import State, Trial
+from rayox_platform.tune.ledger_records import Confirmed
 
 
 def confirm(driver: Driver, say: Callable[[str], None]) -> None:

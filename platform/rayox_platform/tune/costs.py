@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rayox_platform.tune.budget import cost
-from rayox_platform.tune.state import State, Trial
+from rayox_platform.tune.campaign_state import State, Trial
 
 POINT = 0.01  # of a COCO metric, which the first one is
 

@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rayox_platform.tune.state import State, Trial
+from rayox_platform.tune.campaign_state import State, Trial
 
 BLUE, ORANGE, GREEN, GREY, RED = "#0072b2", "#e69f00", "#009e73", "#9a9a9a", "#d55e00"
 STATE_COLOURS = {"finished": BLUE, "paused": GREY, "pruned": GREY, "failed": RED, "running": ORANGE, "planned": ORANGE}

@@ -15,17 +15,17 @@ from rayox_platform.runs.journal import say_nothing
 from rayox_platform.runs.places import open_runs
 from rayox_platform.storage.state import state_folder
 from rayox_platform.tune.budget import out_of_time, why_no_more
+from rayox_platform.tune.campaign_home import CampaignHome
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.confirmation import confirm_move
-from rayox_platform.tune.home import CampaignHome
 from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.ledger_records import Exploited, Failed, Finished, Paused, Planned, Pruned, Reported, Started
 from rayox_platform.tune.leftover_runs import free_name
 from rayox_platform.tune.moves import Begin, Done, Exploit, Move, Prune, Resume, Wait
 from rayox_platform.tune.part import Part
-from rayox_platform.tune.records import Exploited, Failed, Finished, Paused, Planned, Pruned, Reported, Started
 from rayox_platform.tune.schedule import next_move
 from rayox_platform.tune.search import suggest
 from rayox_platform.tune.space_check import with_values
-from rayox_platform.tune.state import State, Trial
 from rayox_platform.tune.weight import WEIGHTS
 
 STOPPED = "stopped by `rayox tune stop`"

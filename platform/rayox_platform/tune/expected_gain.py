@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from rayox_platform.tune.campaign_state import Expected, State, Trial
 from rayox_platform.tune.search import drawn, is_allowed
 from rayox_platform.tune.space import Dimension, Space
-from rayox_platform.tune.state import Expected, State, Trial
 
 IN_A_ROW = 3  # reports after each of which so little is expected: once may be luck
 MOST_POINTS = 250  # that are modelled, the last ones: a fit takes the cube of them

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rayox_platform.tune.budget import nothing_to_gain, why_no_more
-from rayox_platform.tune.records import Extended
-from rayox_platform.tune.state import State
+from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.ledger_records import Extended
 
 ANY_NUMBER = 10**6  # of trials at a time: the confirmation takes at least what it takes then
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.costs import best_by_seconds, point_cost, price_of_hour, time_unit
 from rayox_platform.tune.drawing import (
     BAND_ALPHA,
@@ -26,7 +27,6 @@ from rayox_platform.tune.importance import importance
 from rayox_platform.tune.pareto import is_beaten
 from rayox_platform.tune.rungs import interval, rungs
 from rayox_platform.tune.setting_figures import parallel_coordinates, slices
-from rayox_platform.tune.state import State, Trial
 
 
 def figures(state: State) -> dict[str, Figure]:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from rayox_platform.runs.journal import Journal, say_nothing
-from rayox_platform.tune.records import Driven, Event, from_record, to_record
-from rayox_platform.tune.state import State
+from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.ledger_records import Driven, Event, from_record, to_record
 
 NAME = "ledger"
 

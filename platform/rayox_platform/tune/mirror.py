@@ -16,10 +16,10 @@ from rayox_model.core.errors import TrackingError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.runs.outbox_entries import Points
 from rayox_platform.track.tracking import STORE_ERRORS, Store, Tracking, open_run
-from rayox_platform.tune.home import CampaignHome
+from rayox_platform.tune.campaign_home import CampaignHome
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.ledger import read_state
 from rayox_platform.tune.report import write_report
-from rayox_platform.tune.state import State, Trial
 
 EVERY_SECONDS = 10.0
 AWAY = (*STORE_ERRORS, TrackingError)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rayox_platform.tune.records import Values
+from rayox_platform.tune.ledger_records import Values
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ from rayox_platform.storage.state import state_folder
 from rayox_platform.train.same_data import check_same_data
 from rayox_platform.train.stream_blocks import block_bytes, stream_plan
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.home import CampaignHome
+from rayox_platform.tune.campaign_home import CampaignHome
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger import Ledger, read_state
+from rayox_platform.tune.ledger_records import Extended, Opened
 from rayox_platform.tune.place import keep_annotations, moved
-from rayox_platform.tune.records import Extended, Opened
 from rayox_platform.tune.resuming import changes, weights_digest
 from rayox_platform.tune.rungs import brackets, interval
 from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.split import nothing_to_score, part_of, parts
-from rayox_platform.tune.state import State
 
 Drawing = Callable[[int, int], None]
 

@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from rayox_model.core.errors import ConfigError
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.search import study_of
-from rayox_platform.tune.state import State
 
 MARK = "rayox.campaign"  # of a study: when its campaign began
 

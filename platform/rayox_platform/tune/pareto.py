@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rayox_platform.tune.state import State, Trial
+from rayox_platform.tune.campaign_state import State, Trial
 
 
 def front(state: State) -> list[Trial]:

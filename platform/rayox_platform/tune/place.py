@@ -16,9 +16,9 @@ from rayox_platform.data.images import CocoImages
 from rayox_platform.runs.data_record import DataRecord, read_data_record, write_data_record
 from rayox_platform.storage.folders import Folder
 from rayox_platform.train.changeable import CHANGEABLE
-from rayox_platform.tune.records import Moved
+from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.ledger_records import Moved
 from rayox_platform.tune.resuming import WEIGHTS
-from rayox_platform.tune.state import State
 
 # All trials have the workers that the first had. Whom to tell, and when, is decided by each call for itself.
 KEPT = frozenset(

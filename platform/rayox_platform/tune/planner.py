@@ -9,8 +9,8 @@ from rayox_model.core.errors import ClusterError
 from rayox_platform.config.tree import Config
 from rayox_platform.resources.capacity import best_share, capacity, gpu_places
 from rayox_platform.resources.demand import Capacity, Demand, gpus_in_words
-from rayox_platform.resources.labels import divided, selector
 from rayox_platform.resources.machines import Cluster
+from rayox_platform.resources.node_labels import divided, selector
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.rungs import brackets, interval, rungs
 from rayox_platform.tune.schedule import bracket_of

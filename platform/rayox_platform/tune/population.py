@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.moves import Begin, Done, Exploit, Move, Resume, Wait
 from rayox_platform.tune.rungs import interval
 from rayox_platform.tune.space import Dimension, active
-from rayox_platform.tune.state import State, Trial
 
 STEP = 0.2  # of a setting's range, up or down
 REDRAWN = 0.1  # share of the settings that are drawn anew instead

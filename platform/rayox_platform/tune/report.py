@@ -9,11 +9,11 @@ from pathlib import Path
 
 from matplotlib import pyplot as plt
 
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.costs import cost_in_words
 from rayox_platform.tune.expected_gain import expected_gain
 from rayox_platform.tune.figures import figures
 from rayox_platform.tune.importance import why_not
-from rayox_platform.tune.state import State
 from rayox_platform.tune.table import DEAD, cells, columns, rows, shown_state
 
 PAGE = """<!doctype html>

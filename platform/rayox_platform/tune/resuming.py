@@ -11,7 +11,7 @@ from rayox_platform.config.tree import Config
 from rayox_platform.models.bundle import file_digest, folder_digest
 from rayox_platform.train.changeable import CHANGEABLE
 from rayox_platform.tune.campaign import Campaign, Section
-from rayox_platform.tune.state import State
+from rayox_platform.tune.campaign_state import State
 
 FREE = ("budget", "stop_when", "confirm", "price", "concurrency")
 NOT_ASKED = ("name", "recipe")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from rayox_platform.resources.connected import connected_cluster
 from rayox_platform.train.probe import check_machines
 from rayox_platform.tune.budget import epoch_seconds
+from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.confirming import confirm
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.opening import Data
 from rayox_platform.tune.place import keeping_fingerprint
 from rayox_platform.tune.planner import Plan, most_at_once, plan, trial_capacity
-from rayox_platform.tune.state import State
 from rayox_platform.tune.tuner import run
 
 

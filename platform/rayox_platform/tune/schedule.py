@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from rayox_platform.tune.campaign import Schedule
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.moves import Begin, Done, Move, Prune, Resume, Wait
 from rayox_platform.tune.population import population_move
 from rayox_platform.tune.rungs import brackets, interval, rungs
-from rayox_platform.tune.state import State, Trial
 
 
 def next_move(state: State, may_begin: bool, may_go_on: bool = True) -> Move:

@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.tune.campaign import Search
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.space import Dimension, Space, active
-from rayox_platform.tune.state import State, Trial
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

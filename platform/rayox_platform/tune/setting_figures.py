@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.drawing import (
     BAND_ALPHA,
     ORANGE,
@@ -22,7 +23,6 @@ from rayox_platform.tune.drawing import (
     value,
 )
 from rayox_platform.tune.space import Dimension
-from rayox_platform.tune.state import State, Trial
 from rayox_platform.tune.table import setting_names
 
 MOST_SLICES = 8

@@ -6,11 +6,21 @@ from typing import Any, NamedTuple
 
 from rayox_platform.tune.budget import out_of_time, why_no_more
 from rayox_platform.tune.campaign import Campaign
+from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.ledger_records import (
+    Exploited,
+    Failed,
+    Finished,
+    Opened,
+    Paused,
+    Planned,
+    Pruned,
+    Reported,
+    Started,
+)
 from rayox_platform.tune.moves import Begin, Done, Exploit, Move, Prune, Resume, Wait
-from rayox_platform.tune.records import Exploited, Failed, Finished, Opened, Paused, Planned, Pruned, Reported, Started
 from rayox_platform.tune.schedule import next_move
 from rayox_platform.tune.search import suggest
-from rayox_platform.tune.state import State
 
 Curve = Callable[[Mapping[str, Any]], list[float]]  # from a trial's values to its score after each epoch
 Fails = Callable[[int, int], bool]  # whether a trial's part fails at its end, by the trial's number and that epoch

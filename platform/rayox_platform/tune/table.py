@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.costs import amount, duration, price_of_hour
-from rayox_platform.tune.state import State, Trial
 
 DEAD = "dead"  # a campaign whose driver is gone and has not said why
 CUT_OFF = "cut off"  # a trial that ran under it

@@ -17,7 +17,7 @@ from ray.tune import Callback, FailureConfig, PlacementGroupFactory, RunConfig, 
 from ray.tune.search import Searcher
 
 from rayox_platform.resources.demand import Capacity
-from rayox_platform.resources.labels import selector
+from rayox_platform.resources.node_labels import selector
 from rayox_platform.runs.places import open_runs
 from rayox_platform.train.probe import HEAD
 from rayox_platform.tune.driver import Driver

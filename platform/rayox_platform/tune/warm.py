@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.tune.campaign import BLIND, Campaign
-from rayox_platform.tune.state import State
+from rayox_platform.tune.campaign_state import State
 
 NAMED = 3  # settings in a note
 ELSEWHERE = ("name", "storage", "tracking.", "notify.", "data.train.nodes", "train.nodes", "train.spares")

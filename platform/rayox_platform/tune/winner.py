@@ -12,8 +12,8 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.config.recipe import EXTENDS, find_recipe, packaged_names
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
+from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.space_check import with_values
-from rayox_platform.tune.state import State, Trial
 
 # Where things lie, and what campaigns do for their own sake.
 NOT_OF_THE_WINNER = ("name", "storage", "data.", "tracking.", "notify.", "train.evaluate_every", "train.spares")

@@ -5,8 +5,8 @@ from jaxtyping import Int64
 
 from rayox_platform.data.check.annotations import Annotations
 from rayox_platform.data.check.boxes import boxes_per_image
+from rayox_platform.data.check.finding_kinds import FEW_BOXES, FEW_IMAGES, IMBALANCE
 from rayox_platform.data.check.findings import Findings
-from rayox_platform.data.check.kinds import FEW_BOXES, FEW_IMAGES, IMBALANCE
 from rayox_platform.data.check.sections import Categories, Images
 
 

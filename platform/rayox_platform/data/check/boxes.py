@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from rayox_platform.data.check.annotations import Annotations
+from rayox_platform.data.check.finding_kinds import CROWDED, PAST_EDGE_PIXELS, SAME_SIZE_PIXELS, TINY_PIXELS
 from rayox_platform.data.check.findings import Findings
 from rayox_platform.data.check.frames import OtherForm, other_form
-from rayox_platform.data.check.kinds import CROWDED, PAST_EDGE_PIXELS, SAME_SIZE_PIXELS, TINY_PIXELS
 from rayox_platform.data.check.sections import Images
 
 _MUCH_PAST_EDGE = 1.1  # times the side

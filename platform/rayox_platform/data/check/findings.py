@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from rayox_platform.data.check.kinds import KIND_OF, KINDS, Severity
+from rayox_platform.data.check.finding_kinds import KIND_OF, KINDS, Severity
 
 EXAMPLES = 3
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from rayox_platform.data.check.files import FileFacts
+from rayox_platform.data.check.finding_kinds import LONG_SIDE_RATIO, SMALL_SIDE
 from rayox_platform.data.check.findings import Findings
-from rayox_platform.data.check.kinds import LONG_SIDE_RATIO, SMALL_SIDE
 from rayox_platform.data.check.near_names import look_alike
 from rayox_platform.data.check.sections import Images
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.records import (
+from rayox_platform.tune.ledger_records import (
     Confirmed,
     Driven,
     Ended,

@@ -5,7 +5,7 @@ import torch
 
 from rayox_model.loss.losses import LossTerms
 from rayox_model.train.engine import StepReport
-from rayox_platform.train.step_statistics import Meter
+from rayox_platform.train.step_statistics import StepStatistics
 
 
 def report(norm, skipped=False, total=6.0, positives=12.0, boxes=4.0, scale=None):
@@ -15,7 +15,7 @@ def report(norm, skipped=False, total=6.0, positives=12.0, boxes=4.0, scale=None
 
 
 def test_means_of_losses_and_gradients_and_the_count_of_skipped_steps():
-    meter = Meter(batch_size=16)
+    meter = StepStatistics(batch_size=16)
     meter.add(report(2.0))
     meter.add(report(float("inf"), skipped=True, total=8.0))
     meter.add(report(4.0, positives=30.0, boxes=6.0))
@@ -30,11 +30,11 @@ def test_means_of_losses_and_gradients_and_the_count_of_skipped_steps():
 
 
 def test_the_scale_of_fp16_is_that_of_the_last_step():
-    meter = Meter(batch_size=16)
+    meter = StepStatistics(batch_size=16)
     meter.add(report(float("inf"), skipped=True, scale=torch.tensor(256.0)))
     meter.add(report(2.0, scale=torch.tensor(128.0)))
     assert meter.summary()["gradient_scale"] == 128
 
 
 def test_of_no_steps_everything_is_zero():
-    assert max(Meter(batch_size=16).summary().values()) == pytest.approx(0, abs=1e-8)
+    assert max(StepStatistics(batch_size=16).summary().values()) == pytest.approx(0, abs=1e-8)
