@@ -50,7 +50,7 @@ EPOCHS = 30
 
 
 @pytest.fixture
-def start():
+def start(tmp_path):
     """Runs `rayox train` in the test's folder; none is left running when the test fails."""
     running: list[subprocess.Popen[str]] = []
 
