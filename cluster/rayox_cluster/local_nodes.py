@@ -17,7 +17,7 @@ from pathlib import Path
 
 import requests
 
-from rayox_cluster import box
+from rayox_cluster import box_shares
 from rayox_cluster.cluster_record import FOLDER, ClusterRecord, held, read_record, require_here, write_token
 from rayox_cluster.local import MAX_TEMP_FOLDER_BYTES, RAY_SETTINGS
 from rayox_cluster.loopback_node import LOOPBACK
@@ -90,8 +90,8 @@ def _new_record(state: Path, nodes: int, cpus_per_node: int) -> ClusterRecord:
         temp_folder=tempfile.mkdtemp(prefix="rx-", dir=_short_root()),
         folder=str(folder),
         host=platform.node(),
-        gpus=box.gpus(),
-        memory_per_node=box.share_of_memory(nodes, STORE_BYTES),
+        gpus=box_shares.gpus(),
+        memory_per_node=box_shares.share_of_memory(nodes, STORE_BYTES),
     )
 
 
@@ -123,7 +123,7 @@ def _start(record: ClusterRecord, role: str, command: list[str]) -> ClusterRecor
         environment |= {"AUTOSCALER_METRIC_PORT": str(autoscaler), "DASHBOARD_METRIC_PORT": str(dashboard)}
     if record.gpus and role != "mlflow":
         number = 0 if role == "head" else int(role.removeprefix("node"))
-        environment[box.VISIBLE] = ",".join(box.share_of_gpus(record.gpus, record.nodes, number))
+        environment[box.VISIBLE] = ",".join(box_shares.share_of_gpus(record.gpus, record.nodes, number))
     record = record.and_started(role, start(command, _log(record, role), environment))
     record.write()
     return record
@@ -145,7 +145,7 @@ def _node_command(record: ClusterRecord, number: int) -> list[str]:
 def _ray_start(record: ClusterRecord, number: int, options: list[str]) -> list[str]:
     program = [_python(record), "-m", "rayox_cluster.loopback_node", "start", "--block", "--disable-usage-stats"]
     limits = ["--num-cpus", str(record.cpus_per_node), "--object-store-memory", str(STORE_BYTES)]
-    limits += ["--num-gpus", str(len(box.share_of_gpus(record.gpus, record.nodes, number)))]
+    limits += ["--num-gpus", str(len(box_shares.share_of_gpus(record.gpus, record.nodes, number)))]
     limits += ["--memory", str(record.memory_per_node)] if record.memory_per_node else []
     ports = ["--dashboard-agent-listen-port", "0", "--include-log-monitor", "false"]
     return [*program, "--node-ip-address", LOOPBACK, *limits, *ports, *options]

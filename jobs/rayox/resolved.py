@@ -30,8 +30,8 @@ from rayox.verb_words import VerbWords, read_words
 from rayox_cluster.cluster_record import ClusterRecord
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.load import LoadedConfig
-from rayox_platform.config.names import check_name, check_names
 from rayox_platform.config.origin import Rank
+from rayox_platform.config.run_names import check_name, check_names
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.storage.folders import is_remote
 

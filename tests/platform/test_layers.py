@@ -24,7 +24,7 @@ ROOMS = {
         "ray_internals": set(),
         "data": {"storage"},
         "runs": {"storage"},
-        "stream": {"resources", "data", "ray_internals"},
+        "stream": {"resources", "ray_internals"},
         "evaluate": {"data"},
         "track": {"config", "storage", "data", "runs"},
         "models": {"config", "storage", "runs", "track"},
@@ -41,7 +41,7 @@ ROOMS = {
             "ray_internals",
         },
         "tune": {"config", "storage", "resources", "data", "runs", "evaluate", "track", "models", "train"},
-        "promote": {"config", "storage", "data", "runs", "evaluate", "track", "models"},
+        "promote": {"config", "data", "runs", "evaluate", "track", "models"},
     },
     "model/rayox_model": {
         "core": set(),
@@ -52,8 +52,10 @@ ROOMS = {
         "train": {"core", "nets", "assign", "loss"},
         "checkpoint": {"core", "nets", "train"},
         "detect": {"core", "nets", "checkpoint"},
+        "replay": {"core", "nets", "assign", "loss", "train"},  # a command of its own
     },
 }
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 
 
 def imported(path: Path) -> set[str]:
@@ -76,17 +78,38 @@ def test_imports_go_one_way(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package", ROOMS)
-def test_rooms_import_only_what_their_table_names(package):
+def test_rooms_import_what_their_table_names_and_nothing_else(package):
     """Also inside functions: an import that is put off is still an arrow."""
     rooms, name = ROOMS[package], package.split("/")[1]
-    folders = {path.name for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()}
-    assert folders == set(rooms)
+    inside = [path for path in (ROOT / package).iterdir() if path.name != "__init__.py"]
+    assert {path.stem for path in inside if (path / "__init__.py").exists() or path.suffix == ".py"} == set(rooms)
     for room, allowed in rooms.items():
-        for path in (ROOT / package / room).rglob("*.py"):
-            nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-            modules = [str(node.module) for node in nodes if node.level == 0]
-            others = {module.split(".")[1] for module in modules if module.startswith(f"{name}.")} - {room}
-            assert others <= allowed, path
+        assert arrows(ROOT / package / room, name) - {room} == allowed, room
+
+
+def arrows(place: Path, package: str) -> set[str]:
+    """The rooms that a room, or a module beside the rooms, imports of its package."""
+    found = set()
+    for path in place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]:
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        modules = [str(node.module) for node in nodes if node.level == 0]
+        found |= {module.split(".")[1] for module in modules if module.startswith(f"{package}.")}
+    return found
+
+
+def test_no_two_modules_of_a_root_have_one_name():
+    for root in FORBIDDEN:
+        names = [path.name for path in (ROOT / root).rglob("*.py") if path.name != "__init__.py"]
+        assert len(names) == len(set(names)), sorted(name for name in set(names) if names.count(name) > 1)
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_contributing_shows_the_same_arrows(package):
+    table = CONTRIBUTING.read_text().partition(f"| room of `{package.split('/')[1]}` |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("| `")]
+    shown = {room.strip().strip("`"): imports.strip() for room, _, imports in rows}
+    for room, allowed in ROOMS[package].items():
+        assert shown[room] == (", ".join(sorted(allowed)) or "–"), room
 
 
 def test_platform_is_no_package_that_shadows_the_standard_module():

@@ -10,7 +10,7 @@ from rayox_model.checkpoint.weights import Transfer
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_model.core.plan import StreamPlan
 from rayox_model.nets.yolox import YOLOX
-from rayox_platform.config.names import check_names
+from rayox_platform.config.run_names import check_names
 from rayox_platform.config.tree import Config
 from rayox_platform.data.enough import nothing_to_find, nothing_to_learn, refuse_unfit
 from rayox_platform.data.images import CocoImages

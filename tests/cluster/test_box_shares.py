@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from rayox_cluster import box, local_nodes
+from rayox_cluster import box_shares, local_nodes
 from rayox_cluster.cluster_record import ClusterRecord
 
 GIB = 2**30
@@ -20,26 +20,26 @@ def record(**more: object) -> ClusterRecord:
     [("0", 3, ["0", "", ""]), ("0123", 2, ["01", "23"]), ("01234", 3, ["01", "23", "4"]), ("", 2, ["", ""])],
 )
 def test_the_first_nodes_get_the_gpus_and_no_two_the_same(found, nodes, shares):
-    given = [box.share_of_gpus(tuple(found), nodes, number) for number in range(nodes)]
+    given = [box_shares.share_of_gpus(tuple(found), nodes, number) for number in range(nodes)]
     assert ["".join(share) for share in given] == shares
-    assert box.share_of_gpus(tuple(found), nodes, nodes) == ()
+    assert box_shares.share_of_gpus(tuple(found), nodes, nodes) == ()
 
 
 @pytest.mark.parametrize(("visible", "found"), [("2,3", ("2", "3")), ("", ()), ("-1", ()), ("GPU-1a", ("GPU-1a",))])
 def test_gpus_that_this_process_may_not_use_are_nobody_s(monkeypatch, visible, found):
-    monkeypatch.setenv(box.VISIBLE, visible)
-    assert box.gpus() == found
+    monkeypatch.setenv(box_shares.VISIBLE, visible)
+    assert box_shares.gpus() == found
 
 
 def test_nodes_together_have_no_more_memory_than_there_is(tmp_path):
     there = psutil.virtual_memory().total
-    assert 3 * (box.share_of_memory(3, GIB // 4) + GIB // 4) < there or box.free_bytes() < 2 * GIB
-    assert box.share_of_memory(1000, GIB) == box.LEAST_BYTES
+    assert 3 * (box_shares.share_of_memory(3, GIB // 4) + GIB // 4) < there or box_shares.free_bytes() < 2 * GIB
+    assert box_shares.share_of_memory(1000, GIB) == box_shares.LEAST_BYTES
     (tmp_path / "memory.max").write_text(f"{2 * GIB}\n")
     (tmp_path / "memory.current").write_text(f"{GIB}\n")
-    assert box.free_bytes(tmp_path) <= GIB
+    assert box_shares.free_bytes(tmp_path) <= GIB
     (tmp_path / "memory.max").write_text("max\n")
-    assert box.free_bytes(tmp_path) > 0
+    assert box_shares.free_bytes(tmp_path) > 0
 
 
 def test_each_node_is_told_its_share():
