@@ -123,7 +123,7 @@ def _start(record: ClusterRecord, role: str, command: list[str]) -> ClusterRecor
         environment |= {"AUTOSCALER_METRIC_PORT": str(autoscaler), "DASHBOARD_METRIC_PORT": str(dashboard)}
     if record.gpus and role != "mlflow":
         number = 0 if role == "head" else int(role.removeprefix("node"))
-        environment[box.VISIBLE] = ",".join(box_shares.share_of_gpus(record.gpus, record.nodes, number))
+        environment[box_shares.VISIBLE] = ",".join(box_shares.share_of_gpus(record.gpus, record.nodes, number))
     record = record.and_started(role, start(command, _log(record, role), environment))
     record.write()
     return record
