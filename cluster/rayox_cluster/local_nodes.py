@@ -110,7 +110,8 @@ def _started(record: ClusterRecord, labels: tuple[Mapping[str, str], ...], say: 
         commands[role] = _node_command(record, number) + _labels(labels, number)
         record = _start(record, role, commands[role])
     record = _when_ready(record, nodes, lambda answer: _num_alive(answer) == record.nodes, commands)
-    return _when_ready(record, f"{record.tracking}/health", lambda answer: True, commands)
+    # Not whoever else answers there: one of Ray's processes may have taken the port before MLflow came to it.
+    return _when_ready(record, f"{record.tracking}/health", lambda answer: answer.text.strip() == "OK", commands)
 
 
 def _start(record: ClusterRecord, role: str, command: list[str]) -> ClusterRecord:
