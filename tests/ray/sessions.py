@@ -23,7 +23,8 @@ def processes_of(session: int) -> list[int]:
 def wait_until_gone(processes: list[int], seconds: float = 20) -> None:
     end = time.monotonic() + patient(seconds)
     while left := [pid for pid in processes if alive(pid)]:
-        assert time.monotonic() < end, f"left behind: {[Path(f'/proc/{pid}/cmdline').read_text() for pid in left]}"
+        names = [Path(f"/proc/{pid}/cmdline").read_text().strip("\0").replace("\0", " ") for pid in left if alive(pid)]
+        assert time.monotonic() < end, f"left behind: {names}"
         time.sleep(0.1)
 
 

@@ -25,7 +25,7 @@ def ended(toy_data, tmp_path_factory):
     process = run.start("mine.yaml")
     run.kill_when(process, lambda state: len(state.trials) > 2 and state.trials[2].state == "running")
     assert [trial.state for trial in run.state().trials][:2] == ["paused", "paused"]
-    wait_until_gone(processes_of(process.pid), 60)
+    wait_until_gone(processes_of(process.pid), 150)  # Ray's agents look for a dead GCS for 60 s before they end
     (folder / "here").rename(folder / "there")
     run = CampaignRun(folder / "there", folder / "there" / "data")
     return run, run.run("mine.yaml", "--resume")
