@@ -1,5 +1,7 @@
 """The GPUs and the memory of one machine, shared out over the nodes of a cluster on it."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 
@@ -9,9 +11,10 @@ from rayox_cluster.cluster_record import ClusterRecord
 GIB = 2**30
 
 
-def record(**more: object) -> ClusterRecord:
+def record(temp_folder: Path, **more: object) -> ClusterRecord:
+    temp = str(temp_folder)
     return ClusterRecord(
-        "m", "127.0.0.1:1", "http://127.0.0.1:2", 3, 1, "/runs", "http://127.0.0.1:3", "/t", "/f", **more
+        "m", "127.0.0.1:1", "http://127.0.0.1:2", 3, 1, "/runs", "http://127.0.0.1:3", temp, "/f", **more
     )
 
 
@@ -42,8 +45,8 @@ def test_nodes_together_have_no_more_memory_than_there_is(tmp_path):
     assert box_shares.free_bytes(tmp_path) > 0
 
 
-def test_each_node_is_told_its_share():
-    whole = record(gpus=("4", "5"), memory_per_node=GIB)
+def test_each_node_is_told_its_share(tmp_path):
+    whole = record(tmp_path, gpus=("4", "5"), memory_per_node=GIB)
     words = [local_nodes._head_command(whole), *(local_nodes._node_command(whole, number) for number in (1, 2))]
     assert [command[command.index("--num-gpus") + 1] for command in words] == ["1", "1", "0"]
     assert {command[command.index("--memory") + 1] for command in words} == {str(GIB)}

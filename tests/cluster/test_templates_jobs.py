@@ -36,11 +36,11 @@ TRACKING = "http://rayox-mlflow:5000"
 RUN = "finetune-rayox-7k2p9"
 # In rayox's place: what it is asked to train and promote is noted down, with an exit code of the test's; what it is
 # asked about runs the real one answers.
-STAND_IN = f"""#!{sys.executable}
+STAND_IN = f"""#!/usr/bin/env python
 import json, os, sys
 from pathlib import Path
 if sys.argv[1] == "runs":
-    os.execv(sys.executable, [sys.executable, "-m", "rayox", *sys.argv[1:]])
+    os.execv({sys.executable!r}, [{sys.executable!r}, "-m", "rayox", *sys.argv[1:]])
 noted = Path(os.environ["NOTED"])
 with noted.open("a") as file:
     file.write(json.dumps(sys.argv[1:]) + "\\n")
