@@ -1,5 +1,6 @@
 """`rayox plan`: what a training takes on 1, 8 and 64 workers, from a few samples and steps measured here."""
 
+import math
 import os
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -127,6 +128,7 @@ def _rates(
 
 def _work(prepared: "Prepared") -> "Work":
     from rayox_platform.resources.outlook import Work
+    from rayox_platform.train.stream_blocks import larger_blocks, rows_per_block
 
     config = prepared.config
     return Work(
@@ -137,4 +139,5 @@ def _work(prepared: "Prepared") -> "Work":
         evaluate_every=config.train.evaluate_every,
         checkpoints=config.checkpoint.keep + 1,
         lanes=config.data.lanes,
+        block_images=rows_per_block(larger_blocks(config, prepared.plan, math.inf)),
     )

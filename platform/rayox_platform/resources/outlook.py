@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from rayox_platform.resources.demand import DATA_TASK_BYTES, DATA_TASK_CPUS, GIB, WORKER_BYTES
 
 LONGEST_WAIT = 0.05  # share of a step that may be spent waiting for data
-STREAM_EFFICIENCY = 0.9  # of what plain processes make, that the stream brings into a worker (see README, Measured)
+BLOCK_SECONDS = 0.15  # of a core, that Ray takes for a block of the stream however large it is
+RAY_CPUS = 0.4  # that Ray's own processes, the driver and MLflow take of a machine without a GPU while it trains
 WORTHWHILE = 0.5  # of a worker's speed alone, below which another one is not worth its price
 GIGABIT = 1e9 / 8
+ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Rates:
     gradient_bytes: int
     checkpoint_bytes: int
     gpu: bool
+    together: float = 1.0  # speed of a core while all cores work, against one that works alone
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Work:
     evaluate_every: int
     checkpoints: int  # that are kept
     lanes: int
+    block_images: int = 64  # of the stream
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,12 @@ def outlook(
 ) -> Outlook:
     """cpus are all that there are (None: as many as it takes); per_hour is the price of a worker with its CPUs."""
     used = min(workers, work.batch_size)
-    alone, together = _speed(rates, work, 1, network_gigabits), _speed(rates, work, used, network_gigabits)
-    speed, limit = together, _what_limits(rates, work, used, workers, network_gigabits)
-    possible = _possible(rates, cpus, used)
-    if possible is not None and possible < together:
+    alone, speed = (_speed(rates, work, count, network_gigabits, cpus) for count in (1, used))
+    limit = _what_limits(rates, work, used, workers, network_gigabits)
+    possible = _possible(rates, work, cpus, used)
+    if possible is not None and possible < speed:
         speed, limit = possible, "data" if rates.gpu else "workers"
-    data_cpus = math.ceil(speed * rates.sample_seconds / STREAM_EFFICIENCY / (1 - LONGEST_WAIT))
+    data_cpus = math.ceil(speed * _made_seconds(rates, work) / rates.together / (1 - LONGEST_WAIT))
     evaluations = math.ceil(work.epochs / work.evaluate_every)
     evaluating = work.val_images * rates.evaluation_seconds / used * evaluations
     seconds = work.train_images * work.epochs / speed + evaluating
@@ -98,11 +102,30 @@ def stops_at(rates: Rates, work: Work, network_gigabits: float = 10.0) -> int:
     return fits
 
 
-def _speed(rates: Rates, work: Work, workers: int, network_gigabits: float) -> float:
+def _speed(rates: Rates, work: Work, workers: int, network_gigabits: float, cpus: float | None = None) -> float:
     """Images a second when no worker ever waits for data: the worker of the largest share sets the pace."""
     share = math.ceil(work.batch_size / workers)
-    step = rates.step_seconds + share * rates.image_seconds + _reduce_seconds(rates, workers, network_gigabits)
-    return work.batch_size / step
+    computing = rates.step_seconds + share * rates.image_seconds
+    reducing = _reduce_seconds(rates, workers, network_gigabits)
+    speed = work.batch_size / (computing + reducing)
+    if rates.gpu:
+        return speed
+    for _ in range(ROUNDS):  # how busy the other cores are depends on the speed, and the speed on that
+        speed = work.batch_size / (computing * _slower(rates, work, workers, cpus, speed) + reducing)
+    return speed
+
+
+def _slower(rates: Rates, work: Work, workers: int, cpus: float | None, speed: float) -> float:
+    """Times that a core takes of what it takes alone, for what the other cores do meanwhile; all of them if unknown."""
+    busy = 1.0
+    if cpus is not None and cpus > 1:
+        busy = min(1.0, (workers - 1 + RAY_CPUS + speed * _made_seconds(rates, work)) / (cpus - 1))
+    return 1 + (1 / rates.together - 1) * busy
+
+
+def _made_seconds(rates: Rates, work: Work) -> float:
+    """Of a core, for a sample that the stream has brought into a worker."""
+    return rates.sample_seconds + BLOCK_SECONDS / work.block_images
 
 
 def _reduce_seconds(rates: Rates, workers: int, network_gigabits: float) -> float:
@@ -110,13 +133,14 @@ def _reduce_seconds(rates: Rates, workers: int, network_gigabits: float) -> floa
     return 2 * (workers - 1) / workers * rates.gradient_bytes / (network_gigabits * GIGABIT)
 
 
-def _possible(rates: Rates, cpus: float | None, workers: int) -> float | None:
+def _possible(rates: Rates, work: Work, cpus: float | None, workers: int) -> float | None:
     """What so many cores make: of samples beside GPUs; of samples and steps where workers compute on them too."""
     if cpus is None:
         return None
     if rates.gpu:
-        return max(cpus, DATA_TASK_CPUS) * STREAM_EFFICIENCY / rates.sample_seconds
-    return cpus / (rates.sample_seconds / STREAM_EFFICIENCY + rates.image_seconds)
+        return max(cpus, DATA_TASK_CPUS) * rates.together / _made_seconds(rates, work)
+    each_image = _made_seconds(rates, work) + rates.image_seconds + rates.step_seconds * workers / work.batch_size
+    return max(cpus - RAY_CPUS, cpus / 2) * rates.together / each_image
 
 
 def _what_limits(rates: Rates, work: Work, used: int, workers: int, network_gigabits: float) -> str:

@@ -1,7 +1,9 @@
 """How long one sample and one step take here: measured on a few of a training's own, without Ray and without a run."""
 
+import os
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from itertools import islice, pairwise
 
@@ -20,6 +22,7 @@ from rayox_platform.train.prepare import Prepared
 
 STEPS, WARM_UP_STEPS = 6, 2
 SAMPLES = 24  # beside a few that find the images in the file cache
+TOGETHER_SECONDS, TOGETHER_ROUNDS = 0.2, 5  # something else may have a core for a moment
 EVALUATION_SHARE = 0.4  # of a training step's time, that the forward pass and the decoding of an image take
 
 
@@ -44,7 +47,33 @@ def measure(prepared: Prepared, images_per_worker: int) -> Rates:
         gradient_bytes=4 * num_parameters,
         checkpoint_bytes=16 * num_parameters,  # weights, their average, and two numbers each of the optimiser
         gpu=device.type == "cuda",
+        together=_together(os.cpu_count() or 1),
     )
+
+
+def _together(cpus: int) -> float:
+    """Speed of a core while all of them compute, against one that computes alone: they share caches, memory, heat."""
+    if cpus == 1:
+        return 1.0
+    return min(1.0, statistics.median(_convolutions(cpus) / cpus / _convolutions(1) for _ in range(TOGETHER_ROUNDS)))
+
+
+def _convolutions(threads: int) -> float:
+    """So many a second, of all threads; torch does them without the interpreter's lock."""
+
+    def count(_: int) -> float:
+        torch.set_num_threads(1)  # each thread has a number of its own
+        image, kernel = torch.zeros(4, 64, 80, 80), torch.zeros(64, 64, 3, 3)
+        with torch.inference_mode():
+            torch.nn.functional.conv2d(image, kernel)
+            began, done = time.perf_counter(), 0
+            while (taken := time.perf_counter() - began) < TOGETHER_SECONDS:
+                torch.nn.functional.conv2d(image, kernel)
+                done += 1
+        return done / taken
+
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(count, range(threads)))
 
 
 def _sample_seconds(prepared: Prepared) -> float:
