@@ -87,7 +87,7 @@ def _dashboard(address: str, origin: str) -> str:
             f"give the dashboard's: http://{rest.partition(':')[0]}:8265",
         )
     if scheme not in ("http", "https"):
-        raise ClusterError(f"{origin}: {address} is no kind of address of a cluster", DASHBOARD_WANTED)
+        raise ClusterError(f"{origin}: {address} is not a cluster address", DASHBOARD_WANTED)
     if "@" in rest:
         raise ClusterError(
             "the address of the cluster has a user or password in it",

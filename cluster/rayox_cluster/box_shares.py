@@ -9,7 +9,7 @@ import psutil  # type: ignore[import-untyped]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 CGROUP = Path("/sys/fs/cgroup")  # of a container with a limit of its own
-USABLE = 0.8  # of the memory that is free; the rest is for what is no node
+USABLE = 0.8  # of the memory that is free; the rest is for everything but the nodes
 LEAST_BYTES = 256 << 20
 
 

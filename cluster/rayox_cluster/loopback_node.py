@@ -5,7 +5,7 @@ that it has for Windows and macOS its processes stay on loopback; `ray start --a
 set behind its back, for the processes it starts.
 
 It buys that no other machine reaches a `rayox cluster up`, which nothing public does: RAYOX_PLAIN_RAY=1 leaves it on,
-and a Ray that has moved these parts starts no such cluster. It is no matter of speed, so nothing is measured.
+and a Ray that has moved these parts cannot start such a cluster. It does not concern speed, so nothing is measured.
 """
 
 import os

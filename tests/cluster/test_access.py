@@ -130,7 +130,7 @@ def test_a_head_that_is_away_is_an_error_that_can_pass():
     ("address", "said"),
     [
         ("ray://head:10001", "the address of a Ray client"),
-        ("ftp://head", "no kind of address"),
+        ("ftp://head", "is not a cluster address"),
         ("http://bob:hush@head:8265", "has a user or password in it"),
     ],
 )

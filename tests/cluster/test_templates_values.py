@@ -48,7 +48,7 @@ def ray_cluster(kind: str, *words: str) -> dict:
         ("promote_to=a/b", "promote_to: 'a/b' is not a name without / : @"),
         ("store_endpoint=store:8333", "store_endpoint: 'store:8333' is not http://HOST:PORT"),
         ("tracking_uri=", "tracking_uri: '' is not http://HOST:PORT"),
-        ("tracking_uri=http://me:secret@mlflow:5000", "tracking_uri: has a user or password in it"),
+        ("tracking_uri=http://me:secret@mlflow:5000", "tracking_uri: contains a user or password"),
         ("schedule=every night", "schedule: 'every night' is not five fields of cron"),
         ("schedule=0 24 * * *", "schedule: '0 24 * * *' is not five fields of cron"),
         ("schedule=*/0 2 * * *", "is not five fields of cron"),
@@ -66,7 +66,7 @@ def test_a_wrong_value_is_one_message(word, said):
     with pytest.raises(ConfigError) as error:
         read_values([word])
     assert said in error.value.message
-    assert "secret" not in error.value.message.partition("has a user")[0]
+    assert "secret" not in error.value.message.partition("contains a user")[0]
 
 
 def test_all_that_is_wrong_is_said_at_once_with_exit_code_2(capsys):

@@ -75,7 +75,7 @@ def _of_addresses(values: Values) -> Iterator[str]:
         if text is None or (key == "store_endpoint" and not text):
             continue
         if "@" in text:
-            yield f"{key}: has a user or password in it, and a manifest is no place for one; give them by a secret"
+            yield f"{key}: contains a user or password, which does not belong in a manifest; use a secret"
         elif not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[1-9]\d{0,4})?(/\S*)?", text):
             yield f"{key}: {text!r} is not http://HOST:PORT"
 

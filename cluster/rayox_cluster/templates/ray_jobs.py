@@ -24,7 +24,7 @@ trap : TERM # a stopped training has the time to save a checkpoint
 train=(
 @WORDS
 )
-about() { # of the run as it is kept; nothing if there is no such run
+about() { # what is stored of the run; empty if it does not exist
   rayox runs show "$run" --json 2>/dev/null |
     python -c "import json, sys; run = json.load(sys.stdin); print($1)" 2>/dev/null
 }

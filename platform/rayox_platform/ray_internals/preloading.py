@@ -32,8 +32,8 @@ def import_waiting() -> None:
 
 
 def _import_waiting() -> None:
-    import ray.data._internal.issue_detection.issue_detector_manager
-    import ray.data._internal.operator_event_exporter  # noqa: F401
+    for name in ("issue_detection.issue_detector_manager", "operator_event_exporter"):
+        importlib.import_module(f"ray.data._internal.{name}")
 
 
 def _import(*names: str) -> None:
