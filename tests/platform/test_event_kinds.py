@@ -56,7 +56,7 @@ EXAMPLES = {
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_an_event_is_one_line_with_its_kind_that_reads_back(kind):
     line = EVENTS.to_line(EXAMPLES[kind])
-    assert line.count("\n") == 1
+    assert line.count(b"\n") == 1
     assert json.loads(line)["kind"] == kind
     assert EVENTS.from_json(json.loads(line)) == EXAMPLES[kind]
 
@@ -89,3 +89,11 @@ def test_a_newer_version_s_kinds_are_skipped_and_its_fields_ignored(tmp_path):
     lines = ['{"kind": "forecast", "time": 1.0, "hours": 3}', json.dumps(newer), '{"kind": "epoch", "time"', "[]", "7"]
     (tmp_path / "events.jsonl").write_text("\n".join(lines) + "\n")
     assert FileEvents(tmp_path).read() == [PROGRESS]
+
+
+def test_an_event_of_which_a_byte_has_changed_is_left_out_alone(tmp_path):
+    content = b"".join(EVENTS.to_line(replace(PROGRESS, step=step)) for step in (1, 2, 3))
+    flipped = content.replace(b'"step": 2,', b'"step": 6,')
+    assert len(flipped) == len(content)
+    (tmp_path / "events.jsonl").write_bytes(flipped)
+    assert [event.step for event in FileEvents(tmp_path).read()] == [1, 3]

@@ -81,7 +81,7 @@ def test_a_resumed_run_first_sends_what_was_left_and_trains_over_it_without_doub
     killed_driver(folder, tmp_path / "state")
     # What the workers wrote after the driver's death, and what the driver had seen.
     events = [*map(progress, range(1, 44)), *map(epoch, range(1, 5))]
-    (folder / "events.jsonl").write_text("".join(map(EVENTS.to_line, events)))
+    (folder / "events.jsonl").write_bytes(b"".join(map(EVENTS.to_line, events)))
     tracking = open_run(connect(None, tmp_path / "state", "rayox"), "resumed", {}, {})
     with sending(folder, tracking) as sender:
         record = Record(FolderHome(folder), sender, lambda event: None, settings())

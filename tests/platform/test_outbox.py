@@ -1,5 +1,6 @@
 """What a run tells MLflow, on disk first: whole lines, an offset, nothing lost by a crash."""
 
+import json
 import math
 from pathlib import Path
 
@@ -49,14 +50,14 @@ def point(step: int) -> Points:
     return Points({"loss": 1.0 / (1 + step)}, step, 1000.0 + step)
 
 
-def read(lines: str) -> list[object]:
-    return ENTRIES.known(salvaged(lines.encode()).records)
+def read(lines: bytes) -> list[object]:
+    return ENTRIES.known(salvaged(lines).records)
 
 
 @pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: type(entry).__name__)
 def test_an_entry_is_one_line_that_reads_back(entry):
     line = ENTRIES.to_line(entry)
-    assert line.count("\n") == 1
+    assert line.count(b"\n") == 1
     assert read(line) == [entry]
 
 
@@ -68,7 +69,7 @@ def test_a_loss_that_is_no_number_reads_back():
 
 @pytest.mark.parametrize("line", ["", "{", "[]", '"x"', "{}", '{"kind": "Holes"}', '{"kind": "Tags", "colour": 1}'])
 def test_what_is_no_entry_is_none(line):
-    assert read(f"{line}\n") == [None]
+    assert read(f"{line}\n".encode()) == [None]
 
 
 def test_what_was_added_is_unsent_until_it_is_acknowledged_also_for_another_process(opened, tmp_path):
@@ -86,7 +87,7 @@ def test_what_was_added_is_unsent_until_it_is_acknowledged_also_for_another_proc
 def test_a_line_cut_off_by_a_crash_is_cut_and_the_next_is_whole(opened, tmp_path):
     box = opened()
     box.add(point(0))
-    with (tmp_path / FILE).open("a") as file:
+    with (tmp_path / FILE).open("ab") as file:
         file.write(ENTRIES.to_line(point(1))[:20])
     assert [line.entry for line in box.unsent()] == [point(0)]  # half a line waits for its end
     again = opened()
@@ -109,7 +110,8 @@ def test_a_damaged_entry_is_left_out_alone(opened, tmp_path):
 
 def test_the_file_of_an_older_version_is_sent_on_and_added_to(opened, tmp_path):
     """Lines without number and checksum, one of them cut off by a crash, and an offset in bytes."""
-    lines = [ENTRIES.to_line(point(0)), ENTRIES.to_line(point(1)), '{"kind": "Poi\n', ENTRIES.to_line(point(2))]
+    first, second, third = (json.dumps(ENTRIES.to_json(point(step))) + "\n" for step in range(3))
+    lines = [first, second, '{"kind": "Poi\n', third]
     (tmp_path / FILE).write_text("".join(lines))
     (tmp_path / SENT).write_text(str(len(lines[0])))
     assert num_unsent(tmp_path) == 3

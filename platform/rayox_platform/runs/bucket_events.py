@@ -31,7 +31,7 @@ class BucketEvents:
 
     def tell(self, event: RunEvent) -> None:
         name = f"{round(1000 * time.time()):013d}{BY}{uuid.uuid4().hex}.jsonl"
-        self.bucket.write(name, EVENTS.to_line(event).encode())
+        self.bucket.write(name, EVENTS.to_line(event))
 
     def num_starts(self) -> int:
         return len({name.partition("-")[0] for name in self.bucket.files() if BY not in name})
@@ -81,7 +81,7 @@ class SegmentLog:
 
     def write(self, event: RunEvent) -> None:
         with self._lock:
-            self._waiting += EVENTS.to_line(event).encode()
+            self._waiting += EVENTS.to_line(event)
             if self._watch:
                 self._watch(event)
         if not isinstance(event, Progress):

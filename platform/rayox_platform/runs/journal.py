@@ -3,6 +3,7 @@
 In a folder it is one file, a line a record: `CRC32 NUMBER JSON`. In a bucket it is one immutable object a record. A
 line cut off by a crash was never acknowledged: it is left out, and cut before the next one is written. Anything else
 that does not add up is refused, with its place; a file whose records are worth something each leaves it out instead.
+What users' own tools read has its checksum inside: `{…, "crc32": "CHECKSUM"}`.
 """
 
 import json
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 from rayox_model.core.errors import DataError
 from rayox_platform.storage.bucket import Bucket
 from rayox_platform.storage.folders import Folder, LocalFolder
+
+SEAL = b', "crc32": "'
 
 Record = dict[str, Any]
 Tell = Callable[[str], None]
@@ -92,10 +95,16 @@ def parsed(content: bytes, number: int, path: object) -> Parsed:
     return Parsed(records, len(content) - cut_off, cut_off)
 
 
-def salvaged(content: bytes) -> Parsed:
-    """As parsed, with an empty record for each line that cannot be read.
+def sealed(record: Mapping[str, Any]) -> bytes:
+    """A record as a line of JSON that ends with its checksum."""
+    body = json.dumps(record).encode()
+    return body[:-1] + b'%b%08x"}\n' % (SEAL, zlib.crc32(body))
 
-    Lines without number and checksum are those of a rayox that wrote none.
+
+def salvaged(content: bytes) -> Parsed:
+    """As parsed, with an empty record for each line that cannot be read, whichever way it was written.
+
+    Lines without a checksum are those of a rayox that wrote none.
     """
     *lines, last = content.split(b"\n")
     return Parsed([_salvaged(line) for line in lines], len(content) - len(last), len(last))
@@ -104,10 +113,20 @@ def salvaged(content: bytes) -> Parsed:
 def _salvaged(line: bytes) -> Record:
     checksum, _, body = line.partition(b" ")
     try:
-        record = json.loads(body.partition(b" ")[2] if _fits(checksum, body) else line)
+        record = json.loads(body.partition(b" ")[2] if _fits(checksum, body) else _unsealed(line))
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _unsealed(line: bytes) -> bytes:
+    """A line without its checksum. Raises ValueError where that does not fit."""
+    body, seal, checksum = line.rpartition(SEAL)
+    if not seal:
+        return line
+    if not _fits(checksum.removesuffix(b'"}'), body + b"}"):
+        raise ValueError("the checksum does not fit")
+    return body + b"}"
 
 
 def cut_off_line(path: object, num_bytes: int) -> str:

@@ -1,10 +1,11 @@
 """Dataclasses of several kinds as JSON objects that name theirs: events, entries for MLflow, records of a ledger."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from rayox_platform.runs.journal import sealed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,5 +48,6 @@ class TaggedUnion(Generic[T]):
         except (KeyError, TypeError):
             return None
 
-    def to_line(self, record: T) -> str:
-        return json.dumps(self.to_json(record)) + "\n"
+    def to_line(self, record: T) -> bytes:
+        """As JSON, with its checksum."""
+        return sealed(self.to_json(record))
