@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rayox_cluster.loopback_node import STAY_ON_LOOPBACK
+from rayox_cluster.loopback_node import LOOPBACK, STAY_ON_LOOPBACK
 from rayox_cluster.processes import MARK, Process
 from rayox_model.core.errors import ClusterError
 
@@ -43,6 +43,7 @@ class ClusterRecord:
     host: str = ""  # of the machine that it is on; empty of an earlier rayox
     gpus: tuple[str, ...] = ()  # of the machine, which the nodes share
     memory_per_node: int = 0  # bytes
+    dashboard_host: str = LOOPBACK  # where it listens
 
     @property
     def token_path(self) -> Path:

@@ -1,7 +1,7 @@
 """A real Ray cluster of several nodes on this machine: started, looked at and ended, from any shell.
 
 Each node is a child of `ray start --block` with its own ports, on loopback, with token authentication; an MLflow server
-and a folder for runs come with it.
+and a folder for runs come with it. Only its dashboard, which takes jobs, listens elsewhere if its user asks for it.
 """
 
 import os
@@ -19,6 +19,7 @@ import requests
 
 from rayox_cluster import box_shares
 from rayox_cluster.cluster_record import FOLDER, ClusterRecord, held, read_record, require_here, write_token
+from rayox_cluster.dashboard_address import LOOPBACK_ALONE, DashboardAddress, free_address
 from rayox_cluster.local import MAX_TEMP_FOLDER_BYTES, RAY_SETTINGS
 from rayox_cluster.loopback_node import LOOPBACK
 from rayox_cluster.processes import end, start
@@ -35,12 +36,17 @@ Say = Callable[[str], None]
 
 
 def up(
-    state: Path, nodes: int, cpus_per_node: int, say: Say, labels: tuple[Mapping[str, str], ...] = ()
+    state: Path,
+    nodes: int,
+    cpus_per_node: int,
+    say: Say,
+    labels: tuple[Mapping[str, str], ...] = (),
+    dashboard: DashboardAddress = LOOPBACK_ALONE,
 ) -> ClusterRecord:
     """Start a head and further nodes, an MLflow server and a folder for runs; returns when all of them answer.
 
     labels are those of each node in turn. Raises ClusterError when there is one already, here or on another machine,
-    when another is being started, or when one does not start.
+    when another is being started, or when one does not start; ConfigError where the dashboard cannot listen.
     """
     with held(state / FOLDER):
         before = read_record(state)
@@ -52,7 +58,7 @@ def up(
                 "use it, or end it with `rayox cluster down`",
             )
         down(state)  # what a crash has left
-        record = _new_record(state, nodes, cpus_per_node)
+        record = _new_record(state, nodes, cpus_per_node, free_address(dashboard))
         record.write()
         write_token(record.token_path)
         try:
@@ -76,13 +82,14 @@ def down(state: Path) -> int | None:
     return ended
 
 
-def _new_record(state: Path, nodes: int, cpus_per_node: int) -> ClusterRecord:
+def _new_record(state: Path, nodes: int, cpus_per_node: int, dashboard: DashboardAddress) -> ClusterRecord:
     folder = state / FOLDER
-    gcs, dashboard = _free_ports(2)
+    [gcs] = _free_ports(1)
     return ClusterRecord(
         mark=secrets.token_hex(8),
         address=f"{LOOPBACK}:{gcs}",
-        dashboard=f"http://{LOOPBACK}:{dashboard}",
+        dashboard=dashboard.here,
+        dashboard_host=dashboard.host,
         nodes=nodes,
         cpus_per_node=cpus_per_node,
         storage=str(state / "runs"),
@@ -133,7 +140,7 @@ def _start(record: ClusterRecord, role: str, command: list[str]) -> ClusterRecor
 def _head_command(record: ClusterRecord) -> list[str]:
     dashboard = record.dashboard.rpartition(":")[2]
     options = ["--head", "--port", record.address.rpartition(":")[2], "--temp-dir", f"{record.temp_folder}/0"]
-    options += ["--dashboard-host", LOOPBACK, "--dashboard-port", dashboard]
+    options += ["--dashboard-host", record.dashboard_host, "--dashboard-port", dashboard]
     options += ["--ray-client-server-port", str(_free_ports(1)[0])]
     return _ray_start(record, 0, options)
 

@@ -1,10 +1,15 @@
 """`rayox cluster`: a real cluster on this machine, to try what runs on many."""
 
 import os
+import shlex
+from typing import TYPE_CHECKING
 
 import click
 
 from rayox.console import Console, json_option
+
+if TYPE_CHECKING:
+    from rayox_cluster.cluster_record import ClusterRecord
 
 DEFAULT_NODES = 3
 
@@ -17,15 +22,26 @@ def command() -> None:
 @command.command("up")
 @click.option("--nodes", type=click.IntRange(min=1), default=DEFAULT_NODES, show_default=True)
 @click.option("--cpus-per-node", type=click.IntRange(min=1), help="By default this machine's, shared out; at least 1.")
+@click.option(
+    "--dashboard-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where the dashboard, which takes jobs, listens: an address of this machine, or 0.0.0.0 for all of them.",
+)
+@click.option("--dashboard-port", type=click.IntRange(min=1, max=65535), help="By default any that is free.")
 @json_option
-def up_command(nodes: int, cpus_per_node: int | None, as_json: bool) -> None:
+def up_command(
+    nodes: int, cpus_per_node: int | None, dashboard_host: str, dashboard_port: int | None, as_json: bool
+) -> None:
     """Start NODES nodes with an MLflow server and a folder for runs; they go on until `rayox cluster down`."""
+    from rayox_cluster.dashboard_address import DashboardAddress
     from rayox_cluster.local_nodes import up
     from rayox_platform.storage.state import state_folder
 
     console = Console(as_json)
     cpus = cpus_per_node or max((os.cpu_count() or 1) // nodes, 1)
-    record = up(state_folder(), nodes, cpus, console.note)
+    asked = DashboardAddress(dashboard_host, dashboard_port or 0)
+    record = up(state_folder(), nodes, cpus, console.note, dashboard=asked)
     console.text(f"address    {record.address}")
     console.text(f"dashboard  {record.dashboard} (its token is in {record.token_path})")
     console.text(f"runs       {record.storage}")
@@ -33,7 +49,25 @@ def up_command(nodes: int, cpus_per_node: int | None, as_json: bool) -> None:
     console.text("next       rayox submit --follow -- train shapes; rayox cluster down")
     variables = " ".join(f"{name}={value}" for name, value in record.access().items())
     console.text(f"others     programs that use Ray themselves need: export {variables}")
+    if asked.is_open:
+        _tell_other_machines(record, console)
     console.result({"address": record.address, "dashboard": record.dashboard, "nodes": record.nodes})
+
+
+def _tell_other_machines(record: "ClusterRecord", console: Console) -> None:
+    from rayox_cluster.dashboard_address import DashboardAddress
+
+    port = int(record.dashboard.rpartition(":")[2])
+    url = DashboardAddress(record.dashboard_host, port).elsewhere
+    places = f"storage={shlex.quote(record.storage)} tracking.uri={record.tracking}"
+    console.text(
+        "elsewhere  with a copy of the token: RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=COPY "
+        f"rayox submit --address {url} -- train shapes {places}"
+    )
+    console.note(
+        f"whoever has the token and reaches {url} can run programs here as you, and the token goes there "
+        "unencrypted: across a network that you do not trust, use a tunnel (ssh -L) to loopback instead"
+    )
 
 
 @command.command("status")

@@ -1,7 +1,7 @@
 """What happens in a run, as JSON lines in its folder: written by rank 0, read by whoever watches.
 
-They are read as a journal is, and each line has its checksum, but no number: rank 0 writes in the middle of training and
-waits for no lock, and a user's tools read the file as it is. Those of a run in a bucket lie there instead, see
+They are read as a journal is, and each line has its checksum, but no number: rank 0 writes in the middle of training
+and waits for no lock, and a user's tools read the file as it is. Those of a run in a bucket lie there instead, see
 bucket_events.py.
 """
 
