@@ -39,6 +39,7 @@ VERBS = ("train", "tune", "evaluate", "predict", "data", "promote", "runs", "mod
 LASTING = ("train", "tune")  # what they have made stays theirs: a finished one is not done again
 OWN_OPTIONS = ("--resume", "--address", "--extend", "--smoke", "--dry-run", "--json")  # submit decides these
 PLACES = ("storage", "tracking.uri")
+PLAN = "--plan"  # of a campaign
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ class Resolved:
         if self.task.run:
             recipe = yaml.safe_load(self.recipe) | {"name": name}
             return replace(self, name=name, task=replace(self.task, run=name), recipe=_yaml(recipe))
-        words = (*self.task.arguments, "--name", f"{self.campaign}-{number}")
-        return replace(self, name=name, task=replace(self.task, arguments=words))
+        campaign = f"{self.campaign}-{number}"
+        words = (*self.task.arguments, "--name", campaign)
+        return replace(self, name=name, task=replace(self.task, arguments=words, campaign=campaign))
 
     def as_it_ran(self, name: str) -> "Resolved":
         """Under the name of an earlier attempt, which may be one that began anew."""
@@ -139,7 +141,10 @@ def _campaign(read: VerbWords, arguments: Sequence[str], record: ClusterRecord |
     check_names(loaded.base.config)
     recipes = [word.removeprefix("recipe=") for word in read.overrides if word.startswith("recipe=")]
     files = [file for file in (str(read.campaign), *recipes) if _is_file(file)]
-    return replace(_sent(read, arguments, record, loaded.base, files, WEIGHTS + DATA), campaign=name)
+    resolved = _sent(read, arguments, record, loaded.base, files, WEIGHTS + DATA)
+    if PLAN in arguments:  # it begins none
+        return resolved
+    return replace(resolved, campaign=name, task=replace(resolved.task, campaign=name))
 
 
 def _other(read: VerbWords, arguments: Sequence[str], record: ClusterRecord | None) -> Resolved:
