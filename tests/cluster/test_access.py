@@ -112,6 +112,24 @@ def test_another_service_at_the_address(serving):
     assert "not another service" in error.value.hint
 
 
+@pytest.mark.parametrize("body", ["a page", ["a page"], {"page": 1}, [{"submission_id": "a"}]])
+def test_an_answer_of_another_shape_is_said_to_be_one(serving, body):
+    """A proxy's page of its own, or another program at the port."""
+    api = JobsApi(serving(200, body))
+    for ask in (api.jobs, lambda: api.find("mine")):
+        with pytest.raises(ClusterError, match="does not answer as Ray's dashboard does") as error:
+            ask()
+        assert "not another service" in error.value.hint
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_dashboard_without_its_head_and_a_proxy_without_either_may_be_back(serving, status):
+    """Ray's dashboard answers so for a while after its GCS has died; what follows a run waits then."""
+    with pytest.raises(UnreachableError, match=rf"cannot tell now \({status}\)") as error:
+        JobsApi(serving(status, "Traceback of Ray's")).find("mine")
+    assert "try again in a minute" in error.value.hint
+
+
 def test_what_ray_itself_refuses_is_not_taken_for_another_service():
     with ToyDashboard() as dashboard, pytest.raises(ClusterError, match=r"has refused GET /api/packages") as error:
         JobsApi(dashboard.url, {})._json("GET", "/api/packages/gcs/absent.zip")
