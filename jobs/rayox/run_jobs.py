@@ -120,15 +120,38 @@ def watch_job(job: "Submitted", console: Console) -> int | None:
 
 
 def show_job_log(job: "Submitted", follow: bool, console: Console) -> None:
-    """The log of a submitted job whose run cannot be seen from here."""
-    from rayox.following import Watched, log_lines
+    """The log of a submitted job whose run cannot be seen from here; followed to its end also without its cluster."""
+    from rayox.following import log_lines
 
     api = api_of(job.address)
-    text = api.logs(job.submission_id)  # also told of when nobody answers, before there is anything to follow
-    lines = log_lines(api, job.submission_id, Watched(api, job.submission_id, console)) if follow else text.splitlines()
+    if api.find(job.submission_id) is None:
+        raise ClusterError(
+            f"{job.run}: the cluster at {job.address} does not know this job any more, and its log went with it",
+            f"`rayox runs show {job.run}` says what is known of it",
+        )
+    text, watch = api.logs(job.submission_id), JobWatch(job, console, api)
+    lines = log_lines(api, job.submission_id, lambda: watch.look() is not None) if follow else text.splitlines()
     for line in lines:
         console.text(line)
     console.result({"run": job.run, "submission_id": job.submission_id})
+
+
+def worked_on(home: "RunHome", job: "Submitted | None", console: Console) -> Callable[[], bool]:
+    """Whether somebody trains a run or may begin to: its job has ended, or nobody can be asked of that."""
+    from rayox_platform.runs.overview import is_over, read_result
+
+    watch = JobWatch(job, console) if job else None
+
+    def look() -> bool:
+        if not is_over(home):
+            return True
+        if watch is None:
+            return False
+        with suppress(OSError, ClusterError):
+            return not read_result(home) and watch.look() is None
+        return False
+
+    return look
 
 
 def _show_stopped(run: "Run", console: Console, of_job: dict[str, Any]) -> None:

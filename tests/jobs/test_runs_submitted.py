@@ -15,7 +15,7 @@ from rayox import following, job_end, run_jobs
 from rayox.job_register import remember, submitted
 from rayox_cluster.cluster_record import ClusterRecord
 from rayox_platform.runs.ending import End
-from rayox_platform.runs.event_kinds import Progress, Start
+from rayox_platform.runs.event_kinds import Note, Progress, Start
 from rayox_platform.runs.events import FileEvents
 from rayox_platform.runs.run_lock import claimed
 from rayox_platform.tune.campaign_home import campaign_home
@@ -340,6 +340,49 @@ def test_the_log_of_a_job_whose_cluster_is_gone_is_refused_at_once(rayox, storag
     remember("tune-1", NOBODY, TUNE, str(storage))
     for more in ((), ("--follow",)):
         assert rayox("runs", "logs", "tune-1", *more).exit_code == 6
+
+
+def test_a_log_is_followed_no_longer_than_somebody_can_say_more(rayox, head, storage):
+    head.add(EVALUATE, "RUNNING", "evaluate", logs="image 1\n")
+    remember("evaluate-1", head.url, EVALUATE, str(storage))
+    threading.Timer(0.5, head.off).start()
+    said = rayox("runs", "logs", "evaluate-1", "--follow")
+    assert said.exit_code == 6
+    assert said.out == "image 1\n"
+    assert "no Ray dashboard answers" in said.err
+    assert "does not say how it ended" in said.err
+
+
+def test_a_followed_log_ends_when_the_storage_says_that_it_is_over(rayox, head, storage):
+    head.add(TUNE, "RUNNING", "tune", logs="trial 1\n")
+    remember("tune-1", head.url, TUNE, str(storage))
+    search(storage, TUNE)
+    threading.Timer(0.5, head.off).start()
+    said = rayox("runs", "logs", "tune-1", "--follow", "--json")
+    assert (said.exit_code, said.result) == (0, {"run": "tune-1", "submission_id": TUNE})
+    assert f"tune-1 is finished, as {storage} says" in said.err
+
+
+def test_the_log_of_a_job_that_its_cluster_has_forgotten_is_said_to_be_gone(rayox, head, storage):
+    remember("evaluate-1", head.url, EVALUATE, str(storage))
+    said = rayox("runs", "logs", "evaluate-1")
+    assert said.exit_code == 6
+    assert "does not know this job any more, and its log went with it" in said.err
+    assert "`rayox runs show evaluate-1`" in said.err
+
+
+def test_events_are_followed_into_the_job_that_goes_on_with_a_run(rayox, head, storage):
+    """Its folder is there from the job before, and nobody holds it yet."""
+    path = begin(storage / "mine")
+    head.add(TRAIN, "PENDING")
+    remember("mine", head.url, TRAIN, str(storage))
+
+    def go_on() -> None:
+        FileEvents(path).tell(Note(text="goes on"))
+        head.jobs[TRAIN]["status"] = "SUCCEEDED"
+
+    threading.Timer(1.0, go_on).start()
+    assert "goes on" in rayox("runs", "logs", "mine", "--follow").out
 
 
 def test_another_storage_that_is_named_goes_before_the_job(rayox, head, storage, tmp_path):
