@@ -20,6 +20,7 @@ POLL_SECONDS = 1.0
 STATUS_SECONDS = 3.0
 STARTING = "starting on the cluster"
 VERB = "rayox_verb"  # in a job's metadata
+EXIT_CODES = (*range(1, 10), INTERRUPTED)  # of verbs that have not done their work
 AWAY_SECONDS = 10.0  # after which a connection that is lost is told of
 
 
@@ -98,10 +99,16 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
 
 
 def exit_code_of(job: "Job") -> int:
-    """What following a job that is over ends with: 0, that of its verb, or 130 for a job that was stopped."""
+    """What following a job that is over ends with: 0, that of its verb, or 130 for a job that was stopped.
+
+    A driver that was killed has a code of its signal (-9, 137), which is none of a verb.
+    """
     if job.status == "SUCCEEDED":
         return 0
-    return INTERRUPTED if job.status == "STOPPED" else job.exit_code or TrainingError.exit_code
+    if job.status == "STOPPED":
+        return INTERRUPTED
+    code = job.exit_code or TrainingError.exit_code
+    return code if code in EXIT_CODES else TrainingError.exit_code
 
 
 def _begun_home(submitted: "Submitted") -> "RunHome | CampaignHome | None":

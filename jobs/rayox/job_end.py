@@ -29,6 +29,7 @@ class Ending:
 
     state: str
     exit_code: int
+    began: float = 0.0  # the job, where its cluster has told
 
 
 class JobWatch:
@@ -115,7 +116,7 @@ def not_ended(name: str, timeout: float) -> ClusterError:
 
 
 def ending_of(job: "Job") -> Ending:
-    return Ending(job.status.lower(), following.exit_code_of(job))
+    return Ending(job.status.lower(), following.exit_code_of(job), job.start_time)
 
 
 def exit_code_of_state(state: str) -> int:

@@ -37,7 +37,9 @@ from rayox_platform.storage.folders import is_remote
 
 VERBS = ("train", "tune", "evaluate", "predict", "data", "promote", "runs", "models")
 LASTING = ("train", "tune")  # what they have made stays theirs: a finished one is not done again
-OWN_OPTIONS = ("--resume", "--address", "--extend", "--smoke", "--dry-run", "--json")  # submit decides these
+BEFORE = ("--address", "--json")  # options of submit itself
+BY_ITSELF = ("--resume", "--extend")  # submit decides this
+HERE = ("--smoke", "--dry-run")  # of train: it looks at a run that is not started
 PLACES = ("storage", "tracking.uri")
 PLAN = "--plan"  # of a campaign
 
@@ -97,18 +99,32 @@ def resolve(words: Sequence[str], record: ClusterRecord | None) -> Resolved:
     verb, *arguments = words
     if verb not in VERBS:
         raise ConfigError(f"submit: {verb!r} cannot be a job", f"these can: {', '.join(VERBS)}")
-    given = [word for word in arguments if word.partition("=")[0] in OWN_OPTIONS]
-    if given:
-        raise ConfigError(
-            f"submit: {given[0]} does not go behind --",
-            "a submitted run goes on by itself when it is submitted again; --address and --json stand before --",
-        )
+    _refuse_options(verb, arguments)
     read = read_words(words)
     if verb == "train":
         return _training(read, record)
     if read.campaign:
         return _campaign(read, arguments, record)
     return _other(read, arguments, record)
+
+
+def _refuse_options(verb: str, arguments: Sequence[str]) -> None:
+    for word in arguments:
+        option = word.partition("=")[0]
+        if option in BEFORE:
+            hint = (
+                f"it stands before --, as in `rayox submit {option}{' …' if option == '--address' else ''} -- {verb} …`"
+            )
+        elif option in BY_ITSELF:
+            hint = (
+                "a submitted run goes on by itself when it is submitted again; `rayox train --extend` and `rayox tune "
+            )
+            hint += "--extend` on a node of the cluster (--address auto) train one further"
+        elif option in HERE and verb == "train":
+            hint = f"`rayox {verb} … {option}` does that here; `rayox doctor RECIPE` asks every node of the cluster"
+        else:
+            continue
+        raise ConfigError(f"submit: {option} does not go behind --", hint)
 
 
 def _training(read: VerbWords, record: ClusterRecord | None) -> Resolved:

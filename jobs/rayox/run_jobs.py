@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,15 +17,17 @@ from rayox.job_campaign import campaign_of_job
 from rayox.job_end import Ending, JobWatch, ending_of, exit_code_of_state, not_ended, until_over
 from rayox.progress import duration
 from rayox.run_places import OVERRIDES, found_home, home_of_job, job_named, run_of_job
+from rayox.submit import STOP_SECONDS
 from rayox.submitted_jobs import UNKNOWN, api_of, ended_job, note_if_over
 from rayox_model.core.errors import ClusterError
 
 if TYPE_CHECKING:
     from rayox.job_register import Submitted
     from rayox_platform.runs.home import RunHome
-    from rayox_platform.runs.overview import Run
+    from rayox_platform.runs.overview import Run, State
 
 POLL_SECONDS = 1.0
+START_SECONDS = 900.0  # after which Ray gives up a job that has not begun
 HERE = re.compile(r"process (\d+) on (.+)")
 
 
@@ -47,7 +50,7 @@ def stop_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     of_job = {"submission_id": job.submission_id, "address": job.address}
     run = run_of_job(job)
     if run is not None:
-        _show_stopped(run, console, of_job)
+        _show_stopped(replace(run, state=state_of_over(run, ending)), console, of_job)
         return
     campaign = campaign_of_job(job) if job.verb == "tune" else None
     console.text(f"{name}: job {job.submission_id} is over: {ending.state}")
@@ -80,7 +83,7 @@ def wait_command(name: str, overrides: tuple[str, ...], timeout: float | None, a
         run = run_of_job(job)
     result: dict[str, Any] = {"submission_id": job.submission_id, "address": job.address} if job else {}
     if run is not None:
-        state = "dead" if job and run.state == "running" else run.state  # a claim in a bucket outlives its driver
+        state = run.state if ending is None else state_of_over(run, ending)
         ending = Ending(state, exit_code_of_state(state))
         console.text(f"{name} is {state} at step {run.step}")
         result |= {"run": name, "state": state, "step": run.step, "metrics": run.metrics}
@@ -92,6 +95,15 @@ def wait_command(name: str, overrides: tuple[str, ...], timeout: float | None, a
     console.result(result)
     if ending.exit_code:
         raise click.exceptions.Exit(ending.exit_code)
+
+
+def state_of_over(run: "Run", ending: Ending) -> "State":
+    """How a run stands whose job is over; one that has said nothing since its job began stands as that ended."""
+    if run.state == "running":  # a claim in a bucket outlives its driver
+        return "dead"
+    if ending.state == "failed" and run.last < ending.began and run.state != "finished":
+        return "failed"
+    return run.state
 
 
 def watch_job(job: "Submitted", console: Console) -> int | None:
@@ -172,6 +184,7 @@ def _stop_job(submitted: "Submitted", console: Console) -> Ending:
             note_if_over(submitted, job)
             return ending_of(job)
         if job is None:
+            _require_nobody(submitted)
             console.note("the cluster does not know this job")
             return Ending(UNKNOWN, 0)
         api.stop(submitted.submission_id)
@@ -181,8 +194,23 @@ def _stop_job(submitted: "Submitted", console: Console) -> Ending:
             "submit the same again to the next cluster: a run goes on from its newest checkpoint",
         ) from error
     first = ": it saves a checkpoint first" if submitted.verb in ("train", "tune") else ""
+    if job.status == "PENDING":  # Ray hands the stop to its driver, which has to have a place first
+        first = f": it has not begun, and ends once its driver has a place, or {START_SECONDS / 60:.0f} minutes after "
+        first += "it was submitted"
     console.note(f"stopping {submitted.submission_id}{first}")
-    return until_over(watch, console, doing="still stopping")
+    return until_over(watch, console, STOP_SECONDS + START_SECONDS, doing="still stopping")
+
+
+def _require_nobody(submitted: "Submitted") -> None:
+    """Raises ClusterError while somebody trains the run of a job that its cluster does not know."""
+    home = home_of_job(submitted)
+    with suppress(OSError):
+        held = home.holder() if home is not None else None
+        if held:
+            raise ClusterError(
+                f"{submitted.run}: the cluster at {submitted.address} does not know its job, and {held} trains it",
+                "stop it there; if that machine is gone, the run is free in some minutes: `rayox runs show` says so",
+            )
 
 
 def _stop_process(home: "RunHome", console: Console) -> None:

@@ -11,8 +11,8 @@ from patience import patient
 from played_dashboard import Dashboard
 from tune_toys import BASE, campaign
 
-from rayox import following, job_end, run_jobs
-from rayox.job_register import remember, submitted
+from rayox import following, job_end, run_jobs, submitted_jobs
+from rayox.job_register import Submitted, remember, submitted
 from rayox_cluster.cluster_record import ClusterRecord
 from rayox_platform.runs.ending import End
 from rayox_platform.runs.event_kinds import Note, Progress, Start
@@ -25,6 +25,7 @@ from rayox_platform.tune.ledger_records import Ended, Opened, Planned
 pytestmark = pytest.mark.slow
 
 TRAIN, TUNE, EVALUATE = "rayox-train-1", "rayox-tune-1", "rayox-evaluate-1"
+INTERRUPTED = End("interrupted", "stopped by a signal", 130, 1.0, "there")
 NOBODY = "http://127.0.0.1:9"  # a port on which nothing listens
 
 
@@ -218,6 +219,8 @@ def test_a_storage_that_cannot_be_read_is_said(rayox, head):
         ({"status": "SUCCEEDED"}, 0),
         ({"status": "FAILED"}, 8),
         ({"status": "FAILED", "driver_exit_code": 7}, 7),
+        ({"status": "FAILED", "driver_exit_code": -9}, 8),
+        ({"status": "FAILED", "driver_exit_code": 137}, 8),
         ({"status": "STOPPED"}, 130),
     ],
 )
@@ -230,15 +233,66 @@ def test_waiting_for_a_job_of_another_verb_ends_with_its_exit_code(rayox, head, 
     assert said.result["state"] == ended["status"].lower()
 
 
+@pytest.mark.parametrize(("spoke", "state", "exit_code"), [(500.0, "failed", 8), (1500.0, "interrupted", 130)])
+def test_a_job_that_failed_before_its_run_went_on_has_failed(rayox, head, storage, spoke, state, exit_code):
+    """The folder says how the job before ended; what is asked for is this one."""
+    folder = begin(storage / "mine", end=INTERRUPTED)
+    (folder / "events.jsonl").write_text("")
+    FileEvents(folder).tell(Note(text="the last word", time=spoke))
+    head.add(TRAIN, "FAILED", message="runtime_env setup failed")
+    remember("mine", head.url, TRAIN, str(storage))
+    said = rayox("runs", "wait", "mine", "--json")
+    assert (said.exit_code, said.result["state"]) == (exit_code, state)
+
+
+def test_a_stopped_run_whose_claim_outlives_its_driver_does_not_run(rayox, head, storage):
+    folder = begin(storage / "mine")
+    head.add(TRAIN)
+    remember("mine", head.url, TRAIN, str(storage))
+    with claimed(folder):
+        said = rayox("runs", "stop", "mine", "--json")
+    assert (said.exit_code, said.result["state"]) == (0, "dead")
+
+
+def test_a_run_that_somebody_trains_and_its_cluster_does_not_know_is_not_said_to_be_stopped(rayox, head, storage):
+    folder = begin(storage / "mine")
+    remember("mine", head.url, TRAIN, str(storage))
+    with claimed(folder):
+        said = rayox("runs", "stop", "mine")
+    assert said.exit_code == 6
+    assert f"process {os.getpid()} on " in said.err
+    assert rayox("runs", "stop", "mine").exit_code == 0
+
+
+def test_a_stop_of_a_job_that_has_not_begun_promises_no_checkpoint(rayox, head, storage, monkeypatch):
+    monkeypatch.setattr(run_jobs, "START_SECONDS", 0.3)
+    monkeypatch.setattr(run_jobs, "STOP_SECONDS", 0.0)
+    head.add(TRAIN, "PENDING")
+    head.stopped_as = {}
+    remember("mine", head.url, TRAIN, str(storage))
+    said = rayox("runs", "stop", "mine")
+    assert said.exit_code == 6
+    assert "it has not begun, and ends once its driver has a place" in said.err
+    assert "checkpoint" not in said.err
+    assert "mine has not ended after 0.3 s" in said.err
+
+
+def test_clusters_are_asked_once_all_their_tokens_are_known(monkeypatch):
+    """For each token this process's environment is taken away for a moment, in which no request may read it."""
+    known: list[str] = []
+    monkeypatch.setattr(submitted_jobs, "api_of", lambda address, seconds: known.append(address) or address)
+    seen: list[int] = []
+    monkeypatch.setattr(submitted_jobs, "_ask", lambda api, address, answers: seen.append(len(known)))
+    submitted_jobs.look([Submitted(f"run-{number}", f"http://{number}", "x", "s3://x/y") for number in range(20)])
+    assert seen == [20] * 20
+
+
 def test_waiting_no_longer_than_was_asked_for(rayox, head, storage):
     head.add(TUNE, "RUNNING", "tune")
     remember("tune-1", head.url, TUNE, str(storage))
     said = rayox("runs", "wait", "tune-1", "--timeout", "0.1")
     assert said.exit_code == 6
     assert "tune-1 has not ended after 0.1 s" in said.err
-
-
-INTERRUPTED = End("interrupted", "stopped by a signal", 130, 1.0, "there")
 
 
 @pytest.mark.parametrize(
