@@ -14,6 +14,7 @@ import requests
 
 from rayox_cluster.access import auth_headers, is_beyond_loopback
 from rayox_model.core.errors import ClusterError
+from rayox_model.core.secrets import without_secrets
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 LEAST_SECONDS = 1.0  # for an answer, also beyond a deadline: what is there by then is told
@@ -247,7 +248,7 @@ def _job(values: Mapping[str, Any]) -> Job:
     return Job(
         submission_id=values["submission_id"],
         status=values["status"],
-        message=values.get("message") or "",
+        message=without_secrets(values.get("message") or ""),  # the end of a log may be in it
         metadata=values.get("metadata") or {},
         start_time=(values.get("start_time") or 0) / 1000,
         end_time=(values.get("end_time") or 0) / 1000,

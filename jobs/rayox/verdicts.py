@@ -83,11 +83,15 @@ DEAD = (
 )
 
 
+def counted(nodes: int) -> str:
+    return f"{nodes} node{'' if nodes == 1 else 's'}"
+
+
 def _summary(name: str, nodes: "Sequence[NodeFacts]") -> str:
     first = nodes[0]
     match name:
         case "_pythons":
-            return f"{first.python} on {len(nodes)} nodes"
+            return f"{first.python} on {counted(len(nodes))}"
         case "_packages":
             return ", ".join(f"{package} {first.packages[package]}" for package in NEEDED)
         case "_disks":
@@ -97,7 +101,11 @@ def _summary(name: str, nodes: "Sequence[NodeFacts]") -> str:
         case "_gpus":
             count = sum(len(node.gpus) for node in nodes)
             return f"{count} GPUs" if count else "none: training runs on CPUs"
-    return f"as it should be on {len(nodes)} nodes"
+        case "_paths" if not any(node.checks.get("paths") for node in nodes):
+            return "none are named, so none were looked for; give a RECIPE"
+        case "_storage" | "_tracking" | "_paths":
+            return f"as it should be on {counted(sum(bool(node.checks) for node in nodes))}"
+    return f"as it should be on {counted(len(nodes))}"
 
 
 def _pythons(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:

@@ -9,6 +9,7 @@ import yaml
 from toy_dashboard import ToyDashboard, sound, there
 
 from rayox.resolved import resolve
+from rayox_cluster.jobs_api import JobsApi
 
 PLACES = ("storage=s3://runs/here", "tracking.uri=http://mlflow:5000")
 TRAIN = ("train", "shapes", "--name", "mine", *PLACES)
@@ -148,3 +149,36 @@ def test_nothing_of_a_job_names_a_version_of_ray(submit, dashboard):
     assert set(job["runtime_env"]) == {"working_dir", "env_vars", "py_modules"}
     (wheel,) = job["runtime_env"]["py_modules"]
     assert wheel.endswith(".zip"), "unpacked as it is: as a wheel, Ray would have pip bring all it needs"
+
+
+def test_a_job_that_was_handed_over_is_waited_for_while_its_head_is_away(submit, dashboard, monkeypatch):
+    """For the half minute that a job has to start; what is to be done then is said."""
+    monkeypatch.setattr("rayox.submit.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("rayox_cluster.preflight.START_SECONDS", 0.3)
+    asked: list[str] = []
+
+    def answer(method: str, path: str, body: bytes) -> tuple[int, object]:
+        if method == "GET" and path.endswith(first_id(TRAIN)):
+            asked.append(path)
+            if len(asked) < 4 or dashboard.is_gone:
+                return (404, "no such job") if dashboard.forgets else (503, "no head")
+        return ToyDashboard.answer(dashboard, method, path, body)
+
+    dashboard.answer, dashboard.is_gone, dashboard.forgets = answer, False, False
+    assert submit(TRAIN).result["status"] == "running"
+    assert len(asked) == 4
+    for forgets, said in ((False, "cannot tell now (503)"), (True, "does not know it any more")):
+        dashboard.jobs.clear()
+        dashboard.is_gone, dashboard.forgets = True, forgets
+        lost = submit(TRAIN)
+        assert lost.exit_code == 6
+        assert f"{first_id(TRAIN)} was handed over, but " in lost.err
+        assert said in lost.err
+
+
+def test_what_a_cluster_says_of_a_job_is_told_without_the_credentials_in_it(submit, dashboard):
+    """Ray puts the end of a failed job's log there."""
+    dashboard.add("rayox-train-9", "FAILED", message="cannot open http://bob:hunter2@mlflow:5000")
+    (job,) = JobsApi(dashboard.url, {}).jobs()
+    assert "hunter2" not in job.message
+    assert "mlflow:5000" in job.message
