@@ -17,6 +17,7 @@ from rayox_model.core.errors import ClusterError
 from rayox_model.core.secrets import without_secrets
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+STATE_SECONDS, LOG_SECONDS = 10.0, 20.0  # for what is asked of one job again and again
 LEAST_SECONDS = 1.0  # for an answer, also beyond a deadline: what is there by then is told
 MOST_SAID = 300  # characters of an answer that is not a good one
 MOST_TOLD = 10_000  # nodes or actors; Ray gives no more at once
@@ -113,7 +114,7 @@ class JobsApi:
             raise self._not_ray() from error
 
     def find(self, submission_id: str) -> Job | None:
-        answer = self._ask("GET", f"/api/jobs/{quote(submission_id)}")
+        answer = self._ask("GET", f"/api/jobs/{quote(submission_id)}", STATE_SECONDS)
         if answer.status_code == 404:
             return None
         try:
@@ -157,7 +158,7 @@ class JobsApi:
         return None
 
     def logs(self, submission_id: str) -> str:
-        return str(self._json("GET", f"/api/jobs/{quote(submission_id)}/logs")["logs"])
+        return str(self._json("GET", f"/api/jobs/{quote(submission_id)}/logs", seconds=LOG_SECONDS)["logs"])
 
     def stop(self, submission_id: str) -> None:
         self._json("POST", f"/api/jobs/{quote(submission_id)}/stop")
@@ -196,9 +197,9 @@ class JobsApi:
     def _not_ray(self) -> ClusterError:
         return ClusterError(f"what answers at {self.url} does not answer as Ray's dashboard does", NO_DASHBOARD)
 
-    def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
-        left = READ_SECONDS if self._deadline is None else max(self._deadline - time.monotonic(), LEAST_SECONDS)
-        patience = (min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
+    def _ask(self, method: str, path: str, seconds: float = READ_SECONDS, **request: Any) -> requests.Response:
+        left = seconds if self._deadline is None else max(self._deadline - time.monotonic(), LEAST_SECONDS)
+        patience = (min(CONNECT_SECONDS, left), min(seconds, left))
         try:
             answer = requests.request(method, self.url + path, headers=self._headers, timeout=patience, **request)
         except (requests.RequestException, UnicodeError) as error:

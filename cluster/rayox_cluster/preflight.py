@@ -5,7 +5,7 @@ import json
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -152,9 +152,16 @@ class Told:
     is_whole: bool
 
 
+def _answers(log: str) -> Iterator[dict[str, Any]]:
+    for line in log.splitlines():
+        if line.startswith(ANSWER):
+            with suppress(ValueError):  # it is being written, or another process has written into it
+                yield json.loads(line.removeprefix(ANSWER))
+
+
 def read_told(log: str) -> Told:
     """From the log of the job that asks."""
-    lines = [json.loads(line.removeprefix(ANSWER)) for line in log.splitlines() if line.startswith(ANSWER)]
+    lines = list(_answers(log))
     nodes: list[dict[str, Any]] = next((line["nodes"] for line in lines if "nodes" in line), [])
     answers = {line["node"]: line["answer"] for line in lines if "answer" in line}
     last = [line for line in lines if "all_reduce" in line]

@@ -3,15 +3,18 @@
 import json
 import socket
 import threading
+import time
 import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from patience import patient
 from toy_dashboard import ToyDashboard
 
 from rayox.cli import main
 from rayox.submit import attempts, require_ray
+from rayox_cluster import jobs_api
 from rayox_cluster.access import auth_headers, find_cluster, is_beyond_loopback, named_dashboard, token
 from rayox_cluster.jobs_api import Job, JobsApi, UnreachableError
 from rayox_cluster.versions import oldest_python, python_range, ray_range
@@ -142,6 +145,19 @@ def test_a_head_that_is_away_is_an_error_that_can_pass():
         port = taken.getsockname()[1]
     with pytest.raises(UnreachableError, match="no Ray dashboard answers"):
         JobsApi(f"http://127.0.0.1:{port}").jobs()
+
+
+@pytest.mark.slow
+def test_a_head_that_takes_a_connection_and_says_nothing_is_away_within_seconds(monkeypatch):
+    """Its state is asked for again and again, by what promises to say that it is away after some seconds."""
+    monkeypatch.setattr(jobs_api, "STATE_SECONDS", 0.3)
+    began = time.monotonic()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(UnreachableError, match="no answer in time"),
+    ):
+        JobsApi(f"http://127.0.0.1:{taken.getsockname()[1]}", {}).find("mine")
+    assert time.monotonic() - began < patient(5)
 
 
 @pytest.mark.parametrize(

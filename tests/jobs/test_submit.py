@@ -9,7 +9,8 @@ import yaml
 from toy_dashboard import ToyDashboard, sound, there
 
 from rayox.resolved import resolve
-from rayox_cluster.jobs_api import JobsApi
+from rayox.waiting import _wanted
+from rayox_cluster.jobs_api import JobsApi, Node, Waiting
 
 PLACES = ("storage=s3://runs/here", "tracking.uri=http://mlflow:5000")
 TRAIN = ("train", "shapes", "--name", "mine", *PLACES)
@@ -182,3 +183,9 @@ def test_what_a_cluster_says_of_a_job_is_told_without_the_credentials_in_it(subm
     (job,) = JobsApi(dashboard.url, {}).jobs()
     assert "hunter2" not in job.message
     assert "mlflow:5000" in job.message
+
+
+def test_a_driver_that_waits_on_a_cluster_without_a_node_is_not_told_of_labels():
+    assert _wanted(Waiting({"CPU": 1.0}, {}), []) == "its driver waits for 1 CPU on a node; the cluster has no node now"
+    node = Node("a1", "10.0.0.1", {"CPU": 4.0}, {}, {})
+    assert "no node has such labels" in _wanted(Waiting({"CPU": 1.0}, {"team": "x"}), [node])
