@@ -16,7 +16,7 @@ from rayox.console import Console, json_option
 from rayox.job_campaign import campaign_of_job
 from rayox.job_end import Ending, JobWatch, ending_of, exit_code_of_state, not_ended, until_over
 from rayox.progress import duration
-from rayox.run_places import OVERRIDES, found_home, home_of_job, job_named, run_of_job
+from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job, run_of_job
 from rayox.submit import STOP_SECONDS
 from rayox.submitted_jobs import UNKNOWN, api_of, ended_job, note_if_over
 from rayox_model.core.errors import ClusterError
@@ -39,7 +39,7 @@ def stop_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Stop the run or job NAME and wait until it is over; a run saves a checkpoint first."""
     from rayox_platform.runs.overview import read_run
 
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     if job is None:
         home = found_home(name, overrides)
         _stop_process(home, console)
@@ -72,7 +72,7 @@ def wait_command(name: str, overrides: tuple[str, ...], timeout: float | None, a
     """
     from rayox_platform.runs.overview import read_run
 
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     run: Run | None
     if job is None:
         home = found_home(name, overrides)
@@ -202,14 +202,15 @@ def _stop_job(submitted: "Submitted", console: Console) -> Ending:
 
 
 def _require_nobody(submitted: "Submitted") -> None:
-    """Raises ClusterError while somebody trains the run of a job that its cluster does not know."""
-    home = home_of_job(submitted)
+    """Raises ClusterError while somebody works on the run or campaign of a job that its cluster does not know."""
+    campaign = campaign_of_job(submitted) if submitted.verb == "tune" else None
+    home = campaign.home if campaign else home_of_job(submitted)
     with suppress(OSError):
         held = home.holder() if home is not None else None
         if held:
             raise ClusterError(
-                f"{submitted.run}: the cluster at {submitted.address} does not know its job, and {held} trains it",
-                "stop it there; if that machine is gone, the run is free in some minutes: `rayox runs show` says so",
+                f"{submitted.run}: the cluster at {submitted.address} does not know its job, and {held} works on it",
+                "stop it there; if that machine is gone, it is free in some minutes: `rayox runs show` says so",
             )
 
 

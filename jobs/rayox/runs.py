@@ -10,7 +10,7 @@ from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.run_cost import cost_command
 from rayox.run_jobs import stop_command, wait_command
-from rayox.run_places import OVERRIDES, found_home, home_of_job, job_named
+from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job
 from rayox.runs_show import list_command, show_command
 from rayox.training_panel import TrainingPanel
 
@@ -43,7 +43,7 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
     from rayox.run_jobs import show_job_log, worked_on
     from rayox_platform.runs.overview import event_line
 
-    console, job, count = Console(as_json), job_named(name, overrides), 0
+    (console, job), count = asked_for(name, overrides, as_json), 0
     home = home_of_job(job) if job else found_home(name, overrides)
     if home is None:
         assert job is not None
@@ -65,7 +65,7 @@ def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from rayox_platform.runs.overview import read_run
     from rayox_platform.storage.errors import storage_errors
 
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     exit_code = watch_job(job, console) if job else None
     if exit_code is not None:
         raise click.exceptions.Exit(exit_code)

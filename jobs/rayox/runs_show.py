@@ -11,7 +11,7 @@ from rayox.console import Console, json_option
 from rayox.job_campaign import campaign_of_job
 from rayox.job_register import Submitted, all_submitted
 from rayox.progress import duration
-from rayox.run_places import OVERRIDES, found_home, job_named, opened, run_of_job, same_place, why_not_seen
+from rayox.run_places import OVERRIDES, asked_for, found_home, opened, run_of_job, same_place, why_not_seen
 from rayox.submitted_jobs import ANSWER_SECONDS, Seen, api_of, look, look_at
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Where the run NAME stands, or what was submitted as NAME."""
     from rayox_platform.runs.overview import read_run
 
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     run = run_of_job(job) if job else read_run(found_home(name, overrides))
     of_job, result = _of_job(job, run) if job else ([], {})
     console.text(name)

@@ -264,6 +264,14 @@ def test_a_run_that_somebody_trains_and_its_cluster_does_not_know_is_not_said_to
     assert rayox("runs", "stop", "mine").exit_code == 0
 
 
+def test_a_campaign_that_somebody_drives_and_its_cluster_does_not_know_is_not_said_to_be_stopped(rayox, head, storage):
+    search(storage, TUNE, status="dead")
+    remember("tune-1", head.url, TUNE, str(storage))
+    with claimed(storage / "campaigns" / "mine", kept="ledger.jsonl"):
+        assert rayox("runs", "stop", "tune-1").exit_code == 6
+    assert rayox("runs", "stop", "tune-1").exit_code == 0
+
+
 def test_a_stop_of_a_job_that_has_not_begun_promises_no_checkpoint(rayox, head, storage, monkeypatch):
     monkeypatch.setattr(run_jobs, "START_SECONDS", 0.3)
     monkeypatch.setattr(run_jobs, "STOP_SECONDS", 0.0)
@@ -444,4 +452,36 @@ def test_another_storage_that_is_named_goes_before_the_job(rayox, head, storage,
     remember("mine", head.url, TRAIN, str(storage))
     begin(tmp_path / "other" / "mine", result=True)
     assert rayox("runs", "show", "mine", f"storage={tmp_path / 'other'}", "--json").result["state"] == "finished"
-    assert submitted("mine") is not None
+    assert [job.storage for job in submitted("mine")] == [str(storage)]
+
+
+def test_two_runs_of_one_name_in_two_storages_are_two(rayox, head, storage, tmp_path):
+    """Each is found by its storage; without it the one that was submitted last is meant, which is said."""
+    other = str(tmp_path / "other")
+    head.add(TRAIN)
+    head.add("rayox-train-2", "SUCCEEDED")
+    remember("mine", head.url, TRAIN, str(storage))
+    remember("mine", head.url, "rayox-train-2", other)
+    begin(storage / "mine")
+    begin(tmp_path / "other" / "mine", result=True)
+    states = {run["submission_id"]: run["job_state"] for run in rayox("runs", "list", "--json").result["runs"]}
+    assert states == {TRAIN: "running", "rayox-train-2": "succeeded"}
+    first, last = rayox("runs", "show", "mine", f"storage={storage}", "--json"), rayox("runs", "show", "mine", "--json")
+    assert (first.result["submission_id"], last.result["submission_id"]) == (TRAIN, "rayox-train-2")
+    assert first.err.count("storage=") == 0
+    assert f"mine in {other} is meant; there is one in {storage} too: storage={storage} names it" in last.err
+    assert rayox("runs", "stop", "mine", f"storage={storage}").exit_code == 0
+    assert head.jobs[TRAIN]["status"] == "STOPPED"
+    assert rayox("runs", "wait", "mine", f"storage={other}").exit_code == 0
+
+
+def test_a_job_that_was_noted_by_its_name_alone_is_still_known(rayox, head, storage):
+    """As it was noted before; a later one of the same place takes its place."""
+    head.add(TRAIN)
+    folder = Path(".rayox/jobs")
+    folder.mkdir(parents=True)
+    job = {"run": "mine", "address": head.url, "submission_id": TRAIN, "storage": str(storage), "noted": 1.0}
+    (folder / "mine.json").write_text(json.dumps(job))
+    assert [one.submission_id for one in submitted("mine")] == [TRAIN]
+    remember("mine", head.url, "rayox-train-2", str(storage))
+    assert [one.submission_id for one in submitted("mine")] == ["rayox-train-2"]

@@ -155,11 +155,11 @@ def test_nothing_of_a_job_names_a_version_of_ray(submit, dashboard):
 def test_a_job_that_was_handed_over_is_waited_for_while_its_head_is_away(submit, dashboard, monkeypatch):
     """For the half minute that a job has to start; what is to be done then is said."""
     monkeypatch.setattr("rayox.submit.POLL_SECONDS", 0.01)
-    monkeypatch.setattr("rayox_cluster.preflight.START_SECONDS", 0.3)
     asked: list[str] = []
+    name = first_id(TRAIN)
 
     def answer(method: str, path: str, body: bytes) -> tuple[int, object]:
-        if method == "GET" and path.endswith(first_id(TRAIN)):
+        if method == "GET" and path.endswith(name):
             asked.append(path)
             if len(asked) < 4 or dashboard.is_gone:
                 return (404, "no such job") if dashboard.forgets else (503, "no head")
@@ -168,12 +168,13 @@ def test_a_job_that_was_handed_over_is_waited_for_while_its_head_is_away(submit,
     dashboard.answer, dashboard.is_gone, dashboard.forgets = answer, False, False
     assert submit(TRAIN).result["status"] == "running"
     assert len(asked) == 4
+    monkeypatch.setattr("rayox_cluster.preflight.START_SECONDS", 0.1)
     for forgets, said in ((False, "cannot tell now (503)"), (True, "does not know it any more")):
         dashboard.jobs.clear()
         dashboard.is_gone, dashboard.forgets = True, forgets
         lost = submit(TRAIN)
         assert lost.exit_code == 6
-        assert f"{first_id(TRAIN)} was handed over, but " in lost.err
+        assert f"{name} was handed over, but " in lost.err
         assert said in lost.err
 
 
