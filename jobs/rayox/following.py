@@ -30,7 +30,7 @@ class Watched:
     def __init__(self, api: "JobsApi", submission_id: str, console: Console) -> None:
         self._api, self._id, self._console = api, submission_id, console
         self.job: Job | None = None
-        self.is_forgotten = False  # by a head that knew it
+        self.is_forgotten = False  # by the head: whoever follows it knew that it was there
         self._asked, self._answered = 0.0, time.monotonic()
         self._told = False
 
@@ -43,7 +43,7 @@ class Watched:
         self._asked = now
         try:
             found = self._api.find(self._id)
-            if found is None and self.job is not None and not self.is_forgotten:
+            if found is None and not self.is_forgotten:
                 self.is_forgotten = True
                 self._console.note(f"the cluster does not know {self._id} any more: its head has been started anew")
             self.job = found or self.job

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from patience import patient
+from patience import patient, wait_until
 from played_dashboard import Dashboard
 from tune_toys import BASE, campaign
 
@@ -404,10 +404,16 @@ def test_the_log_of_a_job_whose_cluster_is_gone_is_refused_at_once(rayox, storag
         assert rayox("runs", "logs", "tune-1", *more).exit_code == 6
 
 
+def off_once_followed(head: Dashboard) -> None:
+    """Switch it off when its log has been asked for twice: to see that it answers, and to follow it."""
+    wait_until(lambda: sum(path.endswith("/logs") for path in head.asked) > 1, 60)
+    head.off()
+
+
 def test_a_log_is_followed_no_longer_than_somebody_can_say_more(rayox, head, storage):
     head.add(EVALUATE, "RUNNING", "evaluate", logs="image 1\n")
     remember("evaluate-1", head.url, EVALUATE, str(storage))
-    threading.Timer(0.5, head.off).start()
+    threading.Thread(target=off_once_followed, args=(head,)).start()
     said = rayox("runs", "logs", "evaluate-1", "--follow")
     assert said.exit_code == 6
     assert said.out == "image 1\n"
@@ -419,7 +425,7 @@ def test_a_followed_log_ends_when_the_storage_says_that_it_is_over(rayox, head, 
     head.add(TUNE, "RUNNING", "tune", logs="trial 1\n")
     remember("tune-1", head.url, TUNE, str(storage))
     search(storage, TUNE)
-    threading.Timer(0.5, head.off).start()
+    threading.Thread(target=off_once_followed, args=(head,)).start()
     said = rayox("runs", "logs", "tune-1", "--follow", "--json")
     assert (said.exit_code, said.result) == (0, {"run": "tune-1", "submission_id": TUNE})
     assert f"tune-1 is finished, as {storage} says" in said.err
