@@ -7,10 +7,14 @@ import zipfile
 import pytest
 import yaml
 from toy_dashboard import ToyDashboard, sound, there
+from tune_toys import BASE, campaign
 
 from rayox.resolved import resolve
 from rayox.waiting import _wanted
 from rayox_cluster.jobs_api import JobsApi, Node, Waiting
+from rayox_platform.tune.campaign_home import campaign_home
+from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.ledger_records import Ended, Opened
 
 PLACES = ("storage=s3://runs/here", "tracking.uri=http://mlflow:5000")
 TRAIN = ("train", "shapes", "--name", "mine", *PLACES)
@@ -103,6 +107,31 @@ def test_a_campaign_that_has_finished_is_begun_anew_when_asked_to(submit, dashbo
     end(dashboard, name, "STOPPED")
     task = json.loads(job_files(dashboard, submit(TUNE).result["submission_id"])["job.json"])
     assert (task["arguments"][-2:], task["goes_on"]) == (["--name", "simota-2"], True)
+
+
+def test_what_a_new_head_knows_nothing_of_is_begun_anew_beside_what_its_storage_has(submit, dashboard, tmp_path):
+    """A finished run, whose job went with the head before; the first that is not finished is gone on with."""
+    places = (f"storage={tmp_path / 'runs'}", PLACES[1])
+    for name, result in (("mine", '{"metrics": {}, "run_id": "a"}'), ("mine-2", '{"run_id": "b"}'), ("mine-3", "")):
+        run = tmp_path / "runs" / name
+        run.mkdir(parents=True)
+        (run / "events.jsonl").write_text('{"kind": "note", "time": 2.0, "text": "a line"}\n')
+        (run / "result.json").write_text(result)
+    words = ("train", "shapes", "--name", "mine", *places)
+    anew = submit(words, "--again")
+    assert anew.result["run"] == "mine-3"
+    assert json.loads(job_files(dashboard, anew.result["submission_id"])["job.json"])["run"] == "mine-3"
+    end(dashboard, anew.result["submission_id"], "FAILED")
+    assert submit(words).result["run"] == "mine-3"
+
+
+def test_a_campaign_is_begun_anew_beside_what_its_storage_has(submit, dashboard, tmp_path):
+    ledger = Ledger(campaign_home(str(tmp_path / "runs"), "simota").journal())
+    ledger.tell(Opened(campaign=campaign().model_dump(mode="json") | {"name": "simota"}, config=BASE, version="0"))
+    ledger.tell(Ended(status="finished", why=""))
+    words = ("tune", "simota", f"storage={tmp_path / 'runs'}", PLACES[1])
+    task = json.loads(job_files(dashboard, submit(words, "--again").result["submission_id"])["job.json"])
+    assert (task["arguments"][-2:], task["campaign"]) == (["--name", "simota-2"], "simota-2")
 
 
 def test_somebody_who_was_quicker_by_a_moment_is_found(submit, dashboard):
