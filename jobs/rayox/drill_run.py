@@ -104,7 +104,7 @@ def strike(api: "JobsApi", fault: str, job: "Job", folder: str = "", seconds: fl
     assert current is not None
     name = f"rayox-strike-{secrets.token_hex(4)}"
     files = build_zip({"strike.py": inspect.getsource(strike).encode()})
-    blow = json.dumps(asdict(strike.Blow(fault, job.submission_id, current.node_id, folder, seconds)))
+    blow = json.dumps(asdict(strike.Blow(fault, job.submission_id, current.node_id, folder, seconds, current.job_id)))
     words = ["python", "strike.py", blow]
     api.submit(JobRequest(name, shlex.join(words), {"working_dir": api.upload(files)}, {"rayox_verb": "drill"}))
     ended = _until_over(api, name, LONGEST_SECONDS)

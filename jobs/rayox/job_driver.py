@@ -17,7 +17,7 @@ from rayox_cluster.outage_proxy import running
 from rayox_model.core.errors import RayoxError
 
 TASK, RECIPE = "job.json", "recipe.yaml"
-PLACES = ("name", "storage", "tracking.uri")  # found by the task; MLflow's is the one that a run began with
+OF_A_NODE = ("name", "storage", "tracking.uri", "notify.", "promotion.")  # told by the task, or decide no weight
 
 
 @dataclass(frozen=True)
@@ -95,26 +95,33 @@ def _training(task: Task, folder: str) -> list[str]:
         return begin
     if chosen is None:
         return begin
-    other = _other_settings(Path(recipe), chosen.facts.config)
+    other = _other_settings(recipe, chosen.facts.config)
     if is_finished and other.keys() <= CHANGEABLE:
         print(f"{task.run} is finished already: nothing is trained; another --name trains it anew", flush=True)
         return ["runs", "show", task.run, f"storage={task.storage}"]
     return [*begin, *(f"{key}={json.dumps(value)}" for key, value in other.items()), "--resume", task.run]
 
 
-def _other_settings(recipe: Path, began: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recipe that are otherwise than those a run began with."""
-    import yaml
-
+def _other_settings(recipe: str, began: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe that are otherwise than those a run began with; those of the node's own are let be."""
+    from rayox.config import RECIPES
+    from rayox_platform.config import load_config
+    from rayox_platform.config.origin import Rank
     from rayox_platform.config.settings import leaves, settings
     from rayox_platform.config.tree import Config
 
-    given = Config.model_validate(yaml.safe_load(recipe.read_text())).model_dump(mode="json")
+    try:
+        loaded = load_config(recipe, packaged=RECIPES, environ=os.environ)
+    except RayoxError:  # of the node's variables, which the verb says
+        return {}
     before = dict(leaves(Config.model_validate(began).model_dump(mode="json"), settings()))
     return {
         key: value
-        for key, value in leaves(given, settings())
-        if key in before and before[key] != value and key not in PLACES and not key.startswith("notify.")
+        for key, value in leaves(loaded.config.model_dump(mode="json"), settings())
+        if key in before
+        and before[key] != value
+        and loaded.origins[key].rank != Rank.ENV
+        and not key.startswith(OF_A_NODE)
     }
 
 

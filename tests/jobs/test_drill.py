@@ -3,7 +3,9 @@
 import os
 import signal
 import urllib.request
+from collections import namedtuple
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -17,7 +19,7 @@ from rayox import drill_run
 from rayox.drill_run import _next_start, restarted, weathered
 from rayox_cluster.jobs_api import Job, UnreachableError
 from rayox_cluster.outage_proxy import running
-from rayox_cluster.strike import taken_away
+from rayox_cluster.strike import STRUCK, _workers, taken_away
 from rayox_model.core.errors import ClusterError
 from rayox_platform.runs.event_kinds import Checkpoint, Failure, Progress, Start
 from rayox_platform.runs.home import FolderHome
@@ -260,3 +262,20 @@ def test_a_dashboard_that_is_away_for_a_moment_does_not_end_a_drill(home, monkey
         drill_run._until(lambda: False, home, api, job("RUNNING"), 0.01)
     with pytest.raises(ClusterError, match="has not gone on within"):
         drill_run._wait_for_steps(FolderHome(home.folder / "empty"), api, job("RUNNING"))
+
+
+def test_workers_of_other_runs_on_the_cluster_are_let_be(monkeypatch):
+    """It may be shared: whoever else trains there has asked for no drill."""
+    actor = namedtuple("Actor", "class_name job_id pid")
+    theirs, ours = actor("RayTrainWorker", "02000000", 2), actor("RayTrainWorker", "01000000", 1)
+    data = actor("MapWorker", "01000000", 3)
+    monkeypatch.setattr("ray.util.state.list_actors", lambda **asked: [ours, data, theirs])
+    assert _workers("01000000") == [ours]
+    with pytest.raises(SystemExit, match="has no worker"):
+        _workers("03000000")
+    sent: list[str] = []
+    api = Played(replace(job("SUCCEEDED"), job_id="01000000"))
+    api.log = f'{STRUCK}["worker 1", 5.0]'
+    api.submit = lambda request: sent.append(request.entrypoint)
+    assert drill_run.strike(api, "worker", job("RUNNING")) == ("worker 1", 5.0)
+    assert '"job_id": "01000000"' in sent[0]

@@ -1,17 +1,17 @@
 """What a submitted job's driver runs: its verb anew or resumed, as the storage says, whatever its cluster remembers."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import yaml
 from make_checkpoint import golden_state, save_checkpoint
 
 from rayox import job_driver
+from rayox.config import load_recipe
 from rayox.resolved import resolve
 from rayox_model.checkpoint.snapshot import Facts
 from rayox_model.nets.spec import YOLOXSpec
-from rayox_platform.config.tree import Config
 from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.ledger import Ledger
 from rayox_platform.tune.ledger_records import Ended
@@ -45,10 +45,12 @@ def driven(monkeypatch, tmp_path):
     return drive
 
 
-def begun(storage: Path, *words: str, finished: bool = False) -> None:
-    """The run of these words, as an earlier job has left it."""
+def begun(storage: Path, *words: str, finished: bool = False, of_node: Sequence[str] = ()) -> None:
+    """The run of these words, as an earlier job has left it; of_node are settings of the variables there."""
     resolved = resolve([*words, f"storage={storage}", TRACKING], None)
-    config = Config.model_validate(yaml.safe_load(resolved.recipe))
+    recipe = storage.parent / "began.yaml"
+    recipe.write_bytes(resolved.recipe)
+    config = load_recipe(str(recipe), of_node).config
     facts = Facts(
         model=YOLOXSpec(size="nano"),
         classes=("a",),
@@ -90,6 +92,17 @@ def test_settings_that_have_changed_under_a_name_go_along_as_words(driven, tmp_p
     assert words[:2] == ["train", "recipe.yaml"]
     assert {"train.epochs=40", "train.workers=[3, 3]", 'tracking.experiment="other"'} <= set(words)
     assert not [word for word in words if word.startswith(("name=", "storage=", "tracking.uri="))]
+
+
+def test_what_the_variables_of_a_node_say_does_not_make_it_another_run(driven, tmp_path, monkeypatch):
+    """Neither then nor now: a key that signs is on a head, and its pods name their storage."""
+    begun(
+        tmp_path / "storage", *TRAIN, of_node=["promotion.key=/etc/rayox/promotion/key.pem", "train.evaluate_every=3"]
+    )
+    monkeypatch.setenv("RAYOX_TRAIN__EVALUATE_EVERY", "3")
+    monkeypatch.setenv("RAYOX_TRACKING__EXPERIMENT", "ours")
+    monkeypatch.setenv("RAYOX_NOTIFY__URL", "https://hooks.example.com/token")
+    assert driven(*TRAIN[:2], "--name", "mine") == ["train", "recipe.yaml", "--resume", "mine"]
 
 
 def search(storage: Path) -> None:
