@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from rayox_cluster.versions import python_range, works_with
@@ -122,12 +122,12 @@ def _packages(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
     for name in NEEDED:
         lacking = [node for node in nodes if not node.packages.get(name)]
         for node in lacking:
-            yield Verdict("packages", "error", f"{node} has no {name}", f"pip install {name}=={version(name)} there")
+            yield Verdict("packages", "error", f"{node} has no {name}", f"pip install {_pinned(name)} there")
         if not lacking and len({node.packages[name] for node in nodes}) > 1:
             each = ", ".join(f"{node} {node.packages[name]}" for node in nodes)
             kind: Kind = "error" if name in ("ray", "torch", "numpy") else "warning"
-            wanted = version(name) if name != "ray" else nodes[0].packages[name]  # Ray is the cluster's own
-            yield Verdict("packages", kind, f"{name} differs: {each}", f"install {name}=={wanted} on all nodes")
+            wanted = _pinned(name) if name != "ray" else f"ray=={nodes[0].packages[name]}"  # Ray is the cluster's own
+            yield Verdict("packages", kind, f"{name} differs: {each}", f"install {wanted} on all nodes")
     versions = {node.rayox.get("version") or "none" for node in nodes}
     if len({node.rayox.get("digest") for node in nodes}) > 1:
         each = ", ".join(f"{node} {node.rayox.get('version') or 'none'}" for node in nodes)
@@ -136,6 +136,14 @@ def _packages(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
     elif versions not in ({"none"}, {version("rayox")}):
         detail = f"the nodes have {versions.pop()}, this machine {version('rayox')}"
         yield Verdict("rayox", "warning", detail, "a job brings its own; for --address install the same version")
+
+
+def _pinned(name: str) -> str:
+    """As this machine has it; a client may have rayox alone."""
+    try:
+        return f"{name}=={version(name)}"
+    except PackageNotFoundError:
+        return name
 
 
 def _opencv(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:

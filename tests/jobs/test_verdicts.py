@@ -90,6 +90,12 @@ def test_what_nobody_has_looked_at_is_not_said_to_be_as_it_should():
     assert judge([node(0), node(1)])[-1].detail == "as it should be on 2 nodes"
 
 
+def test_what_this_machine_has_not_itself_is_asked_for_without_a_version(monkeypatch):
+    monkeypatch.setattr("rayox.verdicts.NEEDED", ("a-package-of-nodes",))
+    (wrong, *_) = [one for one in judge([node(0, packages={"opencv-python": "4"})]) if one.kind == "error"]
+    assert (wrong.check, wrong.fix) == ("packages", "pip install a-package-of-nodes there")
+
+
 def test_another_rayox_on_a_node_is_a_warning_as_a_job_brings_its_own():
     nodes = [node(0, rayox={"version": "0.0.9", "digest": "a"}), node(1)]
     refuse(nodes)
