@@ -16,6 +16,7 @@ from rayox_model.core.errors import ClusterError, TrainingError
 
 if TYPE_CHECKING:
     from rayox_cluster.jobs_api import Job, JobsApi
+    from rayox_platform.runs.overview import Run
 
 POLL_SECONDS = 1.0
 STORAGE_SECONDS = 3.0  # between two looks into the storage
@@ -117,6 +118,11 @@ def not_ended(name: str, timeout: float) -> ClusterError:
 
 def ending_of(job: "Job") -> Ending:
     return Ending(job.status.lower(), following.exit_code_of(job), job.start_time)
+
+
+def failed_before(run: "Run", ending: Ending) -> bool:
+    """Whether a job failed before its run went on: what the run says is of the job before."""
+    return ending.state == "failed" and run.last < ending.began and run.state not in ("running", "finished")
 
 
 def exit_code_of_state(state: str) -> int:

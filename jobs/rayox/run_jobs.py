@@ -14,7 +14,15 @@ import click
 
 from rayox.console import Console, json_option
 from rayox.job_campaign import campaign_of_job
-from rayox.job_end import Ending, JobWatch, ending_of, exit_code_of_state, not_ended, until_over
+from rayox.job_end import (
+    Ending,
+    JobWatch,
+    ending_of,
+    exit_code_of_state,
+    failed_before,
+    not_ended,
+    until_over,
+)
 from rayox.progress import duration
 from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job, run_of_job
 from rayox.submit import STOP_SECONDS
@@ -101,9 +109,7 @@ def state_of_over(run: "Run", ending: Ending) -> "State":
     """How a run stands whose job is over; one that has said nothing since its job began stands as that ended."""
     if run.state == "running":  # a claim in a bucket outlives its driver
         return "dead"
-    if ending.state == "failed" and run.last < ending.began and run.state != "finished":
-        return "failed"
-    return run.state
+    return "failed" if failed_before(run, ending) else run.state
 
 
 def watch_job(job: "Submitted", console: Console) -> int | None:
@@ -122,7 +128,7 @@ def watch_job(job: "Submitted", console: Console) -> int | None:
         console.note(error.message)
     if found is not None and not found.is_over:
         ending = ending_of(follow_job(api, job.run, job.submission_id, job.storage, console))
-    elif home_of_job(job) is not None:
+    elif (run := run_of_job(job)) is not None and not (found and failed_before(run, ending_of(found))):
         return None
     else:
         ending = until_over(JobWatch(job, console), console)

@@ -9,6 +9,7 @@ import click
 
 from rayox.console import Console, json_option
 from rayox.job_campaign import campaign_of_job
+from rayox.job_end import ending_of, failed_before
 from rayox.job_register import Submitted, all_submitted
 from rayox.progress import duration
 from rayox.run_places import OVERRIDES, asked_for, found_home, opened, run_of_job, same_place, why_not_seen
@@ -34,8 +35,10 @@ class Line:
 
     @property
     def state(self) -> str:
-        """Of a run whose next job has not begun yet, that of the job."""
+        """Of a run whose next job has not begun yet, or failed before the run went on, that of the job."""
+        job = self.seen.job if self.seen else None
         waits = self.seen is not None and self.seen.state == "pending"
+        waits |= job is not None and self.run is not None and failed_before(self.run, ending_of(job))
         if self.run is None or (waits and self.run.state != "running"):
             assert self.seen is not None
             return self.seen.state

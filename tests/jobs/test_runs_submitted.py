@@ -243,6 +243,9 @@ def test_a_job_that_failed_before_its_run_went_on_has_failed(rayox, head, storag
     remember("mine", head.url, TRAIN, str(storage))
     said = rayox("runs", "wait", "mine", "--json")
     assert (said.exit_code, said.result["state"]) == (exit_code, state)
+    (line,) = rayox("runs", "list", "--json", f"storage={storage}").result["runs"]
+    assert line["state"] == state
+    assert rayox("runs", "watch", "mine").exit_code == exit_code
 
 
 def test_a_stopped_run_whose_claim_outlives_its_driver_does_not_run(rayox, head, storage):
