@@ -139,8 +139,9 @@ def _training(read: VerbWords, record: ClusterRecord | None) -> Resolved:
     values = config.model_dump(mode="json", exclude={"notify"}) | {"storage": storage}
     values["tracking"]["uri"] = tracking
     _refuse_secrets([f"{key}={value}" for key, value in leaves(values, settings()) if isinstance(value, str)])
-    digest = _digest("train", values | {"name": read.name or ""})
-    run = read.name or f"{config.name}-{digest[:8]}"
+    is_named = loaded.origins["name"].rank != Rank.DEFAULT  # also by name=…, its file or a variable, as train has it
+    digest = _digest("train", values | {"name": config.name if is_named else ""})
+    run = config.name if is_named else f"{config.name}-{digest[:8]}"
     task = Task("train", (), run, storage, _state(storage, record))
     text, images = _yaml(values | {"name": run}), image_folders(config)
     return Resolved("train", run, digest, task, text, storage, tracking, paths, images=images)

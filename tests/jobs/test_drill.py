@@ -279,3 +279,14 @@ def test_workers_of_other_runs_on_the_cluster_are_let_be(monkeypatch):
     api.submit = lambda request: sent.append(request.entrypoint)
     assert drill_run.strike(api, "worker", job("RUNNING")) == ("worker 1", 5.0)
     assert '"job_id": "01000000"' in sent[0]
+
+
+def test_a_drill_that_breaks_off_says_what_becomes_of_its_run(rayox, monkeypatch):
+    def broken(*arguments: object) -> None:
+        raise ClusterError("the worker could not be struck", "")
+
+    monkeypatch.setattr("rayox.drill.drill", broken)
+    words = ("shapes", "storage=s3://x/y", "tracking.uri=http://mlflow", "--faults", "worker")
+    said = rayox("drill", *words, "--address", "http://127.0.0.1:9")
+    assert said.exit_code == 6
+    assert "`rayox runs stop drill-" in said.err

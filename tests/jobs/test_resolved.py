@@ -44,6 +44,18 @@ def test_the_recipe_that_is_sent_has_every_setting():
     assert set(resolved.paths) == {word.partition("=")[2] for word in DATA}
 
 
+@pytest.mark.parametrize("way", ["option", "word", "file", "variable"])
+def test_a_run_has_the_name_that_train_would_give_it(tmp_path, monkeypatch, way):
+    (tmp_path / "toy.yaml").write_text("extends: shapes\n" + ("name: mine\n" if way == "file" else ""))
+    words = {"option": ["--name", "mine"], "word": ["name=mine"]}.get(way, [])
+    if way == "variable":
+        monkeypatch.setenv("RAYOX_NAME", "mine")
+    resolved = resolve(["train", "toy.yaml", *words, *PLACES], None)
+    assert resolved.name == resolved.task.run == yaml.safe_load(resolved.recipe)["name"] == "mine"
+    monkeypatch.delenv("RAYOX_NAME", raising=False)
+    assert resolve(["train", "shapes", *PLACES], None).name.startswith("shapes-")
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
