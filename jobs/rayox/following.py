@@ -13,6 +13,7 @@ from rayox_model.core.errors import TrainingError
 if TYPE_CHECKING:
     from rayox.job_register import Submitted
     from rayox_cluster.jobs_api import Job, JobsApi
+    from rayox_platform.runs.event_kinds import RunEvent
     from rayox_platform.runs.home import RunHome
     from rayox_platform.tune.campaign_home import CampaignHome
 
@@ -158,26 +159,38 @@ def _is_shared(storage: str) -> bool:
 def _show(home: "RunHome | CampaignHome", watched: Watched, console: Console) -> None:
     """Until the job has ended; or, while nobody can be asked, until it is done or nobody works on it."""
     from rayox_platform.runs.overview import is_over as nobody_works_on
+    from rayox_platform.storage.errors import storage_errors
     from rayox_platform.tune.campaign_home import CampaignHome
 
     def is_over() -> bool:
         return watched.is_over or (watched.is_silent and (_is_done(home) or nobody_works_on(home)))
 
     if isinstance(home, CampaignHome):
-        watch_campaign(home, console, is_over)
+        with storage_errors(str(home), "read"):
+            watch_campaign(home, console, is_over)
     else:
         _show_events(home, is_over, console)
 
 
 def _show_events(home: "RunHome", is_over: Callable[[], bool], console: Console) -> None:
-    from rayox_platform.runs.events import follow
     from rayox_platform.runs.overview import read_run
+    from rayox_platform.storage.errors import storage_errors
 
-    known = read_run(home)
+    with storage_errors(str(home), "read"):
+        known = read_run(home)
     with TrainingPanel(home.name, known.num_steps or 0, known.epochs or 0, console) as panel:
         panel.stage(STARTING)
-        for event in follow(home.events.tail(whole=True), is_over):
+        for event in _events(home, is_over):
             panel.show(event)
+
+
+def _events(home: "RunHome", is_over: Callable[[], bool]) -> "Iterator[RunEvent]":
+    """Raises ConfigError when the last look fails."""
+    from rayox_platform.runs.events import follow
+    from rayox_platform.storage.errors import storage_errors
+
+    with storage_errors(str(home), "read"):
+        yield from follow(home.events.tail(whole=True), is_over)
 
 
 def _is_done(home: "RunHome | CampaignHome") -> bool:

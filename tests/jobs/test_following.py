@@ -12,8 +12,10 @@ from rayox.console import Console
 from rayox.following import Watched, exit_code_of, follow_job
 from rayox.job_register import remember
 from rayox_cluster.jobs_api import JobsApi
-from rayox_model.core.errors import ClusterError
+from rayox_model.core.errors import ClusterError, ConfigError
 from rayox_platform.runs.ending import End
+from rayox_platform.runs.event_kinds import RunEvent
+from rayox_platform.runs.events import FileEvents
 from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.ledger import Ledger
 from rayox_platform.tune.ledger_records import Opened, Planned, Started
@@ -150,6 +152,20 @@ def test_a_run_that_was_interrupted_when_its_head_went_ends_as_that(head, tmp_pa
     head.off()
     job = follow_job(head.api, "mine", "rayox-train-1", str(tmp_path), Console())
     assert (job.status, exit_code_of(job), job.message) == ("STOPPED", 130, "stopped by a signal")
+
+
+def test_a_storage_that_cannot_be_read_at_the_end_is_said_to_be_the_fault(head, tmp_path, monkeypatch):
+    run = tmp_path / "mine"
+    run.mkdir()
+    (run / "events.jsonl").write_text("")
+
+    def away() -> list[RunEvent]:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(FileEvents, "tail", lambda self, whole=False: away)
+    head.job["status"] = "SUCCEEDED"
+    with pytest.raises(ConfigError, match=r"storage: .*/mine cannot be read .*Input/output error"):
+        follow_job(head.api, "mine", "rayox-train-1", str(tmp_path), Console())
 
 
 def test_a_campaign_is_found_by_the_job_that_drives_it_whatever_it_is_called(head, tmp_path, monkeypatch, capsys):
