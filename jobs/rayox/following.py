@@ -80,6 +80,7 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
     """
     from rayox.job_end import GIVE_UP_SECONDS, JobWatch, job_as_stored
     from rayox.job_register import Submitted
+    from rayox.submit import ways_back
 
     watched, submitted = Watched(api, submission_id, console), Submitted(run, api.url, submission_id, storage)
     try:
@@ -94,7 +95,7 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
                 console.note(line)
             job = watch.job
     except KeyboardInterrupt:
-        console.note(f"left; the job goes on. `rayox runs watch {run}` comes back, `rayox runs stop {run}` stops it")
+        console.note(f"left; the job goes on. {ways_back(run)}")
         raise
     return job if job is not None and job.is_over else job_as_stored(submitted)
 

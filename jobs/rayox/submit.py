@@ -92,11 +92,12 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console, again: bool =
     again is whether a training or a campaign that has finished is begun anew, under a name with a number behind it.
     """
     from rayox.job_register import remember
+    from rayox.unfinished import first_unfinished
 
     require_ray(api)
     before = attempts(api.jobs(), resolved.submission_id)
     last = before[-1] if before else None
-    now = resolved.as_it_ran(last.metadata.get(RUN, "")) if last else _unfinished(resolved, again)
+    now = resolved.as_it_ran(last.metadata.get(RUN, "")) if last else first_unfinished(resolved, again)
     remember(now.name, api.url, last.submission_id if last else "", now.storage)
     if last is not None and is_found(last, resolved.is_lasting, again):
         console.note(_found(last))
@@ -114,31 +115,15 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console, again: bool =
     if there is not None:
         console.note(_found(there))
         return there
-    return wait_for_start(api, submission_id, console, now.recipe)
+    try:
+        return wait_for_start(api, submission_id, console, now.recipe)
+    except KeyboardInterrupt:
+        console.note(f"left; {submission_id} was handed over and goes on. {ways_back(now.name)}")
+        raise
 
 
-def _unfinished(resolved: "Resolved", again: bool) -> "Resolved":
-    """Work that its cluster knows no job of: where it is to be done anew, under the first name not finished yet.
-
-    That is told by its storage, if it is seen from here; else the driver says that it is finished.
-    """
-    now, number = resolved, 1
-    while again and resolved.is_lasting and _is_finished(now):
-        number += 1
-        now = resolved.anew(number)
-    return now
-
-
-def _is_finished(resolved: "Resolved") -> bool:
-    from rayox.job_campaign import campaign_called
-    from rayox.job_register import Submitted
-    from rayox.run_places import run_of_job
-
-    if resolved.task.campaign:
-        campaign = campaign_called(resolved.task.campaign, resolved.storage)
-        return campaign is not None and campaign.status == "finished"
-    run = run_of_job(Submitted(resolved.name, "", resolved.submission_id, resolved.storage))
-    return run is not None and run.state == "finished"
+def ways_back(run: str) -> str:
+    return f"`rayox runs watch {run}` comes back, `rayox runs stop {run}` stops it"
 
 
 def is_found(last: "Job", is_lasting: bool, again: bool) -> bool:

@@ -207,6 +207,17 @@ def test_a_job_that_was_handed_over_is_waited_for_while_its_head_is_away(submit,
         assert said in lost.err
 
 
+def test_ctrl_c_while_a_job_starts_says_that_it_was_handed_over(submit, dashboard, monkeypatch):
+    def pressed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rayox.submit.wait_for_start", pressed)
+    left = submit(TRAIN)
+    assert left.exit_code == 130
+    assert f"{first_id(TRAIN)} was handed over and goes on. `rayox runs watch mine` comes back" in left.err
+    assert "was handed over" not in submit(TRAIN).err, "it is found"
+
+
 def test_what_a_cluster_says_of_a_job_is_told_without_the_credentials_in_it(submit, dashboard):
     """Ray puts the end of a failed job's log there."""
     dashboard.add("rayox-train-9", "FAILED", message="cannot open http://bob:hunter2@mlflow:5000")
