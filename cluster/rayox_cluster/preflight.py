@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rayox_cluster import node_probe
-from rayox_cluster.jobs_api import JobRequest, JobsApi
+from rayox_cluster.jobs_api import JobRequest, JobsApi, UnreachableError
 from rayox_cluster.node_probe import ANSWER, SHIPPED
 from rayox_cluster.packaging import build_zip, installed_files
 from rayox_cluster.versions import oldest_python
@@ -21,6 +21,7 @@ from rayox_model.core.secrets import masked_address
 POLL_SECONDS = 0.5
 START_SECONDS = 30.0  # after which a job that has not started is told of
 LONGEST_SECONDS = 240.0
+AWAY_SECONDS = 10.0
 FORGOTTEN_SECONDS = 60.0  # after which whoever asked has its answer
 PROBE = "probe.py"
 PREFIX = "rayox-probe-"
@@ -170,9 +171,14 @@ def read_told(log: str) -> Told:
 
 def _told(api: JobsApi, name: str, deadline: float, seconds: float, waits: Callable[[str], None]) -> Told:
     """What the job has said when it is over, or at the deadline. Raises ClusterError when that is nothing."""
-    began, is_told = time.monotonic(), False
+    began = answered = time.monotonic()
+    job, is_told = None, False
     while True:
-        job = api.find(name)
+        try:
+            job, answered = api.find(name), time.monotonic()
+        except UnreachableError:  # one request that fails is no cluster that is away
+            if time.monotonic() - answered > AWAY_SECONDS:
+                raise
         if job is not None and job.is_over:
             break
         now = time.monotonic()

@@ -12,6 +12,7 @@ from tune_toys import BASE, campaign
 from rayox.resolved import resolve
 from rayox.waiting import _wanted
 from rayox_cluster.jobs_api import JobsApi, Node, Waiting
+from rayox_cluster.preflight import PREFIX
 from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.ledger import Ledger
 from rayox_platform.tune.ledger_records import Ended, Opened
@@ -205,6 +206,24 @@ def test_a_job_that_was_handed_over_is_waited_for_while_its_head_is_away(submit,
         assert lost.exit_code == 6
         assert f"{name} was handed over, but " in lost.err
         assert said in lost.err
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_request_that_fails_while_the_nodes_are_asked_is_made_again(submit, dashboard, monkeypatch, stays):
+    asked: list[str] = []
+
+    def answer(method: str, path: str, body: bytes) -> tuple[int, object]:
+        if method == "GET" and path.rpartition("/")[2].startswith(PREFIX):
+            asked.append(path)
+            if stays or len(asked) < 3:
+                return 503, "no head"
+        return ToyDashboard.answer(dashboard, method, path, body)
+
+    dashboard.answer = answer
+    monkeypatch.setattr("rayox_cluster.preflight.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("rayox_cluster.preflight.AWAY_SECONDS", 0.1 if stays else 60.0)
+    assert submit(TRAIN).exit_code == (6 if stays else 0)
+    assert len(asked) > 1
 
 
 def test_ctrl_c_while_a_job_starts_says_that_it_was_handed_over(submit, dashboard, monkeypatch):
