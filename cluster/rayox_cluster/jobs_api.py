@@ -14,14 +14,18 @@ import requests
 
 from rayox_cluster.access import auth_headers, is_beyond_loopback
 from rayox_model.core.errors import ClusterError
+from rayox_model.core.secrets import without_secrets
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+STATE_SECONDS, LOG_SECONDS = 10.0, 20.0  # for what is asked of one job again and again
 LEAST_SECONDS = 1.0  # for an answer, also beyond a deadline: what is there by then is told
+MOST_SAID = 300  # characters of an answer that is not a good one
 MOST_TOLD = 10_000  # nodes or actors; Ray gives no more at once
 
 Status = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 OVER = ("STOPPED", "SUCCEEDED", "FAILED")
 VERSION = "/api/version"
+MISSHAPEN = (KeyError, TypeError, AttributeError)  # JSON of something else
 NO_DASHBOARD = "this needs Ray's dashboard of the cluster, not another service"
 
 
@@ -76,7 +80,7 @@ class Waiting:
 
 
 class UnreachableError(ClusterError):
-    """Nothing answers; it may be back in a moment."""
+    """Nothing answers, or what does has lost its cluster; it may be back in a moment."""
 
 
 class NotLetInError(ClusterError):
@@ -96,22 +100,27 @@ class JobsApi:
         self._deadline = deadline
 
     def ray_version(self) -> str:
-        answer = self._good(self._ask("GET", VERSION))
         try:
-            return str(answer.json()["ray_version"])
-        except (ValueError, KeyError, TypeError) as error:
+            return str(self._json("GET", VERSION)["ray_version"])
+        except (KeyError, TypeError) as error:
             raise ClusterError(f"what answers at {self.url} does not tell its version of Ray", NO_DASHBOARD) from error
 
     def jobs(self) -> list[Job]:
         """All jobs that were submitted, whoever did it."""
         found = self._json("GET", "/api/jobs/")
-        return [_job(one) for one in found if one.get("submission_id")]
+        try:
+            return [_job(one) for one in found if one.get("submission_id")]
+        except MISSHAPEN as error:
+            raise self._not_ray() from error
 
     def find(self, submission_id: str) -> Job | None:
-        answer = self._ask("GET", f"/api/jobs/{quote(submission_id)}")
+        answer = self._ask("GET", f"/api/jobs/{quote(submission_id)}", STATE_SECONDS)
         if answer.status_code == 404:
             return None
-        return _job(self._good(answer).json())
+        try:
+            return _job(self._decoded(answer))
+        except MISSHAPEN as error:
+            raise self._not_ray() from error
 
     def submit(self, job: JobRequest) -> None:
         body: dict[str, Any] = {
@@ -149,7 +158,7 @@ class JobsApi:
         return None
 
     def logs(self, submission_id: str) -> str:
-        return str(self._json("GET", f"/api/jobs/{quote(submission_id)}/logs")["logs"])
+        return str(self._json("GET", f"/api/jobs/{quote(submission_id)}/logs", seconds=LOG_SECONDS)["logs"])
 
     def stop(self, submission_id: str) -> None:
         self._json("POST", f"/api/jobs/{quote(submission_id)}/stop")
@@ -177,11 +186,20 @@ class JobsApi:
         return found
 
     def _json(self, method: str, path: str, **request: Any) -> Any:
-        return self._good(self._ask(method, path, **request)).json()
+        return self._decoded(self._ask(method, path, **request))
 
-    def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
-        left = READ_SECONDS if self._deadline is None else max(self._deadline - time.monotonic(), LEAST_SECONDS)
-        patience = (min(CONNECT_SECONDS, left), min(READ_SECONDS, left))
+    def _decoded(self, answer: requests.Response) -> Any:
+        try:
+            return self._good(answer).json()
+        except ValueError as error:
+            raise self._not_ray() from error
+
+    def _not_ray(self) -> ClusterError:
+        return ClusterError(f"what answers at {self.url} does not answer as Ray's dashboard does", NO_DASHBOARD)
+
+    def _ask(self, method: str, path: str, seconds: float = READ_SECONDS, **request: Any) -> requests.Response:
+        left = seconds if self._deadline is None else max(self._deadline - time.monotonic(), LEAST_SECONDS)
+        patience = (min(CONNECT_SECONDS, left), min(seconds, left))
         try:
             answer = requests.request(method, self.url + path, headers=self._headers, timeout=patience, **request)
         except (requests.RequestException, UnicodeError) as error:
@@ -191,12 +209,18 @@ class JobsApi:
             ) from error
         if answer.status_code in (401, 403):
             raise _not_let_in(self.url, answer.status_code)
+        if method == "GET" and answer.status_code >= 500:  # a dashboard without its head, or a proxy without either
+            said = " ".join(answer.text.split())[-MOST_SAID:]
+            raise UnreachableError(
+                f"what answers at {self.url} cannot tell now ({answer.status_code}): {said}",
+                "its head may be gone or just starting: try again in a minute, or look at its dashboard's log",
+            )
         return answer
 
     def _good(self, answer: requests.Response) -> requests.Response:
         if answer.ok:
             return answer
-        said = " ".join(answer.text.split())[-300:]
+        said = " ".join(answer.text.split())[-MOST_SAID:]
         raise ClusterError(
             f"the cluster at {self.url} has refused {answer.request.method} {answer.request.path_url} "
             f"({answer.status_code}): {said}",
@@ -225,7 +249,7 @@ def _job(values: Mapping[str, Any]) -> Job:
     return Job(
         submission_id=values["submission_id"],
         status=values["status"],
-        message=values.get("message") or "",
+        message=without_secrets(values.get("message") or ""),  # the end of a log may be in it
         metadata=values.get("metadata") or {},
         start_time=(values.get("start_time") or 0) / 1000,
         end_time=(values.get("end_time") or 0) / 1000,

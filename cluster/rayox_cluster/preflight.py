@@ -5,13 +5,13 @@ import json
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rayox_cluster import node_probe
-from rayox_cluster.jobs_api import JobRequest, JobsApi
+from rayox_cluster.jobs_api import JobRequest, JobsApi, UnreachableError
 from rayox_cluster.node_probe import ANSWER, SHIPPED
 from rayox_cluster.packaging import build_zip, installed_files
 from rayox_cluster.versions import oldest_python
@@ -21,6 +21,7 @@ from rayox_model.core.secrets import masked_address
 POLL_SECONDS = 0.5
 START_SECONDS = 30.0  # after which a job that has not started is told of
 LONGEST_SECONDS = 240.0
+AWAY_SECONDS = 10.0
 FORGOTTEN_SECONDS = 60.0  # after which whoever asked has its answer
 PROBE = "probe.py"
 PREFIX = "rayox-probe-"
@@ -152,9 +153,16 @@ class Told:
     is_whole: bool
 
 
+def _answers(log: str) -> Iterator[dict[str, Any]]:
+    for line in log.splitlines():
+        if line.startswith(ANSWER):
+            with suppress(ValueError):  # it is being written, or another process has written into it
+                yield json.loads(line.removeprefix(ANSWER))
+
+
 def read_told(log: str) -> Told:
     """From the log of the job that asks."""
-    lines = [json.loads(line.removeprefix(ANSWER)) for line in log.splitlines() if line.startswith(ANSWER)]
+    lines = list(_answers(log))
     nodes: list[dict[str, Any]] = next((line["nodes"] for line in lines if "nodes" in line), [])
     answers = {line["node"]: line["answer"] for line in lines if "answer" in line}
     last = [line for line in lines if "all_reduce" in line]
@@ -163,9 +171,14 @@ def read_told(log: str) -> Told:
 
 def _told(api: JobsApi, name: str, deadline: float, seconds: float, waits: Callable[[str], None]) -> Told:
     """What the job has said when it is over, or at the deadline. Raises ClusterError when that is nothing."""
-    began, is_told = time.monotonic(), False
+    began = answered = time.monotonic()
+    job, is_told = None, False
     while True:
-        job = api.find(name)
+        try:
+            job, answered = api.find(name), time.monotonic()
+        except UnreachableError:  # one request that fails is no cluster that is away
+            if time.monotonic() - answered > AWAY_SECONDS:
+                raise
         if job is not None and job.is_over:
             break
         now = time.monotonic()

@@ -1,7 +1,7 @@
 """Kills one part of a run on a cluster, or takes one away for a while; a program that runs as a job of its own.
 
 Arguments, as JSON: what (worker, node, driver, tracking, storage), the submission id of the run's job, the node of its
-driver, the run's folder, and how many seconds an outage lasts.
+driver, the run's folder, how many seconds an outage lasts, and Ray's own id of the job, whose workers alone are struck.
 """
 
 import json
@@ -18,6 +18,7 @@ from typing import Any
 WORKER_CLASS = "RayTrainWorker"
 STRUCK = "rayox-struck: "
 ANSWER_SECONDS = 60.0
+MOST_TOLD = 10_000  # actors; Ray gives 100 unless it is asked for more
 DRIVER, PROXY = "rayox.job_driver", "rayox_cluster.outage_proxy"
 AWAY = ".away-"  # before the name of a folder that is taken away
 
@@ -31,6 +32,7 @@ class Blow:
     driver_node: str
     folder: str = ""  # of the run, for an outage of its storage
     seconds: float = 0.0  # of an outage
+    job_id: str = ""  # as Ray calls it: others may train on the same cluster
 
 
 def kill(pid: int) -> int:
@@ -99,11 +101,11 @@ def strike(blow: Blow) -> str:
             _ask(node, take_storage, blow.folder, blow.seconds, seconds=blow.seconds)
             return f"the run's folder for {blow.seconds:g} s"
         case "worker":
-            worker = _workers()[-1]
+            worker = _workers(blow.job_id)[-1]
             _ask(worker.node_id, kill, worker.pid)
             return f"worker {worker.pid} on node {worker.node_id[:8]}"
     heads = {one["NodeID"] for one in ray.nodes() if "node:__internal_head__" in one["Resources"]}
-    away = [worker.node_id for worker in _workers() if worker.node_id not in heads | {node}]
+    away = [worker.node_id for worker in _workers(blow.job_id) if worker.node_id not in heads | {node}]
     if not away:
         raise SystemExit("no worker on a node without head and driver")
     with suppress(RayError):  # the one who would answer is dead
@@ -111,11 +113,15 @@ def strike(blow: Blow) -> str:
     return f"node {away[0][:8]}"
 
 
-def _workers() -> list[Any]:
+def _workers(job_id: str) -> list[Any]:
+    """The workers of one job. Raises SystemExit when it has none."""
     from ray.util.state import list_actors
 
-    alive = list_actors(filters=[("state", "=", "ALIVE")], detail=True)
-    return [actor for actor in alive if WORKER_CLASS in actor.class_name]
+    alive = list_actors(filters=[("state", "=", "ALIVE"), ("job_id", "=", job_id)], detail=True, limit=MOST_TOLD)
+    found = [actor for actor in alive if WORKER_CLASS in actor.class_name and actor.job_id == job_id]
+    if not found:
+        raise SystemExit("the run has no worker now")
+    return found
 
 
 def _ask(node: str, call: Any, *arguments: object, seconds: float = 0.0) -> Any:

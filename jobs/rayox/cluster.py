@@ -114,13 +114,15 @@ def down_command(as_json: bool) -> None:
 def template_command(kind: str, words: tuple[str, ...], as_json: bool) -> None:
     """Print the manifest of a cluster: kuberay, kuberay-job, kuberay-cron, aws, gcp, compose or dockerfile."""
     from rayox_cluster.templates.reading import read_values
-    from rayox_cluster.templates.render import DOCKERFILE, KINDS, render
+    from rayox_cluster.templates.render import DOCKERFILE, KINDS, render, without_use
 
     kinds = [*KINDS, DOCKERFILE]
     if kind not in kinds:
         raise click.UsageError(f"{kind!r} is not a kind of template; there are {', '.join(kinds)}")
-    text = render(kind, read_values(words))
-    console = Console(as_json)
+    console, values = Console(as_json), read_values(words)
+    for key in without_use(kind, values):
+        console.note(f"warning: {key}: {kind} has no use for it")
+    text = render(kind, values)
     if not as_json:
         console.text(text.rstrip("\n"))
     console.result({"kind": kind, "text": text})

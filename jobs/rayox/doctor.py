@@ -41,7 +41,7 @@ SIGNS = {"ok": "ok", "warning": "warn", "error": "WRONG"}
 def command(overrides: tuple[str, ...], address: str | None, timeout: float, as_json: bool) -> None:
     """Look at this machine and at every node of a cluster: versions, clocks, disks, GPUs, storage, data, MLflow.
 
-    With a RECIPE, also at its data. The exit code is that of the worst finding: 0 when a job would find all it needs.
+    With a RECIPE, also at its data. The exit code is that of the first fault: 0 when a job would find all it needs.
     """
     from rayox_cluster.access import find_cluster, named_dashboard
     from rayox_platform.storage.state import state_folder

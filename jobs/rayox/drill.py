@@ -8,7 +8,7 @@ import click
 
 from rayox.console import Console, json_option
 from rayox.drill_run import EVERY_STEPS, KILLS, OUTAGES, drill
-from rayox_model.core.errors import ConfigError, TrainingError
+from rayox_model.core.errors import ConfigError, RayoxError, TrainingError
 
 if TYPE_CHECKING:
     from rayox.drill_run import Struck
@@ -64,7 +64,11 @@ def command(
         click.confirm("the drill kills the raylet of a node of this cluster; go on?", abort=True, err=True)
     if "tracking" in wanted:
         resolved = replace(resolved, task=replace(resolved.task, outage_seconds=outage))
-    struck, status = drill(JobsApi(dashboard), resolved, wanted, outage, console)
+    try:
+        struck, status = drill(JobsApi(dashboard), resolved, wanted, outage, console)
+    except (RayoxError, KeyboardInterrupt):
+        console.note(f"the drill ends here, and its run may go on: `rayox runs stop {name}` ends that")
+        raise
     _show(console, name, struck, status)
 
 

@@ -2,13 +2,15 @@
 
 import inspect
 import json
+import math
 import secrets
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rayox.console import Console
 from rayox_model.core.errors import ClusterError, TrainingError
@@ -102,13 +104,14 @@ def strike(api: "JobsApi", fault: str, job: "Job", folder: str = "", seconds: fl
     assert current is not None
     name = f"rayox-strike-{secrets.token_hex(4)}"
     files = build_zip({"strike.py": inspect.getsource(strike).encode()})
-    blow = json.dumps(asdict(strike.Blow(fault, job.submission_id, current.node_id, folder, seconds)))
+    blow = json.dumps(asdict(strike.Blow(fault, job.submission_id, current.node_id, folder, seconds, current.job_id)))
     words = ["python", "strike.py", blow]
     api.submit(JobRequest(name, shlex.join(words), {"working_dir": api.upload(files)}, {"rayox_verb": "drill"}))
-    ended = _until_over(api, name)
-    said = [line for line in api.logs(name).splitlines() if line.startswith(strike.STRUCK)]
+    ended = _until_over(api, name, LONGEST_SECONDS)
+    log = api.logs(name)
+    said = [line for line in log.splitlines() if line.startswith(strike.STRUCK)]
     if not said:
-        last = (api.logs(name).strip() or ended.message).splitlines()[-1]
+        last = (log.strip() or ended.message or ended.status.lower()).splitlines()[-1]
         raise ClusterError(
             f"the {fault} could not be struck: {last[:200]}",
             "the node fault needs a node that has a worker but neither head nor driver; the tracking fault needs nodes "
@@ -130,15 +133,15 @@ def _with_tracking(one: Struck, home: "RunHome") -> Struck:
 
 def _wait_for_steps(home: "RunHome", api: "JobsApi", job: "Job") -> None:
     """Until a checkpoint is behind the run and another step, since its last start."""
-    while True:
+
+    def is_there() -> bool:
         events = _events(home)
         begun = max((event.time for event in events if isinstance(event, Start)), default=0.0)
         saved = [event.step for event in events if isinstance(event, Checkpoint) and event.time > begun]
         steps = [event.step for event in events if isinstance(event, Progress)]
-        if saved and steps and steps[-1] > saved[-1]:
-            return
-        _still_there(api, job)
-        time.sleep(POLL_SECONDS / 4)
+        return bool(saved and steps and steps[-1] > saved[-1])
+
+    _until(is_there, home, api, job, POLL_SECONDS / 4)
 
 
 def _wait_for_checkpoint(home: "RunHome", api: "JobsApi", job: "Job", after: float) -> None:
@@ -169,7 +172,9 @@ def _next_start(home: "RunHome", api: "JobsApi", job: "Job", after: float) -> tu
     return found[0]
 
 
-def _until(is_there: Any, home: "RunHome", api: "JobsApi", job: "Job") -> None:
+def _until(
+    is_there: Callable[[], bool], home: "RunHome", api: "JobsApi", job: "Job", poll_seconds: float = POLL_SECONDS
+) -> None:
     deadline = time.monotonic() + LONGEST_SECONDS
     while not is_there():
         if time.monotonic() > deadline:
@@ -178,20 +183,33 @@ def _until(is_there: Any, home: "RunHome", api: "JobsApi", job: "Job") -> None:
                 f"`rayox runs logs {home.name}` says what it does",
             )
         _still_there(api, job)
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)
 
 
-def _until_over(api: "JobsApi", submission_id: str) -> "Job":
-    """A job, once it has ended. A dashboard may be away for a while; raises UnreachableError when it stays away."""
+def _until_over(api: "JobsApi", submission_id: str, longest_seconds: float = math.inf) -> "Job":
+    """A job, once it has ended. A dashboard may be away for a while; raises UnreachableError when it stays away.
+
+    Raises ClusterError of a job that the cluster does not know, and of one that takes longer than it may.
+    """
     from rayox_cluster.jobs_api import UnreachableError
 
-    answered = time.monotonic()
+    began = answered = time.monotonic()
     while True:
         try:
             found = api.find(submission_id)
             answered = time.monotonic()
-            if found is not None and found.is_over:
+            if found is None:
+                raise ClusterError(
+                    f"the cluster at {api.url} does not know {submission_id} any more",
+                    "its head has been started anew; `rayox doctor` looks at it",
+                )
+            if found.is_over:
                 return found
+            if answered - began > longest_seconds:
+                raise ClusterError(
+                    f"{submission_id} has not ended after {longest_seconds:.0f} s: it is {found.status.lower()}",
+                    f"`rayox doctor --address {api.url}` looks at the nodes",
+                )
         except UnreachableError:
             if time.monotonic() - answered > AWAY_SECONDS:
                 raise
@@ -199,7 +217,11 @@ def _until_over(api: "JobsApi", submission_id: str) -> "Job":
 
 
 def _still_there(api: "JobsApi", job: "Job") -> None:
-    found = api.find(job.submission_id)
+    from rayox_cluster.jobs_api import UnreachableError
+
+    found = None
+    with suppress(UnreachableError):  # a drill takes things away; whoever calls this has a limit of its own
+        found = api.find(job.submission_id)
     if found is not None and found.is_over:
         raise TrainingError(
             f"the run ended ({found.status.lower()}) before the drill was done: {found.message[-200:]}",

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rayox.campaign_watch import watch_campaign
@@ -12,7 +11,9 @@ from rayox.training_panel import TrainingPanel
 from rayox_model.core.errors import TrainingError
 
 if TYPE_CHECKING:
+    from rayox.job_register import Submitted
     from rayox_cluster.jobs_api import Job, JobsApi
+    from rayox_platform.runs.event_kinds import RunEvent
     from rayox_platform.runs.home import RunHome
     from rayox_platform.tune.campaign_home import CampaignHome
 
@@ -20,6 +21,7 @@ POLL_SECONDS = 1.0
 STATUS_SECONDS = 3.0
 STARTING = "starting on the cluster"
 VERB = "rayox_verb"  # in a job's metadata
+EXIT_CODES = (*range(1, 10), INTERRUPTED)  # of verbs that have not done their work
 AWAY_SECONDS = 10.0  # after which a connection that is lost is told of
 
 
@@ -29,21 +31,20 @@ class Watched:
     def __init__(self, api: "JobsApi", submission_id: str, console: Console) -> None:
         self._api, self._id, self._console = api, submission_id, console
         self.job: Job | None = None
-        self.is_forgotten = False  # by a head that knew it
-        self._asked = self._answered = 0.0
+        self.is_forgotten = False  # by the head: whoever follows it knew that it was there
+        self._asked, self._answered = 0.0, time.monotonic()
         self._told = False
 
     def look(self) -> "Job | None":
         from rayox_cluster.jobs_api import UnreachableError
 
         now = time.monotonic()
-        self._answered = self._answered or now
         if now - self._asked < STATUS_SECONDS:
             return self.job
         self._asked = now
         try:
             found = self._api.find(self._id)
-            if found is None and self.job is not None and not self.is_forgotten:
+            if found is None and not self.is_forgotten:
                 self.is_forgotten = True
                 self._console.note(f"the cluster does not know {self._id} any more: its head has been started anew")
             self.job = found or self.job
@@ -57,76 +58,94 @@ class Watched:
         return self.job
 
     @property
-    def is_away(self) -> bool:
-        """Nobody has answered for a while."""
-        return time.monotonic() - self._answered > AWAY_SECONDS
+    def seconds_away(self) -> float:
+        """For which nobody has answered."""
+        return time.monotonic() - self._answered
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether its cluster has nothing to say of it: nobody has answered for a while, or nobody knows it."""
+        return self.is_forgotten or self.seconds_away > AWAY_SECONDS
 
     @property
     def is_over(self) -> bool:
         job = self.look()
-        return self.is_forgotten or (job is not None and job.is_over)
+        return job is not None and job.is_over
 
 
 def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, console: Console) -> "Job":
-    """Show a job until it is over; the job then. Ctrl-C leaves it running and says how to come back."""
-    watched = Watched(api, submission_id, console)
+    """Show a job until it is over; the job then. Ctrl-C leaves it running and says how to come back.
+
+    Raises ClusterError when its cluster is away for long or has forgotten it, and its storage does not say the end.
+    """
+    from rayox.job_end import GIVE_UP_SECONDS, JobWatch, job_as_stored
+    from rayox.job_register import Submitted
+    from rayox.submit import ways_back
+
+    watched, submitted = Watched(api, submission_id, console), Submitted(run, api.url, submission_id, storage)
     try:
-        home = _readable_home(storage, run, watched, console)
-        if home is None:
-            _show_log(api, submission_id, watched, console)
-        else:
+        home = _readable_home(submitted, watched, console)
+        job = watched.job
+        if home is not None:
             _show(home, watched, console)
+            job = watched.job
+        elif not watched.is_forgotten and watched.seconds_away <= GIVE_UP_SECONDS:
+            watch = JobWatch(submitted, console, api)
+            for line in log_lines(api, submission_id, lambda: watch.look() is not None):
+                console.note(line)
+            job = watch.job
     except KeyboardInterrupt:
-        console.note(f"left; the job goes on. `rayox runs watch {run}` comes back, `rayox runs stop {run}` stops it")
+        console.note(f"left; the job goes on. {ways_back(run)}")
         raise
-    job = watched.job
-    assert job is not None
-    if not job.is_over:  # the head is gone or another one: the storage knows
-        return replace(job, status="SUCCEEDED" if home is not None and _is_done(home) else "FAILED")
-    return job
+    return job if job is not None and job.is_over else job_as_stored(submitted)
 
 
 def exit_code_of(job: "Job") -> int:
-    """What following a job that is over ends with: 0, that of its verb, or 130 for a job that was stopped."""
+    """What following a job that is over ends with: 0, that of its verb, or 130 for a job that was stopped.
+
+    A driver that was killed has a code of its signal (-9, 137), which is none of a verb.
+    """
     if job.status == "SUCCEEDED":
         return 0
-    return INTERRUPTED if job.status == "STOPPED" else job.exit_code or TrainingError.exit_code
+    if job.status == "STOPPED":
+        return INTERRUPTED
+    code = job.exit_code or TrainingError.exit_code
+    return code if code in EXIT_CODES else TrainingError.exit_code
 
 
-def _home_of(storage: str, name: str, watched: Watched) -> "RunHome | CampaignHome | None":
-    """Where what the job does is written down; None for a verb that leaves a log alone. Raises OSError, RayoxError.
+def _begun_home(submitted: "Submitted") -> "RunHome | CampaignHome | None":
+    """Where what the job does is written down, once it has begun. Raises OSError and RayoxError."""
+    from rayox.job_campaign import campaign_of_job
+    from rayox_platform.runs.places import open_runs
 
-    A job that cannot be asked about is taken for a training.
+    if submitted.verb == "tune":
+        campaign = campaign_of_job(submitted)
+        return campaign.home if campaign else None
+    home = open_runs(submitted.storage).home(submitted.run)
+    return home if home.is_begun() else None
+
+
+def _readable_home(submitted: "Submitted", watched: Watched, console: Console) -> "RunHome | CampaignHome | None":
+    """The same once it is there; None when the job ends without one, is lost, or keeps it where this machine sees none.
+
+    None also of a verb that leaves a log alone.
     """
-    job = watched.look()
-    match "train" if job is None else job.metadata.get(VERB, "train"):
-        case "train":
-            from rayox_platform.runs.places import open_runs
-
-            return open_runs(storage).home(name)
-        case "tune":
-            from rayox_platform.tune.campaign_home import campaign_home
-
-            return campaign_home(storage, name)
-    return None
-
-
-def _readable_home(storage: str, name: str, watched: Watched, console: Console) -> "RunHome | CampaignHome | None":
-    """The same once it is there, if this machine sees that storage; None when the job ends without one."""
+    from rayox.job_end import GIVE_UP_SECONDS
     from rayox_model.core.errors import RayoxError
 
+    if submitted.verb not in ("train", "tune"):
+        return None
     try:
-        home = _home_of(storage, name, watched)
-        if home is None:
-            return None
-        with TrainingPanel(name, 0, 0, console) as panel:
+        with TrainingPanel(submitted.run, 0, 0, console) as panel:
             panel.stage(STARTING)
-            while not home.is_begun():
-                job = watched.look()
-                if job is not None and (job.is_over or (job.job_id and not _is_shared(storage))):
+            while True:
+                is_over = watched.is_over or watched.is_forgotten or watched.seconds_away > GIVE_UP_SECONDS
+                home = _begun_home(submitted)
+                if home is not None or is_over:
+                    return home
+                if watched.job is not None and watched.job.job_id and not _is_shared(submitted.storage):
                     return None
                 time.sleep(POLL_SECONDS)
-        return home
     except (OSError, RayoxError):
         return None
 
@@ -141,26 +160,38 @@ def _is_shared(storage: str) -> bool:
 def _show(home: "RunHome | CampaignHome", watched: Watched, console: Console) -> None:
     """Until the job has ended; or, while nobody can be asked, until it is done or nobody works on it."""
     from rayox_platform.runs.overview import is_over as nobody_works_on
+    from rayox_platform.storage.errors import storage_errors
     from rayox_platform.tune.campaign_home import CampaignHome
 
     def is_over() -> bool:
-        return watched.is_over or (watched.is_away and (_is_done(home) or nobody_works_on(home)))
+        return watched.is_over or (watched.is_silent and (_is_done(home) or nobody_works_on(home)))
 
     if isinstance(home, CampaignHome):
-        watch_campaign(home, console, is_over)
+        with storage_errors(str(home), "read"):
+            watch_campaign(home, console, is_over)
     else:
         _show_events(home, is_over, console)
 
 
 def _show_events(home: "RunHome", is_over: Callable[[], bool], console: Console) -> None:
-    from rayox_platform.runs.events import follow
     from rayox_platform.runs.overview import read_run
+    from rayox_platform.storage.errors import storage_errors
 
-    known = read_run(home)
+    with storage_errors(str(home), "read"):
+        known = read_run(home)
     with TrainingPanel(home.name, known.num_steps or 0, known.epochs or 0, console) as panel:
         panel.stage(STARTING)
-        for event in follow(home.events.tail(whole=True), is_over):
+        for event in _events(home, is_over):
             panel.show(event)
+
+
+def _events(home: "RunHome", is_over: Callable[[], bool]) -> "Iterator[RunEvent]":
+    """Raises ConfigError when the last look fails."""
+    from rayox_platform.runs.events import follow
+    from rayox_platform.storage.errors import storage_errors
+
+    with storage_errors(str(home), "read"):
+        yield from follow(home.events.tail(whole=True), is_over)
 
 
 def _is_done(home: "RunHome | CampaignHome") -> bool:
@@ -178,21 +209,16 @@ def _is_done(home: "RunHome | CampaignHome") -> bool:
     return ended is not None and ended.status == "finished"
 
 
-def _show_log(api: "JobsApi", submission_id: str, watched: Watched, console: Console) -> None:
-    for line in log_lines(api, submission_id, watched):
-        console.note(line)
-
-
-def log_lines(api: "JobsApi", submission_id: str, watched: Watched) -> Iterator[str]:
+def log_lines(api: "JobsApi", submission_id: str, is_over: Callable[[], bool]) -> Iterator[str]:
     """The lines of a job's log as they come, until it is over."""
-    from rayox_cluster.jobs_api import UnreachableError
+    from rayox_model.core.errors import ClusterError
 
     shown = 0
     while True:
-        last_look = watched.is_over
+        last_look = is_over()
         try:
             text = api.logs(submission_id)
-        except UnreachableError:
+        except ClusterError:  # it is away, or does not know the job any more
             text = ""
         whole = text if last_look else text[: text.rfind("\n") + 1]
         if len(whole) > shown:

@@ -38,18 +38,24 @@ class JobCampaign:
 
 def campaign_of_job(job: "Submitted") -> JobCampaign | None:
     """None before it has begun, and where its storage cannot be read from here."""
+    return next((one for one in _begun(job.storage) if job.submission_id in one.state.submissions), None)
+
+
+def campaign_called(name: str, storage: str) -> JobCampaign | None:
+    """That of a name in a job's storage; None as above."""
+    return next((one for one in _begun(storage) if one.name == name), None)
+
+
+def _begun(storage: str) -> Iterator[JobCampaign]:
     from rayox_platform.tune.ledger import read_state
 
-    for home, storage in _campaigns(job.storage):
+    for home, place in _campaigns(storage):
         try:
             state = read_state(home.journal())
-            if job.submission_id in state.submissions:
-                held = home.holder()
-                status = "running" if held else state.ended.status if state.ended else "dead"
-                return JobCampaign(home, storage, state, status)
+            held = home.holder()
         except (OSError, RayoxError):  # another campaign's ledger that is damaged
             continue
-    return None
+        yield JobCampaign(home, place, state, "running" if held else state.ended.status if state.ended else "dead")
 
 
 def _campaigns(storage: str) -> "Iterator[tuple[CampaignHome, str | None]]":

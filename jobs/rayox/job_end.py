@@ -1,7 +1,7 @@
 """How a submitted job ends: as its cluster says; once that is gone, as its storage says."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rayox import following
@@ -15,7 +15,8 @@ from rayox.submitted_jobs import api_of, ended_job, note_if_over
 from rayox_model.core.errors import ClusterError, TrainingError
 
 if TYPE_CHECKING:
-    from rayox_cluster.jobs_api import Job
+    from rayox_cluster.jobs_api import Job, JobsApi
+    from rayox_platform.runs.overview import Run
 
 POLL_SECONDS = 1.0
 STORAGE_SECONDS = 3.0  # between two looks into the storage
@@ -29,15 +30,17 @@ class Ending:
 
     state: str
     exit_code: int
+    began: float = 0.0  # the job, where its cluster has told
 
 
 class JobWatch:
     """Looks whether a job is over. A cluster that does not answer is waited for, and its storage asked meanwhile."""
 
-    def __init__(self, submitted: Submitted, console: Console) -> None:
+    def __init__(self, submitted: Submitted, console: Console, api: "JobsApi | None" = None) -> None:
         self.name = submitted.run
+        self.job: Job | None = None  # as its cluster has told of it last
         self._submitted, self._console = submitted, console
-        self._api = api_of(submitted.address)
+        self._api = api or api_of(submitted.address)
         self._answered = time.monotonic()
         self._looked = 0.0  # into the storage
         self._quiet_since: float | None = None
@@ -59,6 +62,7 @@ class JobWatch:
         if self._told:
             self._console.note("the cluster answers again")
         self._answered, self._told, self._quiet_since = time.monotonic(), False, None
+        self.job = job
         note_if_over(self._submitted, job)
         return ending_of(job) if job.is_over else None
 
@@ -73,7 +77,7 @@ class JobWatch:
         state = state_in_storage(self._submitted)
         if state is None:
             if now - self._answered > (GIVE_UP_SECONDS if patience is None else patience):
-                raise self._nobody_knows(why)
+                raise nobody_knows(self._submitted, why)
             return None
         if state == "running":
             self._quiet_since = None
@@ -84,12 +88,12 @@ class JobWatch:
         self._console.note(f"{self._submitted.run} is {state}, as {self._submitted.storage} says")
         return Ending(state, exit_code_of_state(state))
 
-    def _nobody_knows(self, why: str) -> ClusterError:
-        return ClusterError(
-            f"{self._submitted.run}: {why}, and {self._submitted.storage} does not say how it ended, as far as it is "
-            "seen from here",
-            "look again when the cluster is back, or from where its storage is seen",
-        )
+
+def nobody_knows(submitted: Submitted, why: str) -> ClusterError:
+    return ClusterError(
+        f"{submitted.run}: {why}, and {submitted.storage} does not say how it ended, as far as it is seen from here",
+        "look again when the cluster is back, or from where its storage is seen",
+    )
 
 
 def until_over(watch: JobWatch, console: Console, timeout: float | None = None, doing: str = "") -> Ending:
@@ -113,7 +117,12 @@ def not_ended(name: str, timeout: float) -> ClusterError:
 
 
 def ending_of(job: "Job") -> Ending:
-    return Ending(job.status.lower(), following.exit_code_of(job))
+    return Ending(job.status.lower(), following.exit_code_of(job), job.start_time)
+
+
+def failed_before(run: "Run", ending: Ending) -> bool:
+    """Whether a job failed before its run went on: what the run says is of the job before."""
+    return ending.state == "failed" and run.last < ending.began and run.state not in ("running", "finished")
 
 
 def exit_code_of_state(state: str) -> int:
@@ -121,6 +130,16 @@ def exit_code_of_state(state: str) -> int:
     if state in ("finished", "stopped"):
         return 0
     return INTERRUPTED if state == "interrupted" else TrainingError.exit_code
+
+
+def job_as_stored(submitted: Submitted) -> "Job":
+    """A job that its cluster tells nothing of any more, over as its storage has it. Raises ClusterError."""
+    run, state = run_of_job(submitted), state_in_storage(submitted)
+    if state is None or state == "running":
+        raise nobody_knows(submitted, f"the cluster at {submitted.address} tells nothing of this job any more")
+    status = {0: "SUCCEEDED", INTERRUPTED: "STOPPED"}.get(exit_code_of_state(state), "FAILED")
+    told = (run.exit_code, run.reason or "") if run else (None, "")
+    return ended_job(replace(submitted, status=status, exit_code=told[0], message=told[1]))
 
 
 def state_in_storage(submitted: Submitted) -> str | None:

@@ -62,7 +62,8 @@ def check_storage(storage: str) -> None:
 
 def check_tracking(uri: str) -> None:
     """Raises ConfigError for a file of one machine, and for an address with a credential, which is not repeated."""
-    if urlsplit(uri).scheme == "sqlite":
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme == "sqlite" or (scheme in ("", "file") and not is_shared(uri)):
         raise ConfigError(
             f"tracking.uri: {uri} is a file of one machine",
             "give tracking.uri=http://… of a tracking server that every node reaches",

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 MARKER = ".rayox-probe"  # in a storage that nodes were asked about; with a mark behind it, of one question alone
 ANSWER_SECONDS = 15.0
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}  # of databases whose address names none
 FIRST_BYTES = 4 << 20  # of annotations, in which the first images are named
 MOST_TRIED = 5  # images that are looked for in a folder
 FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -92,8 +93,9 @@ def tracking_problem(uri: str) -> str:
         if not parts.hostname:
             return ""
         try:
-            socket.create_connection((parts.hostname, parts.port or 5432), ANSWER_SECONDS).close()
-        except OSError as error:
+            port = parts.port or PORTS.get(parts.scheme.partition("+")[0], 5432)
+            socket.create_connection((parts.hostname, port), ANSWER_SECONDS).close()
+        except (OSError, ValueError) as error:  # there is no such port
             return f"does not answer ({_short(error)})"
         return ""
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
@@ -120,18 +122,22 @@ def path_problem(path: str) -> str:
     from rayox_model.core.errors import RayoxError
     from rayox_platform.storage.folders import is_remote, open_folder, split_address
 
-    if not is_remote(path):
-        found = Path(path.removeprefix("file://"))
-        if not found.exists():
-            return "" if any(glob.iglob(path)) else "is not there"
-        if not os.access(found, os.R_OK):
-            return "cannot be read"
-        return "is an empty folder" if found.is_dir() and not any(found.iterdir()) else ""
     try:
+        if not is_remote(path):
+            return _local_problem(Path(path.removeprefix("file://")))
         folder, name = split_address(path)
         return "" if open_folder(path).exists() or open_folder(folder).has(name) else "is not there"
     except (OSError, RayoxError) as error:
         return f"cannot be read ({_short(error)})"
+
+
+def _local_problem(path: Path) -> str:
+    """Raises OSError below a folder that is closed to this process."""
+    if not path.exists():
+        return "" if any(glob.iglob(str(path))) else "is not there"
+    if not os.access(path, os.R_OK):
+        return "cannot be read"
+    return "is an empty folder" if path.is_dir() and not any(path.iterdir()) else ""
 
 
 def images_problem(annotations: str, folder: str) -> str:
@@ -165,16 +171,22 @@ def output_problem(path: str) -> str:
 
     if is_remote(path):
         return ""  # the verb says
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    if not folder.is_dir():
-        return f"cannot be written: there is no folder {folder}"
+    try:
+        folder = Path(path) if Path(path).is_dir() else Path(path).parent
+        if not folder.is_dir():
+            return f"cannot be written: there is no folder {folder}"
+    except OSError as error:  # below a folder that is closed to this process
+        return f"cannot be written ({_short(error)})"
     return "" if os.access(folder, os.W_OK | os.X_OK) else f"cannot be written: {folder} is not ours to write to"
 
 
 def _size(path: str) -> int:
     """The size of a local file, which has to be the same on every node; 0 of anything else."""
-    found = Path(path)
-    return found.stat().st_size if found.is_file() else 0
+    found = Path(path.removeprefix("file://"))
+    try:
+        return found.stat().st_size if found.is_file() else 0
+    except OSError:  # which path_problem tells
+        return 0
 
 
 def _short(error: BaseException) -> str:

@@ -37,8 +37,11 @@ from rayox_platform.storage.folders import is_remote
 
 VERBS = ("train", "tune", "evaluate", "predict", "data", "promote", "runs", "models")
 LASTING = ("train", "tune")  # what they have made stays theirs: a finished one is not done again
-OWN_OPTIONS = ("--resume", "--address", "--extend", "--smoke", "--dry-run", "--json")  # submit decides these
+BEFORE = ("--address", "--json")  # options of submit itself
+BY_ITSELF = ("--resume", "--extend")  # submit decides this
+HERE = ("--smoke", "--dry-run")  # of train: it looks at a run that is not started
 PLACES = ("storage", "tracking.uri")
+PLAN = "--plan"  # of a campaign
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,9 @@ class Resolved:
         if self.task.run:
             recipe = yaml.safe_load(self.recipe) | {"name": name}
             return replace(self, name=name, task=replace(self.task, run=name), recipe=_yaml(recipe))
-        words = (*self.task.arguments, "--name", f"{self.campaign}-{number}")
-        return replace(self, name=name, task=replace(self.task, arguments=words))
+        campaign = f"{self.campaign}-{number}"
+        words = (*self.task.arguments, "--name", campaign)
+        return replace(self, name=name, task=replace(self.task, arguments=words, campaign=campaign))
 
     def as_it_ran(self, name: str) -> "Resolved":
         """Under the name of an earlier attempt, which may be one that began anew."""
@@ -95,18 +99,32 @@ def resolve(words: Sequence[str], record: ClusterRecord | None) -> Resolved:
     verb, *arguments = words
     if verb not in VERBS:
         raise ConfigError(f"submit: {verb!r} cannot be a job", f"these can: {', '.join(VERBS)}")
-    given = [word for word in arguments if word.partition("=")[0] in OWN_OPTIONS]
-    if given:
-        raise ConfigError(
-            f"submit: {given[0]} does not go behind --",
-            "a submitted run goes on by itself when it is submitted again; --address and --json stand before --",
-        )
+    _refuse_options(verb, arguments)
     read = read_words(words)
     if verb == "train":
         return _training(read, record)
     if read.campaign:
         return _campaign(read, arguments, record)
     return _other(read, arguments, record)
+
+
+def _refuse_options(verb: str, arguments: Sequence[str]) -> None:
+    for word in arguments:
+        option = word.partition("=")[0]
+        if option in BEFORE:
+            hint = (
+                f"it stands before --, as in `rayox submit {option}{' …' if option == '--address' else ''} -- {verb} …`"
+            )
+        elif option in BY_ITSELF:
+            hint = (
+                "a submitted run goes on by itself when it is submitted again; `rayox train --extend` and `rayox tune "
+            )
+            hint += "--extend` on a node of the cluster (--address auto) train one further"
+        elif option in HERE and verb == "train":
+            hint = f"`rayox {verb} … {option}` does that here; `rayox doctor RECIPE` asks every node of the cluster"
+        else:
+            continue
+        raise ConfigError(f"submit: {option} does not go behind --", hint)
 
 
 def _training(read: VerbWords, record: ClusterRecord | None) -> Resolved:
@@ -121,8 +139,9 @@ def _training(read: VerbWords, record: ClusterRecord | None) -> Resolved:
     values = config.model_dump(mode="json", exclude={"notify"}) | {"storage": storage}
     values["tracking"]["uri"] = tracking
     _refuse_secrets([f"{key}={value}" for key, value in leaves(values, settings()) if isinstance(value, str)])
-    digest = _digest("train", values | {"name": read.name or ""})
-    run = read.name or f"{config.name}-{digest[:8]}"
+    is_named = loaded.origins["name"].rank != Rank.DEFAULT  # also by name=…, its file or a variable, as train has it
+    digest = _digest("train", values | {"name": config.name if is_named else ""})
+    run = config.name if is_named else f"{config.name}-{digest[:8]}"
     task = Task("train", (), run, storage, _state(storage, record))
     text, images = _yaml(values | {"name": run}), image_folders(config)
     return Resolved("train", run, digest, task, text, storage, tracking, paths, images=images)
@@ -139,7 +158,10 @@ def _campaign(read: VerbWords, arguments: Sequence[str], record: ClusterRecord |
     check_names(loaded.base.config)
     recipes = [word.removeprefix("recipe=") for word in read.overrides if word.startswith("recipe=")]
     files = [file for file in (str(read.campaign), *recipes) if _is_file(file)]
-    return replace(_sent(read, arguments, record, loaded.base, files, WEIGHTS + DATA), campaign=name)
+    resolved = _sent(read, arguments, record, loaded.base, files, WEIGHTS + DATA)
+    if PLAN in arguments:  # it begins none
+        return resolved
+    return replace(resolved, campaign=name, task=replace(resolved.task, campaign=name))
 
 
 def _other(read: VerbWords, arguments: Sequence[str], record: ClusterRecord | None) -> Resolved:

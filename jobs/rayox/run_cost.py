@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from rayox.console import Console, json_option
+from rayox.console import json_option
 from rayox.job_campaign import JobCampaign, campaign_of_job
 from rayox.progress import duration
-from rayox.run_places import OVERRIDES, found_home, home_of_job, job_named
+from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job
 from rayox.submitted_jobs import Seen, look_at
 from rayox_model.core.errors import RayoxError
 from rayox_platform.runs.event_kinds import RunEvent, Stage, Start
@@ -24,7 +24,7 @@ def cost_command(name: str, overrides: tuple[str, ...], per_hour: float | None, 
 
     Of a submitted campaign those of all its trials; of another job how long it has taken.
     """
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     home = home_of_job(job) if job else found_home(name, overrides)
     hours: float | None
     result: dict[str, Any]

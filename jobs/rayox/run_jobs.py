@@ -7,24 +7,35 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rayox.console import Console, json_option
 from rayox.job_campaign import campaign_of_job
-from rayox.job_end import Ending, JobWatch, ending_of, exit_code_of_state, not_ended, until_over
+from rayox.job_end import (
+    Ending,
+    JobWatch,
+    ending_of,
+    exit_code_of_state,
+    failed_before,
+    not_ended,
+    until_over,
+)
 from rayox.progress import duration
-from rayox.run_places import OVERRIDES, found_home, home_of_job, job_named, run_of_job
+from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job, run_of_job
+from rayox.submit import STOP_SECONDS
 from rayox.submitted_jobs import UNKNOWN, api_of, ended_job, note_if_over
 from rayox_model.core.errors import ClusterError
 
 if TYPE_CHECKING:
     from rayox.job_register import Submitted
     from rayox_platform.runs.home import RunHome
-    from rayox_platform.runs.overview import Run
+    from rayox_platform.runs.overview import Run, State
 
 POLL_SECONDS = 1.0
+START_SECONDS = 900.0  # after which Ray gives up a job that has not begun
 HERE = re.compile(r"process (\d+) on (.+)")
 
 
@@ -36,7 +47,7 @@ def stop_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Stop the run or job NAME and wait until it is over; a run saves a checkpoint first."""
     from rayox_platform.runs.overview import read_run
 
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     if job is None:
         home = found_home(name, overrides)
         _stop_process(home, console)
@@ -47,7 +58,7 @@ def stop_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     of_job = {"submission_id": job.submission_id, "address": job.address}
     run = run_of_job(job)
     if run is not None:
-        _show_stopped(run, console, of_job)
+        _show_stopped(replace(run, state=state_of_over(run, ending)), console, of_job)
         return
     campaign = campaign_of_job(job) if job.verb == "tune" else None
     console.text(f"{name}: job {job.submission_id} is over: {ending.state}")
@@ -69,7 +80,7 @@ def wait_command(name: str, overrides: tuple[str, ...], timeout: float | None, a
     """
     from rayox_platform.runs.overview import read_run
 
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     run: Run | None
     if job is None:
         home = found_home(name, overrides)
@@ -80,7 +91,7 @@ def wait_command(name: str, overrides: tuple[str, ...], timeout: float | None, a
         run = run_of_job(job)
     result: dict[str, Any] = {"submission_id": job.submission_id, "address": job.address} if job else {}
     if run is not None:
-        state = "dead" if job and run.state == "running" else run.state  # a claim in a bucket outlives its driver
+        state = run.state if ending is None else state_of_over(run, ending)
         ending = Ending(state, exit_code_of_state(state))
         console.text(f"{name} is {state} at step {run.step}")
         result |= {"run": name, "state": state, "step": run.step, "metrics": run.metrics}
@@ -92,6 +103,13 @@ def wait_command(name: str, overrides: tuple[str, ...], timeout: float | None, a
     console.result(result)
     if ending.exit_code:
         raise click.exceptions.Exit(ending.exit_code)
+
+
+def state_of_over(run: "Run", ending: Ending) -> "State":
+    """How a run stands whose job is over; one that has said nothing since its job began stands as that ended."""
+    if run.state == "running":  # a claim in a bucket outlives its driver
+        return "dead"
+    return "failed" if failed_before(run, ending) else run.state
 
 
 def watch_job(job: "Submitted", console: Console) -> int | None:
@@ -110,7 +128,7 @@ def watch_job(job: "Submitted", console: Console) -> int | None:
         console.note(error.message)
     if found is not None and not found.is_over:
         ending = ending_of(follow_job(api, job.run, job.submission_id, job.storage, console))
-    elif home_of_job(job) is not None:
+    elif (run := run_of_job(job)) is not None and not (found and failed_before(run, ending_of(found))):
         return None
     else:
         ending = until_over(JobWatch(job, console), console)
@@ -120,15 +138,38 @@ def watch_job(job: "Submitted", console: Console) -> int | None:
 
 
 def show_job_log(job: "Submitted", follow: bool, console: Console) -> None:
-    """The log of a submitted job whose run cannot be seen from here."""
-    from rayox.following import Watched, log_lines
+    """The log of a submitted job whose run cannot be seen from here; followed to its end also without its cluster."""
+    from rayox.following import log_lines
 
     api = api_of(job.address)
-    text = api.logs(job.submission_id)  # also told of when nobody answers, before there is anything to follow
-    lines = log_lines(api, job.submission_id, Watched(api, job.submission_id, console)) if follow else text.splitlines()
+    if api.find(job.submission_id) is None:
+        raise ClusterError(
+            f"{job.run}: the cluster at {job.address} does not know this job any more, and its log went with it",
+            f"`rayox runs show {job.run}` says what is known of it",
+        )
+    text, watch = api.logs(job.submission_id), JobWatch(job, console, api)
+    lines = log_lines(api, job.submission_id, lambda: watch.look() is not None) if follow else text.splitlines()
     for line in lines:
         console.text(line)
     console.result({"run": job.run, "submission_id": job.submission_id})
+
+
+def worked_on(home: "RunHome", job: "Submitted | None", console: Console) -> Callable[[], bool]:
+    """Whether somebody trains a run or may begin to: its job has ended, or nobody can be asked of that."""
+    from rayox_platform.runs.overview import is_over, read_result
+
+    watch = JobWatch(job, console) if job else None
+
+    def look() -> bool:
+        if not is_over(home):
+            return True
+        if watch is None:
+            return False
+        with suppress(OSError, ClusterError):
+            return not read_result(home) and watch.look() is None
+        return False
+
+    return look
 
 
 def _show_stopped(run: "Run", console: Console, of_job: dict[str, Any]) -> None:
@@ -149,6 +190,7 @@ def _stop_job(submitted: "Submitted", console: Console) -> Ending:
             note_if_over(submitted, job)
             return ending_of(job)
         if job is None:
+            _require_nobody(submitted)
             console.note("the cluster does not know this job")
             return Ending(UNKNOWN, 0)
         api.stop(submitted.submission_id)
@@ -158,8 +200,24 @@ def _stop_job(submitted: "Submitted", console: Console) -> Ending:
             "submit the same again to the next cluster: a run goes on from its newest checkpoint",
         ) from error
     first = ": it saves a checkpoint first" if submitted.verb in ("train", "tune") else ""
+    if job.status == "PENDING":  # Ray hands the stop to its driver, which has to have a place first
+        first = f": it has not begun, and ends once its driver has a place, or {START_SECONDS / 60:.0f} minutes after "
+        first += "it was submitted"
     console.note(f"stopping {submitted.submission_id}{first}")
-    return until_over(watch, console, doing="still stopping")
+    return until_over(watch, console, STOP_SECONDS + START_SECONDS, doing="still stopping")
+
+
+def _require_nobody(submitted: "Submitted") -> None:
+    """Raises ClusterError while somebody works on the run or campaign of a job that its cluster does not know."""
+    campaign = campaign_of_job(submitted) if submitted.verb == "tune" else None
+    home = campaign.home if campaign else home_of_job(submitted)
+    with suppress(OSError):
+        held = home.holder() if home is not None else None
+        if held:
+            raise ClusterError(
+                f"{submitted.run}: the cluster at {submitted.address} does not know its job, and {held} works on it",
+                "stop it there; if that machine is gone, it is free in some minutes: `rayox runs show` says so",
+            )
 
 
 def _stop_process(home: "RunHome", console: Console) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.config import load_recipe
+from rayox.console import Console
 from rayox_model.core.errors import RayoxError
 
 if TYPE_CHECKING:
@@ -39,14 +40,30 @@ def found_home(name: str, overrides: tuple[str, ...]) -> "RunHome":
 
 
 def job_named(name: str, overrides: tuple[str, ...]) -> "Submitted | None":
-    """What was submitted from here by this name; where storage=… names another place than it was sent to, nothing."""
+    """What was submitted from here by this name, to the place of storage=… if that is given, else last.
+
+    None where storage=… names a place that nothing of this name was sent to.
+    """
     from rayox.job_register import submitted
 
-    job = submitted(name)
-    if job is not None and any(word.startswith("storage=") for word in overrides):
+    jobs = submitted(name)
+    if any(word.startswith("storage=") for word in overrides):
         storage = load_recipe(None, overrides).config.storage
-        return job if storage and same_place(storage, job.storage) else None
-    return job
+        jobs = [job for job in jobs if storage and same_place(storage, job.storage)]
+    return jobs[0] if jobs else None
+
+
+def asked_for(name: str, overrides: tuple[str, ...], as_json: bool) -> "tuple[Console, Submitted | None]":
+    """As job_named, and the verb's console, on which it is said if the name was given to more than one."""
+    from rayox.job_register import submitted
+
+    console, job = Console(as_json), job_named(name, overrides)
+    others = [one.storage for one in submitted(name) if job and not same_place(one.storage, job.storage)]
+    if job and others and not overrides:
+        console.note(
+            f"{name} in {job.storage} is meant; there is one in {', '.join(others)} too: storage={others[0]} names it"
+        )
+    return console, job
 
 
 def same_place(one: str, other: str) -> bool:

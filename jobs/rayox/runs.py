@@ -1,6 +1,6 @@
 """`rayox runs`: runs and submitted jobs, listed, shown, watched and stopped; what MLflow lacks of runs is sent on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from rayox.config import load_recipe
 from rayox.console import Console, json_option
 from rayox.run_cost import cost_command
 from rayox.run_jobs import stop_command, wait_command
-from rayox.run_places import OVERRIDES, found_home, home_of_job, job_named
+from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job
 from rayox.runs_show import list_command, show_command
 from rayox.training_panel import TrainingPanel
 
@@ -40,16 +40,16 @@ for further in (list_command, show_command, stop_command, wait_command, cost_com
 @json_option
 def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: bool) -> None:
     """The events of the run NAME as lines; of a job without a run its log."""
-    from rayox.run_jobs import show_job_log
+    from rayox.run_jobs import show_job_log, worked_on
     from rayox_platform.runs.overview import event_line
 
-    console, job, count = Console(as_json), job_named(name, overrides), 0
+    (console, job), count = asked_for(name, overrides, as_json), 0
     home = home_of_job(job) if job else found_home(name, overrides)
     if home is None:
         assert job is not None
         show_job_log(job, follow, console)
         return
-    for event in _events(home, follow):
+    for event in _events(home, worked_on(home, job, console) if follow else None):
         console.text(event_line(event))
         count += 1
     console.result({"run": name, "events": count})
@@ -61,11 +61,11 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
 @json_option
 def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """The live panel of the run NAME, which another process or a job trains, until that ends; then its exit code."""
-    from rayox.run_jobs import watch_job
+    from rayox.run_jobs import watch_job, worked_on
     from rayox_platform.runs.overview import read_run
     from rayox_platform.storage.errors import storage_errors
 
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     exit_code = watch_job(job, console) if job else None
     if exit_code is not None:
         raise click.exceptions.Exit(exit_code)
@@ -73,7 +73,7 @@ def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     with storage_errors(str(home), "read"):
         run = read_run(home)
     with TrainingPanel(name, run.num_steps or 0, run.epochs or 0, console) as panel:
-        for event in _events(home, follow=True):
+        for event in _events(home, worked_on(home, None, console)):
             panel.show(event)
     with storage_errors(str(home), "read"):
         run = read_run(home)
@@ -105,13 +105,13 @@ def sync_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     console.result(asdict(done))
 
 
-def _events(home: "RunHome", follow: bool) -> "Iterator[RunEvent]":
-    from rayox_platform.runs.events import follow as followed
-    from rayox_platform.runs.overview import is_over
+def _events(home: "RunHome", goes_on: Callable[[], bool] | None) -> "Iterator[RunEvent]":
+    """Those there are, and those that come while it goes on."""
+    from rayox_platform.runs.events import follow
     from rayox_platform.storage.errors import storage_errors
 
     with storage_errors(str(home), "read"):
-        if follow:
-            yield from followed(home.events.tail(whole=True), lambda: is_over(home))
-        else:
+        if goes_on is None:
             yield from home.events.read()
+        else:
+            yield from follow(home.events.tail(whole=True), lambda: not goes_on())

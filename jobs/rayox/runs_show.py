@@ -9,9 +9,10 @@ import click
 
 from rayox.console import Console, json_option
 from rayox.job_campaign import campaign_of_job
+from rayox.job_end import ending_of, failed_before
 from rayox.job_register import Submitted, all_submitted
 from rayox.progress import duration
-from rayox.run_places import OVERRIDES, found_home, job_named, opened, run_of_job, same_place, why_not_seen
+from rayox.run_places import OVERRIDES, asked_for, found_home, opened, run_of_job, same_place, why_not_seen
 from rayox.submitted_jobs import ANSWER_SECONDS, Seen, api_of, look, look_at
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ class Line:
 
     @property
     def state(self) -> str:
-        """Of a run whose next job has not begun yet, that of the job."""
+        """Of a run whose next job has not begun yet, or failed before the run went on, that of the job."""
+        job = self.seen.job if self.seen else None
         waits = self.seen is not None and self.seen.state == "pending"
+        waits |= job is not None and self.run is not None and failed_before(self.run, ending_of(job))
         if self.run is None or (waits and self.run.state != "running"):
             assert self.seen is not None
             return self.seen.state
@@ -106,7 +109,7 @@ def show_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Where the run NAME stands, or what was submitted as NAME."""
     from rayox_platform.runs.overview import read_run
 
-    console, job = Console(as_json), job_named(name, overrides)
+    console, job = asked_for(name, overrides, as_json)
     run = run_of_job(job) if job else read_run(found_home(name, overrides))
     of_job, result = _of_job(job, run) if job else ([], {})
     console.text(name)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DRIVER_CPUS = 0.0  # a driver waits for its workers; Ray's own default
 LAST_LINES = 10
+POLL_SECONDS = 0.5
 RUN = "rayox_run"  # in a job's metadata
 STOP_SECONDS = 600  # a stopped job has so long to save
 CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -74,11 +75,11 @@ def command(address: str | None, follow: bool, again: bool, as_json: bool, words
 
 def _show_last_words(api: "JobsApi", job: "Job", console: Console) -> None:
     """What the verb said at its end, which is its error with what to do."""
-    from rayox_cluster.jobs_api import UnreachableError
+    from rayox_model.core.errors import ClusterError
 
     try:
         lines = api.logs(job.submission_id).strip().splitlines()
-    except UnreachableError:
+    except ClusterError:
         lines = job.message.strip().splitlines()
     begins = [number for number, line in enumerate(lines) if line.startswith("error:")]
     for line in lines[begins[-1] if begins else -LAST_LINES :]:
@@ -91,11 +92,12 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console, again: bool =
     again is whether a training or a campaign that has finished is begun anew, under a name with a number behind it.
     """
     from rayox.job_register import remember
+    from rayox.unfinished import first_unfinished
 
     require_ray(api)
     before = attempts(api.jobs(), resolved.submission_id)
     last = before[-1] if before else None
-    now = resolved.as_it_ran(last.metadata.get(RUN, "")) if last else resolved
+    now = resolved.as_it_ran(last.metadata.get(RUN, "")) if last else first_unfinished(resolved, again)
     remember(now.name, api.url, last.submission_id if last else "", now.storage)
     if last is not None and is_found(last, resolved.is_lasting, again):
         console.note(_found(last))
@@ -113,7 +115,15 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console, again: bool =
     if there is not None:
         console.note(_found(there))
         return there
-    return wait_for_start(api, submission_id, console, now.recipe)
+    try:
+        return wait_for_start(api, submission_id, console, now.recipe)
+    except KeyboardInterrupt:
+        console.note(f"left; {submission_id} was handed over and goes on. {ways_back(now.name)}")
+        raise
+
+
+def ways_back(run: str) -> str:
+    return f"`rayox runs watch {run}` comes back, `rayox runs stop {run}` stops it"
 
 
 def is_found(last: "Job", is_lasting: bool, again: bool) -> bool:
@@ -159,7 +169,7 @@ def require_ray(api: "JobsApi") -> None:
 def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: bool, console: Console) -> "Job | None":
     """Ask the nodes and hand the job over; a job of this id that somebody else has submitted meanwhile."""
     from rayox.following import VERB
-    from rayox.verdicts import driver_label, refuse
+    from rayox.verdicts import counted, driver_label, refuse
     from rayox_cluster.jobs_api import JobRequest
     from rayox_cluster.packaging import build_wheel, build_zip, digest
     from rayox_cluster.preflight import ask
@@ -179,7 +189,7 @@ def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: boo
     sent = f"settings {_kilobytes(len(files))}, " + (
         f"rayox {_kilobytes(len(wheel))}" if wheel else "no rayox: all have it"
     )
-    console.note(f"{len(answers.nodes)} nodes asked in {answers.seconds:.0f} s ({asked}); sent: {sent}")
+    console.note(f"{counted(len(answers.nodes))} asked in {answers.seconds:.0f} s ({asked}); sent: {sent}")
     metadata = {RUN: resolved.name, VERB: resolved.verb, "rayox_version": version("rayox")}
     entrypoint = shlex.join(["python", "-m", "rayox.job_driver", "."])
     label = driver_label(answers.nodes)
@@ -217,19 +227,30 @@ def hand_over(api: "JobsApi", job: "JobRequest") -> "Job | None":
 
 
 def wait_for_start(api: "JobsApi", submission_id: str, console: Console, recipe: bytes = b"") -> "Job":
-    """The job once it runs or is over, or half a minute later, when what it waits for and what would fit is said."""
+    """The job once it runs or is over, or half a minute later, when what it waits for and what would fit is said.
+
+    Raises ClusterError for a cluster that has been away for all that time, or does not know the job any more.
+    """
+    from rayox_cluster.jobs_api import UnreachableError
     from rayox_cluster.preflight import START_SECONDS
+    from rayox_model.core.errors import ClusterError
 
     deadline = time.monotonic() + START_SECONDS
     while True:
-        job = api.find(submission_id)
-        assert job is not None
-        if job.status != "PENDING":
+        is_late = time.monotonic() > deadline
+        why = f"the cluster at {api.url} does not know it any more"
+        try:
+            job = api.find(submission_id)
+        except UnreachableError as error:
+            job, why = None, error.message
+        if job is not None and job.status != "PENDING":
             return job
-        if time.monotonic() > deadline:
+        if is_late and job is not None:
             _tell_of_waiting(api, submission_id, console, recipe)
             return job
-        time.sleep(0.5)
+        if is_late:
+            raise ClusterError(f"{submission_id} was handed over, but {why}", "submit the same again: it is found")
+        time.sleep(POLL_SECONDS)
 
 
 def _tell_of_waiting(api: "JobsApi", submission_id: str, console: Console, recipe: bytes) -> None:

@@ -63,7 +63,8 @@ def look(jobs: Sequence[Submitted], seconds: float = ANSWER_SECONDS) -> list[See
             answers[address] = REFUSED
             continue
         threads.append(threading.Thread(target=_ask, args=(api, address, answers), daemon=True))
-        threads[-1].start()
+    for thread in threads:  # once no token is looked for any more, which takes this process's environment away
+        thread.start()
     deadline = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from rayox_cluster.versions import python_range, works_with
@@ -83,11 +83,15 @@ DEAD = (
 )
 
 
+def counted(nodes: int) -> str:
+    return f"{nodes} node{'' if nodes == 1 else 's'}"
+
+
 def _summary(name: str, nodes: "Sequence[NodeFacts]") -> str:
     first = nodes[0]
     match name:
         case "_pythons":
-            return f"{first.python} on {len(nodes)} nodes"
+            return f"{first.python} on {counted(len(nodes))}"
         case "_packages":
             return ", ".join(f"{package} {first.packages[package]}" for package in NEEDED)
         case "_disks":
@@ -97,7 +101,11 @@ def _summary(name: str, nodes: "Sequence[NodeFacts]") -> str:
         case "_gpus":
             count = sum(len(node.gpus) for node in nodes)
             return f"{count} GPUs" if count else "none: training runs on CPUs"
-    return f"as it should be on {len(nodes)} nodes"
+        case "_paths" if not any(node.checks.get("paths") for node in nodes):
+            return "none are named, so none were looked for; give a RECIPE"
+        case "_storage" | "_tracking" | "_paths":
+            return f"as it should be on {counted(sum(bool(node.checks) for node in nodes))}"
+    return f"as it should be on {counted(len(nodes))}"
 
 
 def _pythons(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
@@ -114,12 +122,12 @@ def _packages(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
     for name in NEEDED:
         lacking = [node for node in nodes if not node.packages.get(name)]
         for node in lacking:
-            yield Verdict("packages", "error", f"{node} has no {name}", f"pip install {name}=={version(name)} there")
+            yield Verdict("packages", "error", f"{node} has no {name}", f"pip install {_pinned(name)} there")
         if not lacking and len({node.packages[name] for node in nodes}) > 1:
             each = ", ".join(f"{node} {node.packages[name]}" for node in nodes)
             kind: Kind = "error" if name in ("ray", "torch", "numpy") else "warning"
-            wanted = version(name) if name != "ray" else nodes[0].packages[name]  # Ray is the cluster's own
-            yield Verdict("packages", kind, f"{name} differs: {each}", f"install {name}=={wanted} on all nodes")
+            wanted = _pinned(name) if name != "ray" else f"ray=={nodes[0].packages[name]}"  # Ray is the cluster's own
+            yield Verdict("packages", kind, f"{name} differs: {each}", f"install {wanted} on all nodes")
     versions = {node.rayox.get("version") or "none" for node in nodes}
     if len({node.rayox.get("digest") for node in nodes}) > 1:
         each = ", ".join(f"{node} {node.rayox.get('version') or 'none'}" for node in nodes)
@@ -128,6 +136,14 @@ def _packages(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
     elif versions not in ({"none"}, {version("rayox")}):
         detail = f"the nodes have {versions.pop()}, this machine {version('rayox')}"
         yield Verdict("rayox", "warning", detail, "a job brings its own; for --address install the same version")
+
+
+def _pinned(name: str) -> str:
+    """As this machine has it; a client may have rayox alone."""
+    try:
+        return f"{name}=={version(name)}"
+    except PackageNotFoundError:
+        return name
 
 
 def _opencv(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:

@@ -35,6 +35,8 @@ def _wanted(driver: "Waiting", nodes: "Sequence[Node]") -> str:
     labels = ", ".join(f"{key}={value}" for key, value in sorted(driver.labels.items()))
     text = f"its driver waits for {', '.join(asked)} on a node{f' with {labels}' if labels else ''}"
     there = [node for node in nodes if fits(node.labels, driver.labels)]
+    if not nodes:
+        return f"{text}; the cluster has no node now"
     if not there:
         return f"{text}; no node has such labels: start one that has (`ray start --labels`)"
     for name, amount in driver.resources.items():

@@ -3,15 +3,18 @@
 import json
 import socket
 import threading
+import time
 import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from patience import patient
 from toy_dashboard import ToyDashboard
 
 from rayox.cli import main
 from rayox.submit import attempts, require_ray
+from rayox_cluster import jobs_api
 from rayox_cluster.access import auth_headers, find_cluster, is_beyond_loopback, named_dashboard, token
 from rayox_cluster.jobs_api import Job, JobsApi, UnreachableError
 from rayox_cluster.versions import oldest_python, python_range, ray_range
@@ -112,6 +115,24 @@ def test_another_service_at_the_address(serving):
     assert "not another service" in error.value.hint
 
 
+@pytest.mark.parametrize("body", ["a page", ["a page"], {"page": 1}, [{"submission_id": "a"}]])
+def test_an_answer_of_another_shape_is_said_to_be_one(serving, body):
+    """A proxy's page of its own, or another program at the port."""
+    api = JobsApi(serving(200, body))
+    for ask in (api.jobs, lambda: api.find("mine")):
+        with pytest.raises(ClusterError, match="does not answer as Ray's dashboard does") as error:
+            ask()
+        assert "not another service" in error.value.hint
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_dashboard_without_its_head_and_a_proxy_without_either_may_be_back(serving, status):
+    """Ray's dashboard answers so for a while after its GCS has died; what follows a run waits then."""
+    with pytest.raises(UnreachableError, match=rf"cannot tell now \({status}\)") as error:
+        JobsApi(serving(status, "Traceback of Ray's")).find("mine")
+    assert "try again in a minute" in error.value.hint
+
+
 def test_what_ray_itself_refuses_is_not_taken_for_another_service():
     with ToyDashboard() as dashboard, pytest.raises(ClusterError, match=r"has refused GET /api/packages") as error:
         JobsApi(dashboard.url, {})._json("GET", "/api/packages/gcs/absent.zip")
@@ -124,6 +145,19 @@ def test_a_head_that_is_away_is_an_error_that_can_pass():
         port = taken.getsockname()[1]
     with pytest.raises(UnreachableError, match="no Ray dashboard answers"):
         JobsApi(f"http://127.0.0.1:{port}").jobs()
+
+
+@pytest.mark.slow
+def test_a_head_that_takes_a_connection_and_says_nothing_is_away_within_seconds(monkeypatch):
+    """Its state is asked for again and again, by what promises to say that it is away after some seconds."""
+    monkeypatch.setattr(jobs_api, "STATE_SECONDS", 0.3)
+    began = time.monotonic()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(UnreachableError, match="no answer in time"),
+    ):
+        JobsApi(f"http://127.0.0.1:{taken.getsockname()[1]}", {}).find("mine")
+    assert time.monotonic() - began < patient(5)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,13 @@ def test_what_has_been_said_by_a_deadline_is_kept():
     assert (whole.all_reduce, whole.is_whole) == (0.1, True)
 
 
+def test_a_line_that_is_cut_off_or_written_into_is_left_out():
+    """The log is read while the job writes it, and Ray's processes write there too."""
+    line = ANSWER + json.dumps({"nodes": [{"node": "a"}]})
+    told = read_told(f'{ANSWER}{{"node": (raylet) something\n{line}\n{line[:-4]}')
+    assert [node["node"] for node in told.nodes] == ["a"]
+
+
 def test_what_a_node_was_asked_is_told_without_a_password():
     question = Question(storage="s3://runs", tracking="http://bob:hush@mlflow", paths=("/data",))
     assert question.wanted == "versions, the data, storage s3://runs, tracking http://***@mlflow"

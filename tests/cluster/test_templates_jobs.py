@@ -108,6 +108,15 @@ def test_a_night_trains_and_then_asks_the_gate_about_that_run(nightly):
 
 
 @pytest.mark.slow
+def test_a_job_that_is_tried_again_after_its_run_has_finished_is_done(tmp_path):
+    """What failed came after the training: the tracking server, or the pod of its driver."""
+    job = Job(tmp_path, "kuberay-job")
+    assert job.run("rayox-abcde")[0] == 0
+    job.save_checkpoint("finetune-rayox")
+    assert job.run("rayox-fghij") == (0, [])
+
+
+@pytest.mark.slow
 def test_a_night_that_is_tried_again_resumes_its_run_and_no_other(nightly):
     assert nightly.run("rayox-7k2p9-abcde", train=8) == (8, [[*words_of(nightly), "--name", RUN]])
     nightly.save_checkpoint(RUN)

@@ -48,7 +48,7 @@ def ray_cluster(kind: str, *words: str) -> dict:
         ("promote_to=a/b", "promote_to: 'a/b' is not a name without / : @"),
         ("store_endpoint=store:8333", "store_endpoint: 'store:8333' is not http://HOST:PORT"),
         ("tracking_uri=", "tracking_uri: '' is not http://HOST:PORT"),
-        ("tracking_uri=http://me:secret@mlflow:5000", "tracking_uri: contains a user or password"),
+        ("tracking_uri=http://me:secret@mlflow:5000", "tracking_uri: contains a user, a password"),
         ("schedule=every night", "schedule: 'every night' is not five fields of cron"),
         ("schedule=0 24 * * *", "schedule: '0 24 * * *' is not five fields of cron"),
         ("schedule=*/0 2 * * *", "is not five fields of cron"),
@@ -59,7 +59,12 @@ def ray_cluster(kind: str, *words: str) -> dict:
         ("data_nodes=0", "data_nodes: 0 is less than 1"),
         ("train_nodes=5", "train_nodes: 5 is more than train_nodes_most, 4"),
         ("shared_memory_gib=9", "shared_memory_gib: 9 is more than the memory of a node, 8"),
-        ("workers=2", "workers: 2 do not fit on 1 nodes with 1 GPUs each"),
+        ("workers=2", "workers: 2 do not fit on the nodes that are there when a run starts (train_nodes: 1, GPUs per"),
+        ("annotations=train.json", "annotations: 'train.json' is not a file of annotations that every node reads"),
+        ("val_images=photos", "val_images: 'photos' is not a folder of images that every node reads: s3://"),
+        ("init=weights.pth", "init: 'weights.pth' is not s3://…, models:/…, runs:/… or a whole path in the image"),
+        ("images=s3://key:secret@bucket/images", "images: contains a user, a password or a key"),
+        ("tracking_uri=http://mlflow:5000/?token=secret", "tracking_uri: contains a user, a password or a key"),
     ],
 )
 def test_a_wrong_value_is_one_message(word, said):
@@ -67,6 +72,20 @@ def test_a_wrong_value_is_one_message(word, said):
         read_values([word])
     assert said in error.value.message
     assert "secret" not in error.value.message.partition("contains a user")[0]
+
+
+def test_a_value_that_a_kind_has_no_use_for_is_said(capsys):
+    """It would be taken to have an effect: a queue of a cluster that stays, the CPUs of a cloud's machine."""
+    for kind, words, unused in (
+        ("kuberay", ["queue=gpus", "name=blood", "workers=1", "data_cpus=4"], ["workers", "queue"]),
+        ("kuberay-job", ["queue=gpus", "workers=1", "init=/home/ray/weights.pth", "schedule=5 4 * * 1"], ["schedule"]),
+        ("aws", ["train_cpus=16", "train_machine=g5.4xlarge", "zone=us-central1-a"], ["train_cpus", "zone"]),
+        ("gcp", ["train_cpus=16", "region=us-central1"], ["region"]),
+    ):
+        assert main(["cluster", "template", kind, *words]) == 0
+        said = capsys.readouterr()
+        assert said.err.splitlines() == [f"warning: {key}: {kind} has no use for it" for key in unused]
+        assert said.out.startswith("# Made by: ")
 
 
 def test_all_that_is_wrong_is_said_at_once_with_exit_code_2(capsys):

@@ -3,8 +3,10 @@
 import http.server
 import json
 import os
+import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from patience import patient
@@ -174,6 +176,43 @@ def test_a_node_says_which_data_it_lacks_and_how_large_they_are(tmp_path, toy_da
     found = check({"mark": "1", "paths": paths})
     assert list(found["paths"].values()) == ["", "", "is not there", "", "is not there"]
     assert list(found["sizes"].values()) == [(toy_data / "train.json").stat().st_size, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("path", ["/closed/train.json", "file:///closed/train.json"])
+def test_what_lies_in_a_folder_that_is_closed_to_the_node_is_a_fault_of_the_data(monkeypatch, path):
+    """Not of the node, which answers all else."""
+
+    def closed(self: Path, **how: object) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", closed)
+    found = check({"mark": "1", "paths": [path], "outputs": ["/closed/new"]})
+    assert found["paths"] == {path: "cannot be read (Permission denied)"}
+    assert found["outputs"] == {"/closed/new": "cannot be written (Permission denied)"}
+    assert found["sizes"] == {path: 0}
+
+
+def test_the_size_of_a_file_is_known_by_either_form_of_its_path(tmp_path):
+    (tmp_path / "train.json").write_text("{}")
+    path = f"file://{tmp_path}/train.json"
+    assert check({"mark": "1", "paths": [path]})["sizes"] == {path: 2}
+
+
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [
+        ("postgresql://host/db", 5432),
+        ("mysql+pymysql://host/db", 3306),
+        ("mssql://host/db", 1433),
+        ("mysql://h:1/d", 1),
+    ],
+)
+def test_a_database_is_asked_at_its_own_port(monkeypatch, address, port):
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr("socket.create_connection", lambda place, seconds: asked.append(place) or socket.socket())
+    assert check({"mark": "1", "tracking": address})["tracking"] == ""
+    assert asked[0][1] == port
+    assert check({"mark": "1", "tracking": "mysql://host:99999/db"})["tracking"].startswith("does not answer (Port out")
 
 
 def test_a_node_says_that_a_folder_is_not_that_of_the_images(tmp_path, toy_data):

@@ -3,7 +3,9 @@
 import os
 import signal
 import urllib.request
+from collections import namedtuple
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -15,9 +17,10 @@ from patience import wait_until
 
 from rayox import drill_run
 from rayox.drill_run import _next_start, restarted, weathered
-from rayox_cluster.jobs_api import UnreachableError
+from rayox_cluster.jobs_api import Job, UnreachableError
 from rayox_cluster.outage_proxy import running
-from rayox_cluster.strike import taken_away
+from rayox_cluster.strike import STRUCK, _workers, taken_away
+from rayox_model.core.errors import ClusterError
 from rayox_platform.runs.event_kinds import Checkpoint, Failure, Progress, Start
 from rayox_platform.runs.home import FolderHome
 
@@ -208,3 +211,82 @@ def test_a_dashboard_that_stays_away_ends_the_wait(monkeypatch):
     with pytest.raises(UnreachableError):
         drill_run._until_over(api, "a-job")
     assert api.asked > 1, "once is no reason to give up"
+
+
+def job(status: str, message: str = "") -> Job:
+    return Job("a-job", status, message, {}, 0.0, 0.0, "n", "", None)
+
+
+class Played:
+    """A dashboard that answers what is laid down, and the last of it again and again."""
+
+    url = "http://head:8265"
+
+    def __init__(self, *answers: Job | Exception | None, log: str = "") -> None:
+        self.answers, self.log = list(answers), log
+
+    def find(self, submission_id: str) -> Job | None:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def logs(self, submission_id: str) -> str:
+        return self.log
+
+    def upload(self, content: bytes) -> str:
+        return "gcs://x.zip"
+
+    def submit(self, request: object) -> None:
+        pass
+
+
+def test_a_job_that_a_new_head_does_not_know_or_that_never_begins_ends_the_wait(monkeypatch):
+    monkeypatch.setattr(drill_run, "POLL_SECONDS", 0.01)
+    with pytest.raises(ClusterError, match="does not know a-job any more"):
+        drill_run._until_over(Played(job("RUNNING"), None), "a-job")
+    with pytest.raises(ClusterError, match=r"a-job has not ended after 0 s: it is pending"):
+        drill_run._until_over(Played(job("PENDING")), "a-job", 0.1)
+
+
+def test_a_blow_that_says_nothing_is_told_with_how_it_ended():
+    with pytest.raises(ClusterError, match="the node could not be struck: failed"):
+        drill_run.strike(Played(job("FAILED")), "node", job("RUNNING"))
+
+
+def test_a_dashboard_that_is_away_for_a_moment_does_not_end_a_drill(home, monkeypatch):
+    """A node is killed beside it; the run goes on meanwhile."""
+    monkeypatch.setattr(drill_run, "LONGEST_SECONDS", 0.3)
+    api = Played(UnreachableError("no Ray dashboard answers", ""))
+    with pytest.raises(ClusterError, match="has not gone on within"):
+        drill_run._until(lambda: False, home, api, job("RUNNING"), 0.01)
+    with pytest.raises(ClusterError, match="has not gone on within"):
+        drill_run._wait_for_steps(FolderHome(home.folder / "empty"), api, job("RUNNING"))
+
+
+def test_workers_of_other_runs_on_the_cluster_are_let_be(monkeypatch):
+    """It may be shared: whoever else trains there has asked for no drill."""
+    actor = namedtuple("Actor", "class_name job_id pid")
+    theirs, ours = actor("RayTrainWorker", "02000000", 2), actor("RayTrainWorker", "01000000", 1)
+    data = actor("MapWorker", "01000000", 3)
+    monkeypatch.setattr("ray.util.state.list_actors", lambda **asked: [ours, data, theirs])
+    assert _workers("01000000") == [ours]
+    with pytest.raises(SystemExit, match="has no worker"):
+        _workers("03000000")
+    sent: list[str] = []
+    api = Played(replace(job("SUCCEEDED"), job_id="01000000"))
+    api.log = f'{STRUCK}["worker 1", 5.0]'
+    api.submit = lambda request: sent.append(request.entrypoint)
+    assert drill_run.strike(api, "worker", job("RUNNING")) == ("worker 1", 5.0)
+    assert '"job_id": "01000000"' in sent[0]
+
+
+def test_a_drill_that_breaks_off_says_what_becomes_of_its_run(rayox, monkeypatch):
+    def broken(*arguments: object) -> None:
+        raise ClusterError("the worker could not be struck", "")
+
+    monkeypatch.setattr("rayox.drill.drill", broken)
+    words = ("shapes", "storage=s3://x/y", "tracking.uri=http://mlflow", "--faults", "worker")
+    said = rayox("drill", *words, "--address", "http://127.0.0.1:9")
+    assert said.exit_code == 6
+    assert "`rayox runs stop drill-" in said.err

@@ -44,6 +44,18 @@ def test_the_recipe_that_is_sent_has_every_setting():
     assert set(resolved.paths) == {word.partition("=")[2] for word in DATA}
 
 
+@pytest.mark.parametrize("way", ["option", "word", "file", "variable"])
+def test_a_run_has_the_name_that_train_would_give_it(tmp_path, monkeypatch, way):
+    (tmp_path / "toy.yaml").write_text("extends: shapes\n" + ("name: mine\n" if way == "file" else ""))
+    words = {"option": ["--name", "mine"], "word": ["name=mine"]}.get(way, [])
+    if way == "variable":
+        monkeypatch.setenv("RAYOX_NAME", "mine")
+    resolved = resolve(["train", "toy.yaml", *words, *PLACES], None)
+    assert resolved.name == resolved.task.run == yaml.safe_load(resolved.recipe)["name"] == "mine"
+    monkeypatch.delenv("RAYOX_NAME", raising=False)
+    assert resolve(["train", "shapes", *PLACES], None).name.startswith("shapes-")
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -106,9 +118,13 @@ def test_places_that_somebody_has_named_go_before_those_of_a_local_cluster(tmp_p
         (["train", "scratch", *DATA, "storage=runs", PLACES[1]], "'runs' is a relative path"),
         (["train", "scratch", *DATA, PLACES[0]], "tracking.uri: is not set"),
         (["train", "scratch", *DATA, PLACES[0], "tracking.uri=sqlite:////x/y.db"], "is a file of one machine"),
+        (["train", "scratch", *DATA, PLACES[0], "tracking.uri=mlruns"], "is a file of one machine"),
+        (["train", "scratch", *DATA, PLACES[0], "tracking.uri=sqlite+pysqlite:////x.db"], "is a file of one machine"),
         (["train", "scratch", *DATA, PLACES[0], "tracking.uri=http://bob:hush@host"], "a user or password in it"),
         (["train", "scratch", *DATA, PLACES[0], "tracking.uri=mysql://host/db?password=hush"], "password in it"),
         (["train", "scratch", *DATA, *PLACES, "--resume", "auto"], "--resume does not go behind --"),
+        (["train", "scratch", *DATA, *PLACES, "--dry-run"], "--dry-run does not go behind --"),
+        (["models", "list", *PLACES, "--json"], "--json does not go behind --"),
         (["train", *DATA, *PLACES], "train needs a recipe"),
         (["train", "scratch", *DATA, *PLACES, "--name", "../../x"], "name: '../../x' cannot be a name ('/' in it)"),
         (["train", "scratch", *DATA, *PLACES, "name=.."], "name: '..' cannot be a name"),
@@ -122,6 +138,14 @@ def test_what_cannot_be_a_job_is_one_message(words, said):
     assert said in error.value.message
     assert error.value.hint
     assert "hush" not in error.value.message + error.value.hint
+
+
+def test_a_promotion_may_be_tried_without_being_made():
+    words = ["promote", "models:/x/1", "--to", "y", "--dry-run", *PLACES]
+    assert "--dry-run" in resolve(words, None).task.arguments
+    with pytest.raises(ConfigError) as error:
+        resolve(["train", "scratch", *DATA, *PLACES, "--json"], None)
+    assert "`rayox submit --json -- train …`" in error.value.hint
 
 
 def test_a_file_of_settings_is_sent_and_is_part_of_the_id(tmp_path):

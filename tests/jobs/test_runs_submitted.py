@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
-from patience import patient
+from patience import patient, wait_until
 from played_dashboard import Dashboard
 from tune_toys import BASE, campaign
 
-from rayox import following, job_end, run_jobs
-from rayox.job_register import remember, submitted
+from rayox import following, job_end, run_jobs, submitted_jobs
+from rayox.job_register import Submitted, remember, submitted
 from rayox_cluster.cluster_record import ClusterRecord
 from rayox_platform.runs.ending import End
-from rayox_platform.runs.event_kinds import Progress, Start
+from rayox_platform.runs.event_kinds import Note, Progress, Start
 from rayox_platform.runs.events import FileEvents
 from rayox_platform.runs.run_lock import claimed
 from rayox_platform.tune.campaign_home import campaign_home
@@ -25,6 +25,7 @@ from rayox_platform.tune.ledger_records import Ended, Opened, Planned
 pytestmark = pytest.mark.slow
 
 TRAIN, TUNE, EVALUATE = "rayox-train-1", "rayox-tune-1", "rayox-evaluate-1"
+INTERRUPTED = End("interrupted", "stopped by a signal", 130, 1.0, "there")
 NOBODY = "http://127.0.0.1:9"  # a port on which nothing listens
 
 
@@ -218,6 +219,8 @@ def test_a_storage_that_cannot_be_read_is_said(rayox, head):
         ({"status": "SUCCEEDED"}, 0),
         ({"status": "FAILED"}, 8),
         ({"status": "FAILED", "driver_exit_code": 7}, 7),
+        ({"status": "FAILED", "driver_exit_code": -9}, 8),
+        ({"status": "FAILED", "driver_exit_code": 137}, 8),
         ({"status": "STOPPED"}, 130),
     ],
 )
@@ -230,15 +233,77 @@ def test_waiting_for_a_job_of_another_verb_ends_with_its_exit_code(rayox, head, 
     assert said.result["state"] == ended["status"].lower()
 
 
+@pytest.mark.parametrize(("spoke", "state", "exit_code"), [(500.0, "failed", 8), (1500.0, "interrupted", 130)])
+def test_a_job_that_failed_before_its_run_went_on_has_failed(rayox, head, storage, spoke, state, exit_code):
+    """The folder says how the job before ended; what is asked for is this one."""
+    folder = begin(storage / "mine", end=INTERRUPTED)
+    (folder / "events.jsonl").write_text("")
+    FileEvents(folder).tell(Note(text="the last word", time=spoke))
+    head.add(TRAIN, "FAILED", message="runtime_env setup failed")
+    remember("mine", head.url, TRAIN, str(storage))
+    said = rayox("runs", "wait", "mine", "--json")
+    assert (said.exit_code, said.result["state"]) == (exit_code, state)
+    (line,) = rayox("runs", "list", "--json", f"storage={storage}").result["runs"]
+    assert line["state"] == state
+    assert rayox("runs", "watch", "mine").exit_code == exit_code
+
+
+def test_a_stopped_run_whose_claim_outlives_its_driver_does_not_run(rayox, head, storage):
+    folder = begin(storage / "mine")
+    head.add(TRAIN)
+    remember("mine", head.url, TRAIN, str(storage))
+    with claimed(folder):
+        said = rayox("runs", "stop", "mine", "--json")
+    assert (said.exit_code, said.result["state"]) == (0, "dead")
+
+
+def test_a_run_that_somebody_trains_and_its_cluster_does_not_know_is_not_said_to_be_stopped(rayox, head, storage):
+    folder = begin(storage / "mine")
+    remember("mine", head.url, TRAIN, str(storage))
+    with claimed(folder):
+        said = rayox("runs", "stop", "mine")
+    assert said.exit_code == 6
+    assert f"process {os.getpid()} on " in said.err
+    assert rayox("runs", "stop", "mine").exit_code == 0
+
+
+def test_a_campaign_that_somebody_drives_and_its_cluster_does_not_know_is_not_said_to_be_stopped(rayox, head, storage):
+    search(storage, TUNE, status="dead")
+    remember("tune-1", head.url, TUNE, str(storage))
+    with claimed(storage / "campaigns" / "mine", kept="ledger.jsonl"):
+        assert rayox("runs", "stop", "tune-1").exit_code == 6
+    assert rayox("runs", "stop", "tune-1").exit_code == 0
+
+
+def test_a_stop_of_a_job_that_has_not_begun_promises_no_checkpoint(rayox, head, storage, monkeypatch):
+    monkeypatch.setattr(run_jobs, "START_SECONDS", 0.3)
+    monkeypatch.setattr(run_jobs, "STOP_SECONDS", 0.0)
+    head.add(TRAIN, "PENDING")
+    head.stopped_as = {}
+    remember("mine", head.url, TRAIN, str(storage))
+    said = rayox("runs", "stop", "mine")
+    assert said.exit_code == 6
+    assert "it has not begun, and ends once its driver has a place" in said.err
+    assert "checkpoint" not in said.err
+    assert "mine has not ended after 0.3 s" in said.err
+
+
+def test_clusters_are_asked_once_all_their_tokens_are_known(monkeypatch):
+    """For each token this process's environment is taken away for a moment, in which no request may read it."""
+    known: list[str] = []
+    monkeypatch.setattr(submitted_jobs, "api_of", lambda address, seconds: known.append(address) or address)
+    seen: list[int] = []
+    monkeypatch.setattr(submitted_jobs, "_ask", lambda api, address, answers: seen.append(len(known)))
+    submitted_jobs.look([Submitted(f"run-{number}", f"http://{number}", "x", "s3://x/y") for number in range(20)])
+    assert seen == [20] * 20
+
+
 def test_waiting_no_longer_than_was_asked_for(rayox, head, storage):
     head.add(TUNE, "RUNNING", "tune")
     remember("tune-1", head.url, TUNE, str(storage))
     said = rayox("runs", "wait", "tune-1", "--timeout", "0.1")
     assert said.exit_code == 6
     assert "tune-1 has not ended after 0.1 s" in said.err
-
-
-INTERRUPTED = End("interrupted", "stopped by a signal", 130, 1.0, "there")
 
 
 @pytest.mark.parametrize(
@@ -342,9 +407,90 @@ def test_the_log_of_a_job_whose_cluster_is_gone_is_refused_at_once(rayox, storag
         assert rayox("runs", "logs", "tune-1", *more).exit_code == 6
 
 
+def off_once_followed(head: Dashboard) -> None:
+    """Switch it off when its log has been asked for twice: to see that it answers, and to follow it."""
+    wait_until(lambda: sum(path.endswith("/logs") for path in head.asked) > 1, 60)
+    head.off()
+
+
+def test_a_log_is_followed_no_longer_than_somebody_can_say_more(rayox, head, storage):
+    head.add(EVALUATE, "RUNNING", "evaluate", logs="image 1\n")
+    remember("evaluate-1", head.url, EVALUATE, str(storage))
+    threading.Thread(target=off_once_followed, args=(head,)).start()
+    said = rayox("runs", "logs", "evaluate-1", "--follow")
+    assert said.exit_code == 6
+    assert said.out == "image 1\n"
+    assert "no Ray dashboard answers" in said.err
+    assert "does not say how it ended" in said.err
+
+
+def test_a_followed_log_ends_when_the_storage_says_that_it_is_over(rayox, head, storage):
+    head.add(TUNE, "RUNNING", "tune", logs="trial 1\n")
+    remember("tune-1", head.url, TUNE, str(storage))
+    search(storage, TUNE)
+    threading.Thread(target=off_once_followed, args=(head,)).start()
+    said = rayox("runs", "logs", "tune-1", "--follow", "--json")
+    assert (said.exit_code, said.result) == (0, {"run": "tune-1", "submission_id": TUNE})
+    assert f"tune-1 is finished, as {storage} says" in said.err
+
+
+def test_the_log_of_a_job_that_its_cluster_has_forgotten_is_said_to_be_gone(rayox, head, storage):
+    remember("evaluate-1", head.url, EVALUATE, str(storage))
+    said = rayox("runs", "logs", "evaluate-1")
+    assert said.exit_code == 6
+    assert "does not know this job any more, and its log went with it" in said.err
+    assert "`rayox runs show evaluate-1`" in said.err
+
+
+def test_events_are_followed_into_the_job_that_goes_on_with_a_run(rayox, head, storage):
+    """Its folder is there from the job before, and nobody holds it yet."""
+    path = begin(storage / "mine")
+    head.add(TRAIN, "PENDING")
+    remember("mine", head.url, TRAIN, str(storage))
+
+    def go_on() -> None:
+        FileEvents(path).tell(Note(text="goes on"))
+        head.jobs[TRAIN]["status"] = "SUCCEEDED"
+
+    threading.Timer(1.0, go_on).start()
+    assert "goes on" in rayox("runs", "logs", "mine", "--follow").out
+
+
 def test_another_storage_that_is_named_goes_before_the_job(rayox, head, storage, tmp_path):
     head.add(TRAIN)
     remember("mine", head.url, TRAIN, str(storage))
     begin(tmp_path / "other" / "mine", result=True)
     assert rayox("runs", "show", "mine", f"storage={tmp_path / 'other'}", "--json").result["state"] == "finished"
-    assert submitted("mine") is not None
+    assert [job.storage for job in submitted("mine")] == [str(storage)]
+
+
+def test_two_runs_of_one_name_in_two_storages_are_two(rayox, head, storage, tmp_path):
+    """Each is found by its storage; without it the one that was submitted last is meant, which is said."""
+    other = str(tmp_path / "other")
+    head.add(TRAIN)
+    head.add("rayox-train-2", "SUCCEEDED")
+    remember("mine", head.url, TRAIN, str(storage))
+    remember("mine", head.url, "rayox-train-2", other)
+    begin(storage / "mine")
+    begin(tmp_path / "other" / "mine", result=True)
+    states = {run["submission_id"]: run["job_state"] for run in rayox("runs", "list", "--json").result["runs"]}
+    assert states == {TRAIN: "running", "rayox-train-2": "succeeded"}
+    first, last = rayox("runs", "show", "mine", f"storage={storage}", "--json"), rayox("runs", "show", "mine", "--json")
+    assert (first.result["submission_id"], last.result["submission_id"]) == (TRAIN, "rayox-train-2")
+    assert first.err.count("storage=") == 0
+    assert f"mine in {other} is meant; there is one in {storage} too: storage={storage} names it" in last.err
+    assert rayox("runs", "stop", "mine", f"storage={storage}").exit_code == 0
+    assert head.jobs[TRAIN]["status"] == "STOPPED"
+    assert rayox("runs", "wait", "mine", f"storage={other}").exit_code == 0
+
+
+def test_a_job_that_was_noted_by_its_name_alone_is_still_known(rayox, head, storage):
+    """As it was noted before; a later one of the same place takes its place."""
+    head.add(TRAIN)
+    folder = Path(".rayox/jobs")
+    folder.mkdir(parents=True)
+    job = {"run": "mine", "address": head.url, "submission_id": TRAIN, "storage": str(storage), "noted": 1.0}
+    (folder / "mine.json").write_text(json.dumps(job))
+    assert [one.submission_id for one in submitted("mine")] == [TRAIN]
+    remember("mine", head.url, "rayox-train-2", str(storage))
+    assert [one.submission_id for one in submitted("mine")] == ["rayox-train-2"]

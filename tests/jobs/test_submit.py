@@ -7,8 +7,15 @@ import zipfile
 import pytest
 import yaml
 from toy_dashboard import ToyDashboard, sound, there
+from tune_toys import BASE, campaign
 
 from rayox.resolved import resolve
+from rayox.waiting import _wanted
+from rayox_cluster.jobs_api import JobsApi, Node, Waiting
+from rayox_cluster.preflight import PREFIX
+from rayox_platform.tune.campaign_home import campaign_home
+from rayox_platform.tune.ledger import Ledger
+from rayox_platform.tune.ledger_records import Ended, Opened
 
 PLACES = ("storage=s3://runs/here", "tracking.uri=http://mlflow:5000")
 TRAIN = ("train", "shapes", "--name", "mine", *PLACES)
@@ -103,6 +110,31 @@ def test_a_campaign_that_has_finished_is_begun_anew_when_asked_to(submit, dashbo
     assert (task["arguments"][-2:], task["goes_on"]) == (["--name", "simota-2"], True)
 
 
+def test_what_a_new_head_knows_nothing_of_is_begun_anew_beside_what_its_storage_has(submit, dashboard, tmp_path):
+    """A finished run, whose job went with the head before; the first that is not finished is gone on with."""
+    places = (f"storage={tmp_path / 'runs'}", PLACES[1])
+    for name, result in (("mine", '{"metrics": {}, "run_id": "a"}'), ("mine-2", '{"run_id": "b"}'), ("mine-3", "")):
+        run = tmp_path / "runs" / name
+        run.mkdir(parents=True)
+        (run / "events.jsonl").write_text('{"kind": "note", "time": 2.0, "text": "a line"}\n')
+        (run / "result.json").write_text(result)
+    words = ("train", "shapes", "--name", "mine", *places)
+    anew = submit(words, "--again")
+    assert anew.result["run"] == "mine-3"
+    assert json.loads(job_files(dashboard, anew.result["submission_id"])["job.json"])["run"] == "mine-3"
+    end(dashboard, anew.result["submission_id"], "FAILED")
+    assert submit(words).result["run"] == "mine-3"
+
+
+def test_a_campaign_is_begun_anew_beside_what_its_storage_has(submit, dashboard, tmp_path):
+    ledger = Ledger(campaign_home(str(tmp_path / "runs"), "simota").journal())
+    ledger.tell(Opened(campaign=campaign().model_dump(mode="json") | {"name": "simota"}, config=BASE, version="0"))
+    ledger.tell(Ended(status="finished", why=""))
+    words = ("tune", "simota", f"storage={tmp_path / 'runs'}", PLACES[1])
+    task = json.loads(job_files(dashboard, submit(words, "--again").result["submission_id"])["job.json"])
+    assert (task["arguments"][-2:], task["campaign"]) == (["--name", "simota-2"], "simota-2")
+
+
 def test_somebody_who_was_quicker_by_a_moment_is_found(submit, dashboard):
     def quicker(name: str) -> None:
         if name == first_id(TRAIN):
@@ -148,3 +180,72 @@ def test_nothing_of_a_job_names_a_version_of_ray(submit, dashboard):
     assert set(job["runtime_env"]) == {"working_dir", "env_vars", "py_modules"}
     (wheel,) = job["runtime_env"]["py_modules"]
     assert wheel.endswith(".zip"), "unpacked as it is: as a wheel, Ray would have pip bring all it needs"
+
+
+def test_a_job_that_was_handed_over_is_waited_for_while_its_head_is_away(submit, dashboard, monkeypatch):
+    """For the half minute that a job has to start; what is to be done then is said."""
+    monkeypatch.setattr("rayox.submit.POLL_SECONDS", 0.01)
+    asked: list[str] = []
+    name = first_id(TRAIN)
+
+    def answer(method: str, path: str, body: bytes) -> tuple[int, object]:
+        if method == "GET" and path.endswith(name):
+            asked.append(path)
+            if len(asked) < 4 or dashboard.is_gone:
+                return (404, "no such job") if dashboard.forgets else (503, "no head")
+        return ToyDashboard.answer(dashboard, method, path, body)
+
+    dashboard.answer, dashboard.is_gone, dashboard.forgets = answer, False, False
+    assert submit(TRAIN).result["status"] == "running"
+    assert len(asked) == 4
+    monkeypatch.setattr("rayox_cluster.preflight.START_SECONDS", 0.1)
+    for forgets, said in ((False, "cannot tell now (503)"), (True, "does not know it any more")):
+        dashboard.jobs.clear()
+        dashboard.is_gone, dashboard.forgets = True, forgets
+        lost = submit(TRAIN)
+        assert lost.exit_code == 6
+        assert f"{name} was handed over, but " in lost.err
+        assert said in lost.err
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_request_that_fails_while_the_nodes_are_asked_is_made_again(submit, dashboard, monkeypatch, stays):
+    asked: list[str] = []
+
+    def answer(method: str, path: str, body: bytes) -> tuple[int, object]:
+        if method == "GET" and path.rpartition("/")[2].startswith(PREFIX):
+            asked.append(path)
+            if stays or len(asked) < 3:
+                return 503, "no head"
+        return ToyDashboard.answer(dashboard, method, path, body)
+
+    dashboard.answer = answer
+    monkeypatch.setattr("rayox_cluster.preflight.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("rayox_cluster.preflight.AWAY_SECONDS", 0.1 if stays else 60.0)
+    assert submit(TRAIN).exit_code == (6 if stays else 0)
+    assert len(asked) > 1
+
+
+def test_ctrl_c_while_a_job_starts_says_that_it_was_handed_over(submit, dashboard, monkeypatch):
+    def pressed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rayox.submit.wait_for_start", pressed)
+    left = submit(TRAIN)
+    assert left.exit_code == 130
+    assert f"{first_id(TRAIN)} was handed over and goes on. `rayox runs watch mine` comes back" in left.err
+    assert "was handed over" not in submit(TRAIN).err, "it is found"
+
+
+def test_what_a_cluster_says_of_a_job_is_told_without_the_credentials_in_it(submit, dashboard):
+    """Ray puts the end of a failed job's log there."""
+    dashboard.add("rayox-train-9", "FAILED", message="cannot open http://bob:hunter2@mlflow:5000")
+    (job,) = JobsApi(dashboard.url, {}).jobs()
+    assert "hunter2" not in job.message
+    assert "mlflow:5000" in job.message
+
+
+def test_a_driver_that_waits_on_a_cluster_without_a_node_is_not_told_of_labels():
+    assert _wanted(Waiting({"CPU": 1.0}, {}), []) == "its driver waits for 1 CPU on a node; the cluster has no node now"
+    node = Node("a1", "10.0.0.1", {"CPU": 4.0}, {}, {})
+    assert "no node has such labels" in _wanted(Waiting({"CPU": 1.0}, {"team": "x"}), [node])

@@ -81,6 +81,21 @@ def test_sound_nodes_have_a_verdict_for_everything_and_no_error():
     assert len(judge(nodes)) == 10
 
 
+def test_what_nobody_has_looked_at_is_not_said_to_be_as_it_should():
+    """No data are named without a recipe, and a node whose Python is too old looks at nothing."""
+    nothing = {"storage": "", "tracking": "", "paths": {}}
+    detail = {one.check: one.detail for one in judge([node(0, checks=nothing), node(1, python="3.9.2", checks={})])}
+    assert detail["data"] == "none are named, so none were looked for; give a RECIPE"
+    assert detail["storage"] == detail["tracking"] == "as it should be on 1 node"
+    assert judge([node(0), node(1)])[-1].detail == "as it should be on 2 nodes"
+
+
+def test_what_this_machine_has_not_itself_is_asked_for_without_a_version(monkeypatch):
+    monkeypatch.setattr("rayox.verdicts.NEEDED", ("a-package-of-nodes",))
+    (wrong, *_) = [one for one in judge([node(0, packages={"opencv-python": "4"})]) if one.kind == "error"]
+    assert (wrong.check, wrong.fix) == ("packages", "pip install a-package-of-nodes there")
+
+
 def test_another_rayox_on_a_node_is_a_warning_as_a_job_brings_its_own():
     nodes = [node(0, rayox={"version": "0.0.9", "digest": "a"}), node(1)]
     refuse(nodes)

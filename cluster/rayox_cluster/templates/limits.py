@@ -1,14 +1,17 @@
 """Which values can be: what would otherwise only be found out by `kubectl apply`, the cloud or the first run."""
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 
 from rayox_cluster.templates.values import Values
+from rayox_model.core.secrets import masked_address, without_secrets
 
 LONGEST_NAME = 40  # KubeRay takes 53 for a RayCluster, of which a nightly job and its cluster add 12 to this
 LABEL = "small letters, digits and dashes between them"
 ADDRESS = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or the whole path of a folder that every node has"
 NAME = (rf"[a-z]([a-z0-9-]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?", f"{LABEL}, a letter first, at most {LONGEST_NAME}")
+EVERYWHERE, WHOLE = r"(s3|gs)://\S.*|/.*\S.*", "s3://…, gs://… or a whole path"
 FORMS: Mapping[str, tuple[str, str]] = {
     "name": NAME,
     "services": (f"({NAME[0]})?", NAME[1]),
@@ -17,10 +20,11 @@ FORMS: Mapping[str, tuple[str, str]] = {
     "ray_version": (r"\d+\.\d+\.\d+\w*", "a version, such as 2.60.0"),
     "storage": (r"(s3|gs)://[a-zA-Z0-9._-]+/[^\s/]\S*|/\S+", ADDRESS),
     "recipe": (r".*\S.*", "a recipe"),
-    "annotations": (r".*\S.*", "a file of annotations that every node reads"),
-    "images": (r".*\S.*", "a folder of images that every node reads"),
-    "val_annotations": (r".*\S.*", "a file of annotations that every node reads"),
-    "val_images": (r".*\S.*", "a folder of images that every node reads"),
+    "init": (r"|models:/\S+|runs:/\S+" + f"|{EVERYWHERE}", "s3://…, models:/…, runs:/… or a whole path in the image"),
+    "annotations": (f"shapes:(train|val)|{EVERYWHERE}", f"a file of annotations that every node reads: {WHOLE}"),
+    "images": (EVERYWHERE, f"a folder of images that every node reads: {WHOLE}"),
+    "val_annotations": (f"shapes:(train|val)|{EVERYWHERE}", f"a file of annotations that every node reads: {WHOLE}"),
+    "val_images": (EVERYWHERE, f"a folder of images that every node reads: {WHOLE}"),
     "queue": (f"({NAME[0]})?", NAME[1]),
     "priority": (f"({NAME[0]})?", NAME[1]),
     "promote_to": (r"[^\s/:@][^/:@]*", "a name without / : @"),
@@ -38,14 +42,25 @@ CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))  # minute, hour, day, month,
 def faults(values: Values) -> list[str]:
     """A line for each value that cannot be; empty when all can."""
     lone = ["priority: has no effect without queue=NAME"] if values.priority and not values.queue else []
-    return [*lone, *_of_form(values), *_of_numbers(values), *_of_addresses(values), *_of_schedule(values.schedule)]
+    rules = (_of_form, _of_secrets, _of_numbers, _of_addresses, _of_schedule)
+    return [*lone, *(line for rule in rules for line in rule(values))]
 
 
 def _of_form(values: Values) -> Iterator[str]:
     for key, (pattern, form) in FORMS.items():
-        text = getattr(values, key)
-        if not re.fullmatch(pattern, text):
+        text = getattr(values, key) or ""
+        if not _has_secret(text) and not re.fullmatch(pattern, text):
             yield f"{key}: {text!r} is not {form}"
+
+
+def _of_secrets(values: Values) -> Iterator[str]:
+    for key, text in dataclasses.asdict(values).items():
+        if isinstance(text, str) and _has_secret(text):
+            yield f"{key}: contains a user, a password or a key, which does not belong in a manifest; use a secret"
+
+
+def _has_secret(text: str) -> bool:
+    return masked_address(text) != text or without_secrets(text) != text
 
 
 def _of_numbers(values: Values) -> Iterator[str]:
@@ -63,24 +78,23 @@ def _of_numbers(values: Values) -> Iterator[str]:
         yield f"shared_memory_gib: {values.shared_memory_gib} is more than the memory of a node, {smallest}"
     room = values.train_nodes * (values.gpus_per_node or values.train_cpus)
     if values.num_workers > room > 0:
-        each = f"{values.gpus_per_node} GPUs" if values.gpus_per_node else f"{values.train_cpus} CPUs"
+        each = f"GPUs per node: {values.gpus_per_node}" if values.gpus_per_node else f"CPUs: {values.train_cpus}"
         yield (
-            f"workers: {values.num_workers} do not fit on {values.train_nodes} nodes with {each} each, "
-            "which are there when a run starts; give more train_nodes"
+            f"workers: {values.num_workers} do not fit on the nodes that are there when a run starts (train_nodes: "
+            f"{values.train_nodes}, {each}); give more train_nodes"
         )
 
 
 def _of_addresses(values: Values) -> Iterator[str]:
     for key, text in (("store_endpoint", values.store_endpoint), ("tracking_uri", values.tracking_uri)):
-        if text is None or (key == "store_endpoint" and not text):
+        if text is None or (key == "store_endpoint" and not text) or _has_secret(text):
             continue
-        if "@" in text:
-            yield f"{key}: contains a user or password, which does not belong in a manifest; use a secret"
-        elif not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[1-9]\d{0,4})?(/\S*)?", text):
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[1-9]\d{0,4})?(/\S*)?", text):
             yield f"{key}: {text!r} is not http://HOST:PORT"
 
 
-def _of_schedule(schedule: str) -> Iterator[str]:
+def _of_schedule(values: Values) -> Iterator[str]:
+    schedule = values.schedule
     fields = schedule.split()
     if len(fields) != 5 or not all(_is_cron(field, *span) for field, span in zip(fields, CRON, strict=True)):
         yield f"schedule: {schedule!r} is not five fields of cron: minute, hour, day, month and day of the week"

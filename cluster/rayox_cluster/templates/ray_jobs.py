@@ -30,16 +30,15 @@ about() { # what is stored of the run; empty if it does not exist
 }
 """
 TRAIN = """\
-if [ "$(about 'bool(run["checkpoint"])')" = True ]; then
-  "${train[@]}" --resume "$run"
-else
-  "${train[@]}" --name "$run"
-fi
-"""
-NIGHTLY = """\
 if [ "$(about 'bool(run["result"])')" != True ]; then # no earlier try has finished it
-@TRAIN
+  if [ "$(about 'bool(run["checkpoint"])')" = True ]; then
+    "${train[@]}" --resume "$run"
+  else
+    "${train[@]}" --name "$run"
+  fi
 fi || exit
+"""
+PROMOTE = """\
 rayox promote "runs:/$(about 'run["result"]["run_id"]')" --to @NAME
 code=$?
 if [ $code = 7 ]; then exit 0; fi # the gate refuses: another try would not change that
@@ -58,13 +57,12 @@ def ray_job(values: Values) -> list[Manifest]:
 
 def ray_cron_job(values: Values) -> list[Manifest]:
     """Every night: train anew, and promote what the gate finds better than the model in use."""
-    train = "\n".join(f"  {line}" for line in TRAIN.splitlines())
-    nightly = NIGHTLY.replace("@TRAIN", train).replace("@NAME", shlex.quote(values.promote_to))
+    promote = PROMOTE.replace("@NAME", shlex.quote(values.promote_to))
     name = f"{values.name}-nightly"
     job = _job_spec(values, name)
     _give_keys(values, job["rayClusterSpec"]["headGroupSpec"]["template"]["spec"])
     spec = {"schedule": values.schedule, "timeZone": "Etc/UTC", "jobTemplate": job}
-    return [_script(values, name, _beginning(values) + nightly), ray_resource("RayCronJob", values, spec)]
+    return [_script(values, name, _beginning(values) + TRAIN + promote), ray_resource("RayCronJob", values, spec)]
 
 
 def _queue(values: Values, job: Manifest) -> None:

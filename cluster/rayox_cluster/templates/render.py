@@ -46,7 +46,20 @@ def render(kind: str, values: Values) -> str:
         if getattr(values, field.name) != field.default
     }
     words = shlex.join(["rayox", "cluster", "template", kind, *(f"{key}={value}" for key, value in changed.items())])
-    head = [f"Made by: {words}", "Needs before, and is used by:", *(f"  {line}" for line in needs(kind, values))]
+    return f"# Made by: {words}\n{_body(kind, values)}"
+
+
+def without_use(kind: str, values: Values) -> list[str]:
+    """The keys that were set and that change nothing in the file of this kind, whatever their value."""
+    text = _body(kind, values)
+    found = {one.name: getattr(values, one.name) for one in dataclasses.fields(Values)}
+    changed = [one.name for one in dataclasses.fields(Values) if found[one.name] != one.default]
+    other = {key: found[key] + (1 if isinstance(found[key], int) else "x") for key in changed}
+    return [key for key in changed if text == _body(kind, dataclasses.replace(values, **{key: other[key]}))]
+
+
+def _body(kind: str, values: Values) -> str:
+    head = ["Needs before, and is used by:", *(f"  {line}" for line in needs(kind, values))]
     comment = "".join(f"# {line}".rstrip() + "\n" for line in head)
     if kind == DOCKERFILE:
         return comment + dockerfile(values)
