@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from platform import node
 
 import yaml
 
@@ -28,7 +26,6 @@ from rayox_platform.promote.leaked_images import find_leaks
 from rayox_platform.promote.measurement import Measured, device_label, measure
 from rayox_platform.promote.page import gate_page
 from rayox_platform.promote.verdict import Verdict, make_verdict
-from rayox_platform.track.lineage import user
 from rayox_platform.track.registration import signature
 from rayox_platform.track.tracking import Store
 
@@ -55,14 +52,6 @@ class Judged:
     verdict: Verdict
     page: str  # HTML
     predecessor: int  # the champion that it has measured against; 0 for none
-
-
-def actor() -> str:
-    return f"{user()}@{node()}"
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def judge(
@@ -94,7 +83,7 @@ def judge(
         champion_signature=yaml.safe_load((folder / "MLmodel").read_text())["signature"] if folder else None,
     )
     checks, overrides = run_checks(found), asked.overrides or {}
-    verdict = make_verdict(found, checks, overrides, head, fingerprint(images), settings, now(), actor())
+    verdict = make_verdict(found, checks, overrides, head, fingerprint(images), settings)
     return Judged(found, verdict, gate_page(asked.name, head, found, verdict, images), head)
 
 

@@ -14,9 +14,9 @@ from rayox_platform.models.signature import trusted
 from rayox_platform.promote.candidate import Candidate, open_candidate
 from rayox_platform.promote.checks import Evidence
 from rayox_platform.promote.commit import Files, keep_refusal, publish
-from rayox_platform.promote.judge import Asked, Progress, actor, judge, now
+from rayox_platform.promote.judge import Asked, Progress, judge
 from rayox_platform.promote.signing import signing_key
-from rayox_platform.promote.verdict import Verdict, check_overrides
+from rayox_platform.promote.verdict import Verdict, actor, check_overrides, now
 from rayox_platform.track.registry import Version
 from rayox_platform.track.tracking import STORE_ERRORS, connect, refused
 

@@ -10,8 +10,8 @@ from rayox_platform.models.bundle import ONNX, PAGE, VERDICT, PromotionRecord
 from rayox_platform.models.champion import CACHE, EXPERIMENT, History, check_folder, read_history, verified
 from rayox_platform.models.signature import Trust, trusted
 from rayox_platform.promote.commit import Files, publish
-from rayox_platform.promote.judge import actor, now
 from rayox_platform.promote.signing import SigningKey, signing_key
+from rayox_platform.promote.verdict import actor, now
 from rayox_platform.track.registry import Version
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
