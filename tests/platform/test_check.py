@@ -458,7 +458,7 @@ def test_every_edge_file_is_expected(shared_data):
     assert set(json.loads((shared_data / "edge" / "json_manifest.json").read_text())) == set(EDGE)
 
 
-def test_the_examples_show_every_kind(tmp_path):
+def test_the_examples_show_every_kind():
     """Kinds that need more than one spoiled record have tests of their own, below."""
     shown = set().union(*(expected for _, expected in [*SPOILED.values(), *FILES.values()]))
     apart = {

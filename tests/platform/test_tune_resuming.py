@@ -136,7 +136,7 @@ def test_stop_when_may_be_another_one(tune):
     assert tune.said == []
 
 
-def test_another_campaigns_trials_are_learnt_from_again(tune, tmp_path):
+def test_another_campaigns_trials_are_learnt_from_again(tune):
     """The earlier one has gone on meanwhile; what it had at the beginning is what counts."""
     other = campaign_home(None, "other")
     drive(str(other.shared))
