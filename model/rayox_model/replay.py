@@ -56,7 +56,7 @@ def keep_step(path: Path, kept: KeptStep) -> None:
 
 
 def kept_step(path: Path) -> KeptStep:
-    """Read such a file. Raises ModelError when it is none."""
+    """Read such a file. Raises ModelError for a file that is not one."""
     try:
         with safe_open(path, "pt") as file:
             facts: dict[str, Any] = json.loads(file.metadata()["rayox"])

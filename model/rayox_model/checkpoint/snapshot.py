@@ -228,7 +228,7 @@ def _read_facts(folder: Path) -> tuple[Facts, dict[str, Any]]:
 
 
 def verified(checkpoint: Path | Verified) -> Verified:
-    """As verify, of one that may have been verified already."""
+    """Like verify, for one that may have been verified already."""
     return checkpoint if isinstance(checkpoint, Verified) else verify(checkpoint)
 
 

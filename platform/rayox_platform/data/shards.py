@@ -219,7 +219,7 @@ def _open(folder: Folder) -> tuple[CocoDataset, ShardSource]:
 
 
 def _read_whole(folder: Folder, manifest: Manifest, name: str) -> bytes:
-    """A small file, held to its digest."""
+    """A small file, checked against its digest."""
     path = folder.path(name)
     try:
         content = folder.read(name)

@@ -1,4 +1,4 @@
-"""Looking whether the registry says what was signed, and putting right what it says otherwise."""
+"""Checking that the registry says what was signed, and putting right what differs."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -89,7 +89,7 @@ def _target(history: History, wanted: int | None) -> int:
 
 
 def _origin(history: History, number: int) -> int:
-    """Where a version's bytes come from: of a rollback, the version that it put back."""
+    """The version whose bytes these are: for a rollback, the one that it put back."""
     one = history.versions.get(number)
     restores = int(one.tags.get("rayox.restores", "0")) if one else 0
     return _origin(history, restores) if restores else number

@@ -240,7 +240,7 @@ def _refused(demand: Demand, cluster: Cluster) -> ClusterError:
 
 
 def _refused_there(demand: Demand, each: Room, number: str, cluster: Cluster) -> ClusterError:
-    """As _refused, where some machines take workers or data alone."""
+    """Like _refused, where some machines take workers or data alone."""
     for_data = f"{DATA_CPUS * demand.streams:g} CPU for data"
     if not _fits(replace(demand, workers=0), cluster, each.cpus):
         problem = f"data.nodes: {for_data}, {DATA_TASK_CPUS:g} of it on one node, is more than these have free"

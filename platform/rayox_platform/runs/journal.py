@@ -93,7 +93,7 @@ def parsed(content: bytes, number: int, path: object) -> Parsed:
 
 
 def salvaged(content: bytes) -> Parsed:
-    """As parsed, with an empty record for each line that cannot be read.
+    """Like parsed, with an empty record for each line that cannot be read.
 
     Lines without number and checksum are those of a rayox that wrote none.
     """

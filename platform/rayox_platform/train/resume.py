@@ -1,4 +1,4 @@
-"""Going on with a run: which one is meant, and with which settings."""
+"""Resuming a run: which one is meant, and with which settings."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,14 +13,14 @@ from rayox_platform.train.changeable import CHANGEABLE
 
 
 class Found(NamedTuple):
-    """A run that can be gone on with, and the checkpoint from which."""
+    """A run that can be resumed, and the checkpoint to resume it from."""
 
     run: str
     chosen: Chosen
 
 
 class Resumed(NamedTuple):
-    """What a run goes on with."""
+    """The settings and the checkpoint that a run is resumed with."""
 
     config: Config
     chosen: Chosen
@@ -46,7 +46,7 @@ def find_run(runs: Runs, name: str) -> Found:
 
 
 def resumed_config(runs: Runs, name: str, given: Mapping[str, Any], extend: int = 0) -> Config:
-    """As resumed, the settings alone."""
+    """The settings of resumed alone."""
     return resumed(runs, find_run(runs, name), given, extend).config
 
 
