@@ -63,7 +63,8 @@ def kept_step(path: Path) -> KeptStep:
         tensors = safetensors.torch.load_file(path)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{path}: no kept step ({error})", "name a file of a run's folder non_finite/, as the run's error did"
+            f"{path}: not a saved step ({error})",
+            "give a file from the run's folder non_finite/, which its error names",
         ) from None
     model = YOLOX(facts["size"], facts["num_classes"])
     weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}

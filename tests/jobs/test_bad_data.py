@@ -25,7 +25,7 @@ def test_annotations_and_folders_that_are_not_there(refused, data, checkpoint, v
         ("", "the file is empty"),
         ("{", "not readable as JSON"),
         ('{"images": [3], "categories": [{"id": 1, "name": "a"}]}', "images[0] is not an object but 3"),
-        ("[]", "an object at the top, this one a list"),
+        ("[]", "an object at the top, this one has a list"),
         ('{"a": 1}', "no list named 'categories' (found: a)"),
         ('{"images": [], "annotations": [], "categories": []}', "'categories' is empty"),
         ("\udcff\udcfe", "not readable as JSON"),

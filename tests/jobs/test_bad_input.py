@@ -110,7 +110,9 @@ def test_names_of_runs(refused, data, checkpoint):
     taken = Path(".rayox/runs/taken/checkpoints")
     shutil.copytree(checkpoint, taken / checkpoint.name)
     refused(2, *training("--name", "taken"), says=("there is a run taken", "--resume taken"))
-    refused(2, *training("--resume", "gone"), says=("--resume gone: no checkpoint of such a run", ".rayox/runs"))
+    refused(
+        2, *training("--resume", "gone"), says=("--resume gone: no run of that name has a checkpoint", ".rayox/runs")
+    )
     refused(2, *training("--resume", "auto"), says=("no unfinished run of scratch", "leave --resume out"))
     (taken.parent / "result.json").write_text("{}")
     refused(2, *training("--resume", "taken"), says=("this run is finished",))

@@ -105,6 +105,6 @@ def test_other_errors(run, of_files):
         run(shard, *of_files, "-o", "ftp://host/out")
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         run(shard, "--annotations", "none.json", "-o", "new")
-    with pytest.raises(DataError, match="no folder of shards"):
+    with pytest.raises(DataError, match="not a folder of shards"):
         run(verify, "nowhere")
     assert not Path("new").exists()

@@ -248,7 +248,7 @@ def test_a_damaged_manifest_is_refused(shards, place):
 
 def test_a_folder_without_manifest_is_no_data_set(shards, tmp_path):
     (shards / "manifest.json").unlink()
-    with pytest.raises(DataError, match="no folder of shards"):
+    with pytest.raises(DataError, match="not a folder of shards"):
         verify_shards(LocalFolder(shards))
     with pytest.raises(DataError, match="cannot be read"):
         opened(shards, tmp_path)

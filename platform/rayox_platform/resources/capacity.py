@@ -202,8 +202,8 @@ def _too_few_gpus(demand: Demand, cluster: Cluster) -> ClusterError:
     wait = "wait for the others to finish" if gpu_places(demand, cluster.idle()) >= demand.workers else ""
     each = gpus_in_words(demand.gpus_per_worker)
     return ClusterError(
-        f"train.workers: {demand.workers} workers want {each} each, but of the cluster's {cluster.gpus:g} "
-        f"{cluster.free_gpus:g} are free: {described(cluster.for_workers)}",
+        f"train.workers: {demand.workers} workers want {each} each, but {cluster.free_gpus:g} of the "
+        f"cluster's {cluster.gpus:g} are free: {described(cluster.for_workers)}",
         ", or ".join(filter(None, (setting, wait))) or "add GPUs",
     )
 

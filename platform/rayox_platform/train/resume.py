@@ -41,7 +41,7 @@ def find_run(runs: Runs, name: str) -> Found:
     """The run of a name. Raises ConfigError when it has no checkpoint."""
     chosen = runs.home(name).checkpoints.choose()
     if chosen is None:
-        raise ConfigError(f"--resume {name}: no checkpoint of such a run in {runs}", "check the name")
+        raise ConfigError(f"--resume {name}: no run of that name has a checkpoint in {runs}", "check the name")
     return Found(name, chosen)
 
 
@@ -69,7 +69,7 @@ def resumed(runs: Runs, found: Found, given: Mapping[str, Any], extend: int = 0)
         listed = "\n".join(f"{key}: the run began with {values[key]!r}, now {given[key]!r} is given" for key in other)
         raise ConfigError(
             f"--resume {name}: these settings would make it another run\n{listed}",
-            "leave them out to go on with the run, or start a new one under another --name",
+            "leave them out to resume the run, or start a new one under another --name",
         )
     tree = began.model_dump(mode="json")
     for key in CHANGEABLE.intersection(given):
