@@ -11,6 +11,7 @@ import pytest
 import torch
 from make_checkpoint import save_checkpoint
 from toy_engine import ENGINE
+from white_box import WhiteBoxDetector
 
 from rayox.cli import main
 from rayox_model.checkpoint.snapshot import Facts
@@ -89,6 +90,14 @@ def refused(rayox):
 def data(rayox, toy_data) -> Path:
     """A copy of toy_data in the working folder, to be damaged."""
     return Path(shutil.copytree(toy_data, "data"))
+
+
+@pytest.fixture
+def detector(monkeypatch) -> WhiteBoxDetector:
+    """In place of any MODEL: it finds the white box of painted images."""
+    stand_in = WhiteBoxDetector()
+    monkeypatch.setattr("rayox_platform.models.open_model.open_detector", lambda *_, **__: stand_in)
+    return stand_in
 
 
 @pytest.fixture(scope="session")
