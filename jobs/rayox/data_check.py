@@ -129,7 +129,7 @@ def _by_settings(words: Sequence[str], images: str | None, image_size: int | Non
     given = [word for word in words if "=" in word and not Path(word).exists()]
     files = [word for word in words if word not in given]
     if len(files) > 1:
-        raise click.UsageError(f"one FILE is taken, and {files[1]} comes after it")
+        raise click.UsageError(f"only one FILE can be checked at a time; {files[1]} is one too many")
     path = Path(files[0]).expanduser() if files else None
     is_recipe = path is not None and (
         path.suffix in RECIPE_ENDINGS or (not path.exists() and (RECIPES / f"{files[0]}.yaml").is_file())

@@ -164,7 +164,7 @@ def _auth(api: "JobsApi", deadline: float | None = None) -> Verdict:
 def _all_reduce(seconds: "float | str | None") -> Verdict:
     match seconds:
         case None:
-            return Verdict("all-reduce", "ok", "one node has nobody to talk to")
+            return Verdict("all-reduce", "ok", "there is only one node")
         case str():
             fix = "open all ports between the nodes; set GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME to their interface"
             return Verdict("all-reduce", "error", f"workers of two nodes do not reach each other: {seconds}", fix)

@@ -105,7 +105,7 @@ def _show(console: Console, name: str, struck: "list[Struck]", status: str) -> N
     ]
     console.table(columns, rows)
     console.text(
-        f"{name}: {status}; promised are at most the {EVERY_STEPS} steps since a checkpoint, and none for an outage"
+        f"{name}: {status}; at most the {EVERY_STEPS} steps since a checkpoint may be lost, and none in an outage"
     )
     good = status == "succeeded" and not any(one.broken for one in struck)
     faults = [asdict(one) | {"as_promised": not one.broken} for one in struck]

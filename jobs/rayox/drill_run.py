@@ -145,7 +145,7 @@ def _wait_for_steps(home: "RunHome", api: "JobsApi", job: "Job") -> None:
 
 
 def _wait_for_checkpoint(home: "RunHome", api: "JobsApi", job: "Job", after: float) -> None:
-    """Until one is written after this time, and a step is taken after it."""
+    """Wait until one is written after this time, and a step is taken after it."""
 
     def is_there() -> bool:
         saved = [one.time for one in _events(home) if isinstance(one, Checkpoint) and one.time > after]

@@ -42,7 +42,7 @@ class End:
 
 @contextmanager
 def told_of_end(config: Config, home: "RunHome", console: Console) -> Iterator[End]:
-    """Tell notify.url and notify.command how the with block ends; what goes wrong with that is a line, no more."""
+    """Tell notify.url and notify.command how the with block ends; if that fails, it is one line of output, no more."""
     end = End()
     try:
         yield end

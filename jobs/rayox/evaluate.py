@@ -127,7 +127,7 @@ def _images(loaded: LoadedConfig, trained: Config) -> "CocoImages":
 
 
 def _settings(loaded: LoadedConfig, trained: Config) -> "EvaluationSettings":
-    """As given, else as the model was evaluated in training, so that its metrics come out again."""
+    """The given settings, else those of its evaluation in training, so that the same metrics come out."""
     from rayox_platform.train.from_config import evaluation_settings
 
     asked = {name: value for name, value in loaded.config.eval.model_dump().items() if loaded.given(f"eval.{name}")}

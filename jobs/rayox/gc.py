@@ -38,7 +38,7 @@ def command(delete: bool, runs: str | None, as_json: bool) -> None:
 
 
 def _found(runs: str | None) -> "tuple[str, list[Garbage]]":
-    """Where was looked, and what was found."""
+    """What was found, and where."""
     from rayox_model.core.errors import ConfigError
     from rayox_platform.runs.bucket_garbage import find_garbage_in_bucket
     from rayox_platform.runs.garbage import find_garbage

@@ -28,7 +28,7 @@ class Submitted:
 
     @property
     def verb(self) -> str:
-        """As it stands in the job's id."""
+        """The verb, which is part of the job's id."""
         return next(iter(self.submission_id.removeprefix("rayox-").split("-")))
 
 

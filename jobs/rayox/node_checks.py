@@ -141,7 +141,7 @@ def _local_problem(path: Path) -> str:
 
 
 def images_problem(annotations: str, folder: str) -> str:
-    """Whether a folder has any of the images that annotations name first; one whose file names none is let be."""
+    """Whether a folder has any of the first images that annotations name; if they name none, it is not checked."""
     from rayox_model.core.errors import RayoxError
     from rayox_platform.storage.folders import open_folder
 

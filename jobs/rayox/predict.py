@@ -143,7 +143,7 @@ def _refuse_more_sources(words: tuple[str, ...]) -> None:
     """Files behind SOURCE come from a glob that the shell has taken apart."""
     more = [word for word in words if "=" not in word and Path(word).exists()]
     if more:
-        raise click.UsageError(f"one SOURCE is taken, and {more[0]} comes after it; put a glob in quotes: '*.jpg'")
+        raise click.UsageError(f"only one SOURCE can be given, and {more[0]} is another; put a glob in quotes: '*.jpg'")
 
 
 def _end_with_failures(console: Console, result: PredictResult) -> None:

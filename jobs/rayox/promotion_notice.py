@@ -26,7 +26,7 @@ class Outcome:
 
 @contextmanager
 def told_of_promotion(config: Config, console: Console, outcome: Outcome) -> Iterator[Outcome]:
-    """Tell notify.url and notify.command of a new champion or of a refusal; what goes wrong with that is a line."""
+    """Tell notify.url and notify.command of a new champion or a refusal; if that fails, it is one line of output."""
     try:
         yield outcome
     except GateError as error:

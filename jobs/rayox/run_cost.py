@@ -44,7 +44,7 @@ def cost_command(name: str, overrides: tuple[str, ...], per_hour: float | None, 
 
 
 def worker_hours(events: list[RunEvent]) -> float:
-    """From each start of training to the last word before the next one, times its workers."""
+    """The time from each start of training to the last event before the next start, times its workers."""
     total, workers, began, last = 0.0, 0, 0.0, 0.0
     for event in events:
         if isinstance(event, Stage):  # its driver's, which may come long after its workers have gone
@@ -73,7 +73,7 @@ def _of_campaign(campaign: JobCampaign) -> tuple[float, str, dict[str, Any]]:
 
 
 def _trial_runs(campaign: JobCampaign) -> list[str]:
-    """All runs that its trials have had: one that takes over another's weights goes on in a new one."""
+    """All runs of its trials: a trial that takes over another's weights continues in a new run."""
     from rayox_platform.tune.ledger_records import Exploited, Planned, from_record
 
     journal = campaign.home.journal()

@@ -74,7 +74,7 @@ class Line:
 @OVERRIDES
 @json_option
 def list_command(overrides: tuple[str, ...], as_json: bool) -> None:
-    """All runs, the one that spoke last first, and what was submitted from here, wherever it keeps its run."""
+    """All runs, the most recently active first, and what was submitted from here, wherever its run is kept."""
     from rayox_platform.runs.overview import list_runs
 
     console, now = Console(as_json), time.time()
@@ -178,7 +178,7 @@ def _of_seen(job: "Job", submitted: Submitted) -> tuple[list[tuple[str, str]], d
 
 
 def _node(node_id: str, submitted: Submitted) -> str:
-    """With its address, if the cluster still tells that."""
+    """The node, with its address if the cluster still knows it."""
     from rayox_model.core.errors import ClusterError
 
     try:

@@ -22,7 +22,9 @@ def read_sent(path: Path, sent: dict[str, bytes]) -> None:
     """
     content = path.read_bytes()
     if sent.get(path.name, content) != content:
-        raise ConfigError(f"{path}: another file {path.name} goes with this job", "give one of them another name")
+        raise ConfigError(
+            f"{path}: this job already has another file called {path.name}", "give one of them another name"
+        )
     sent[path.name] = content
     text = content.decode("utf-8", "replace")
     values = _values(path, text)

@@ -60,7 +60,7 @@ class TrainResult:
     "--extend",
     type=click.IntRange(min=1),
     metavar="EPOCHS",
-    help="Train a finished or stopped run for so many epochs more than it was to have; without --resume, the last one.",
+    help="Train a finished or stopped run for this many more epochs; without --resume, the last run.",
 )
 @click.option(
     "--address",
@@ -98,9 +98,7 @@ def command(
     loaded = load_recipe(recipe, [*overrides, *([f"name={name}"] if name else [])])
     if smoke_test:
         if resume is not None or extend is not None or address is not None:
-            raise click.UsageError(
-                "--smoke trains here and from the start: no --resume, --extend or --address goes with it"
-            )
+            raise click.UsageError("--smoke trains here and from the start: leave out --resume, --extend and --address")
         show_smoke(console, smoke(loaded))
         return
     resume = resume or ("auto" if extend else None)

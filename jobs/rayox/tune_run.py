@@ -87,7 +87,7 @@ def tune(
     from rayox_platform.train.prepare import check_lasting
     from rayox_platform.tune.campaign_home import campaign_home, find_campaign
     from rayox_platform.tune.ledger import read_state
-    from rayox_platform.tune.opening import earlier_of, open_ledger, read_data, trial_config
+    from rayox_platform.tune.opening import Call, earlier_of, open_ledger, read_data, trial_config
     from rayox_platform.tune.resuming import check_same
     from rayox_platform.tune.warm import check_related
 
@@ -105,18 +105,8 @@ def tune(
         with progress_of_data() as drawing:
             data = read_data(config, drawing)
         _warn(console, loaded, data)
-        ledger = open_ledger(
-            home,
-            campaign,
-            base,
-            data,
-            resume=resume,
-            extend=extend,
-            given=loaded.given,
-            warm_from=warm_from or "",
-            earlier=earlier,
-            tell=console.note,
-        )
+        call = Call(resume, extend, loaded.given, warm_from or "", earlier)
+        ledger = open_ledger(home, campaign, base, data, call, console.note)
         from rayox.campaign_panel import CampaignPanel
         from rayox_platform.config.tree import Config
         from rayox_platform.tune.driver import Driver

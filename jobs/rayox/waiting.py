@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from rayox_cluster.jobs_api import JobsApi, Node, Waiting
     from rayox_platform.resources.machines import Cluster, Machine
 
-GIB = 2**30
-
 
 def what_it_waits_for(api: "JobsApi", submission_id: str, recipe: bytes = b"") -> list[str]:
     """Lines for people. recipe is that of a training, empty of another verb; what cannot be asked is left out."""

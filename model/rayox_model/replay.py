@@ -56,14 +56,15 @@ def keep_step(path: Path, kept: KeptStep) -> None:
 
 
 def kept_step(path: Path) -> KeptStep:
-    """Read such a file. Raises ModelError when it is none."""
+    """Read such a file. Raises ModelError for a file that is not one."""
     try:
         with safe_open(path, "pt") as file:
             facts: dict[str, Any] = json.loads(file.metadata()["rayox"])
         tensors = safetensors.torch.load_file(path)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{path}: no kept step ({error})", "name a file of a run's folder non_finite/, as the run's error did"
+            f"{path}: not a saved step ({error})",
+            "give a file from the run's folder non_finite/, which its error names",
         ) from None
     model = YOLOX(facts["size"], facts["num_classes"])
     weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}

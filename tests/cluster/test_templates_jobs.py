@@ -167,7 +167,7 @@ def test_rayox_takes_both_lines_of_the_script(toy_data, tmp_path, monkeypatch, c
     begin(load_recipe("scratch", [*first[0][4:-2], "name=scratch-rayox-7k2p9"]).config)
     job.save_checkpoint("scratch-rayox-7k2p9")
     assert exit_code(first) == 2
-    assert "go on with it by --resume scratch-rayox-7k2p9" in capsys.readouterr().err
+    assert "resume it with --resume scratch-rayox-7k2p9" in capsys.readouterr().err
     assert exit_code(job.run("rayox-7k2p9-fghij", train=8)[1]) == 0, capsys.readouterr()
 
 

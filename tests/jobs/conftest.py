@@ -1,6 +1,7 @@
 """The command line run in the test's own process and folder, and small models for it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from make_checkpoint import save_checkpoint
 from toy_engine import ENGINE
+from white_box import WhiteBoxDetector
 
 from rayox.cli import main
 from rayox_model.checkpoint.snapshot import Facts
@@ -20,6 +22,7 @@ from rayox_platform.config.tree import Config
 
 CLASSES = ("dim", "bright")  # of toy_data
 MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_REGISTRY_URI")
+CODES = {2: "config", 3: "data", 4: "model"}
 VARIABLES = ("RAYOX_STATE", "RAYOX_ADDRESS", "RAY_ADDRESS", "RAYOX_DEBUG", *MLFLOW)
 
 
@@ -56,6 +59,45 @@ def rayox(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
         return Said(exit_code, said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def refused(rayox):
+    """Assert that a command line is refused, with words in its message; also with --json, and leaving no file."""
+
+    def check(exit_code: int, *arguments: object, says: tuple[str, ...], code: str | None = None) -> None:
+        before = sorted(Path().rglob("*"))
+        said = rayox(*arguments)
+        assert (said.exit_code, said.out) == (exit_code, ""), said.err
+        assert said.err.startswith("error:")
+        assert said.err.count("error:") == said.err.count("hint:") == 1
+        assert "Traceback" not in said.err
+        for word in says:
+            assert word in said.err
+        as_json = rayox(*arguments, "--json")
+        assert (as_json.exit_code, as_json.err, as_json.out.count("\n")) == (exit_code, said.err, 1)
+        error = as_json.result["error"]
+        assert error["code"] == (code or CODES[exit_code])
+        assert error["message"] in said.err
+        assert said.err.rstrip().endswith(f"hint: {error['hint']}")
+        assert error["hint"]
+        assert sorted(Path().rglob("*")) == before
+
+    return check
+
+
+@pytest.fixture
+def data(rayox, toy_data) -> Path:
+    """A copy of toy_data in the working folder, to be damaged."""
+    return Path(shutil.copytree(toy_data, "data"))
+
+
+@pytest.fixture
+def detector(monkeypatch) -> WhiteBoxDetector:
+    """In place of any MODEL: it finds the white box of painted images."""
+    stand_in = WhiteBoxDetector()
+    monkeypatch.setattr("rayox_platform.models.open_model.open_detector", lambda *_, **__: stand_in)
+    return stand_in
 
 
 @pytest.fixture(scope="session")

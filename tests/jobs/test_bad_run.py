@@ -121,7 +121,7 @@ def test_names_that_cannot_be_folders_or_models(train):
 def test_a_run_that_is_not_there_is_not_resumed(train):
     said = train("--resume", "yours")
     assert said.exit_code == 2
-    assert "--resume yours: no checkpoint of such a run" in said.result["error"]["message"]
+    assert "--resume yours: no run of that name has a checkpoint" in said.result["error"]["message"]
 
 
 @pytest.mark.slow

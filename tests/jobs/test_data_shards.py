@@ -64,7 +64,7 @@ def test_a_recipe_s_data(run, toy_data):
     assert Path("again/shard-00000.parquet").read_bytes() == Path("train/shard-00000.parquet").read_bytes()
 
 
-def test_faults_have_exit_code_3_and_are_named(run, of_files, capsys):
+def test_faults_have_exit_code_3_and_are_named(run, of_files):
     run(shard, *of_files, "-o", "out")
     content = bytearray(Path("out/shard-00000.parquet").read_bytes())
     content[len(content) // 2] ^= 1
@@ -105,6 +105,6 @@ def test_other_errors(run, of_files):
         run(shard, *of_files, "-o", "ftp://host/out")
     with pytest.raises(DataError, match=r"none\.json: cannot be read"):
         run(shard, "--annotations", "none.json", "-o", "new")
-    with pytest.raises(DataError, match="no folder of shards"):
+    with pytest.raises(DataError, match="not a folder of shards"):
         run(verify, "nowhere")
     assert not Path("new").exists()

@@ -165,7 +165,7 @@ def logged(client, run, name):
 
 
 @pytest.mark.slow
-def test_encrypted_requests_pass_the_proxy_as_they_are(served, monkeypatch):
+def test_encrypted_requests_pass_the_proxy_as_they_are(served):
     """CONNECT asks for a tunnel; what goes through it is nobody's business."""
     import http.client
 

@@ -2,8 +2,8 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import played_dashboard
 import pytest
 from tune_toys import BASE, campaign
 
@@ -25,39 +25,16 @@ pytestmark = pytest.mark.slow
 JOB = {"submission_id": "rayox-train-1", "status": "RUNNING", "job_id": "01000000", "metadata": {}}
 
 
-class Head:
-    """A dashboard that knows one job and can be switched off, and on again at the same port."""
+class Head(played_dashboard.Dashboard):
+    """It knows one job, whatever it is asked for."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.job: dict | None = dict(JOB)
-        self._port = 0
-        self._server: ThreadingHTTPServer | None = None
-        self.on()
-        self.api = JobsApi(f"http://127.0.0.1:{self._port}", {})
+        self.api = JobsApi(self.url, {})
 
-    def on(self) -> None:
-        head = self
-
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                content = json.dumps(head.job).encode()
-                self.send_response(200 if head.job else 404)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *words: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Answer)
-        self._port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def off(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, object]:
+        return (200, self.job) if self.job else played_dashboard.NOT_FOUND
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_what_is_not_there_is_one_message_with_its_exit_code(rayox, registered, 
     assert "Traceback" not in said.err
 
 
-def test_a_champion_that_no_gate_has_seen_is_none(rayox, registry, registered, toy_data, monkeypatch):
+def test_a_champion_that_no_gate_has_seen_is_none(rayox, registry, registered, toy_data):
     said = rayox("predict", "models:/shapes@champion", toy_data / "images", "-o", "found")
     assert said.exit_code == 4
     assert "shapes: has no champion" in said.err

@@ -1,8 +1,6 @@
 """`rayox predict`: boxes in the image's own pixels, ids as COCO's, and one bad image stops no other."""
 
-import errno
 import json
-import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 from decoded_onnx import decode_inside
 from PIL import Image
+from white_box import paint, results
 
 from rayox_model.core.coco_classes import COCO_CLASSES, COCO_IDS
 from rayox_model.core.samples import Detections
@@ -18,52 +17,6 @@ from rayox_platform.evaluate import prediction
 from rayox_platform.evaluate.results import category_ids
 
 pytestmark = pytest.mark.slow
-
-WHITE_BOX = (20, 12, 40, 28)  # x, y, width, height in every image painted here
-
-
-class WhiteBoxDetector:
-    """Finds the white rectangle of an image; a detector whose right answer is known."""
-
-    classes = ("cell", "square")
-    image_size = (64, 96)
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-        self.thresholds: list[tuple[float, float]] = []
-
-    def detect(self, images: np.ndarray, score_threshold: float, nms_threshold: float) -> list[Detections]:
-        self.batches.append(len(images))
-        self.thresholds.append((score_threshold, nms_threshold))
-        return [self._white(image) for image in images]
-
-    def _white(self, image: np.ndarray) -> Detections:
-        x, y, width, height = cv2.boundingRect((image[:, :, 0] > 200).astype(np.uint8))
-        found = int(width > 0)
-        box = np.array([[x, y, x + width, y + height]], np.float32)[:found]
-        return Detections(box, np.full(found, 0.9, np.float32), np.ones(found, np.int64))
-
-
-@pytest.fixture
-def detector(monkeypatch) -> WhiteBoxDetector:
-    """In place of any MODEL."""
-    stand_in = WhiteBoxDetector()
-    monkeypatch.setattr("rayox_platform.models.open_model.open_detector", lambda *_, **__: stand_in)
-    return stand_in
-
-
-def paint(path: Path, height: int = 64, width: int = 96) -> Path:
-    """An image with the white box; of half or twice the detector's size it is found exactly."""
-    image = np.zeros((height, width, 3), np.uint8)
-    x, y, box_width, box_height = WHITE_BOX
-    image[y : y + box_height, x : x + box_width] = 255
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), image)
-    return path
-
-
-def results(folder: Path) -> list[dict]:
-    return json.loads((folder / "results.json").read_text())
 
 
 @pytest.mark.slow
@@ -141,126 +94,11 @@ def test_no_detection_is_an_empty_list(rayox, detector):
     assert Path("out/images/c.jpg").is_file()
 
 
-@pytest.mark.parametrize(
-    ("names", "ids"),
-    [
-        (("000000000139.png", "000000000285.png", "7.png"), [139, 285, 7]),
-        (("b.png", "7.png"), [1, 2]),
-        (("1/7.png", "2/007.png"), [1, 2]),  # the same number twice
-        (("1" * 19 + ".png", "2.png"), [1, 2]),  # more than 64 bits
-        (("-1.png", "2.png"), [1, 2]),
-    ],
-)
-def test_image_ids(rayox, detector, names, ids):
-    for name in names:
-        paint(Path("in", name))
-    assert rayox("predict", "any", "in", "-o", "out").exit_code == 0
-    found = results(Path("out"))
-    assert [record["image_id"] for record in found] == ids
-    assert [record["file_name"] for record in found] == sorted(names)
-
-
 def test_category_ids():
     assert category_ids(("a", "b")) == (1, 2)
     known = dict(zip(COCO_CLASSES, category_ids(COCO_CLASSES), strict=True))
     assert [known[name] for name in ("person", "stop sign", "umbrella", "tv", "toothbrush")] == [1, 13, 28, 72, 90]
     assert category_ids(COCO_CLASSES[:79]) == tuple(range(1, 80))
-
-
-def test_a_folder_with_its_folders(rayox, detector):
-    for name in ("a.png", "deep/er/b.JPG", "deep/.hidden.png", ".cache/c.png", "d.jpeg"):
-        paint(Path("in", name))
-    Path("in/notes.txt").write_text("no image")
-    for _ in range(2):  # the second time the pictures of the first are there
-        assert rayox("predict", "any", "in", "-o", "in/out").exit_code == 0
-        assert [record["file_name"] for record in results(Path("in/out"))] == ["a.png", "d.jpeg", "deep/er/b.JPG"]
-    drawn = {str(path.relative_to("in/out/images")) for path in Path("in/out/images").rglob("*.*")}
-    assert drawn == {"a.jpg", "d.jpg", "deep/er/b.jpg"}
-
-
-def test_a_glob(rayox, detector):
-    for name in ("in/1/a.png", "in/2/a.png", "in/2/b.png"):
-        paint(Path(name))
-    Path("in/1/a.txt").write_text("no image")
-    assert rayox("predict", "any", "in/*/a.*", "-o", "out").exit_code == 0
-    assert [record["file_name"] for record in results(Path("out"))] == ["1/a.png", "2/a.png"]
-    assert rayox("predict", "any", "in/**/*.png", "-o", "deep").exit_code == 0
-    assert len(results(Path("deep"))) == 3
-
-
-def test_a_name_with_glob_signs_is_a_file_first(rayox, detector):
-    paint(Path("a[1].png"))
-    assert rayox("predict", "any", "a[1].png", "-o", "out").exit_code == 0
-    assert Path("out/images/a[1].jpg").is_file()
-
-
-def test_linked_folders_are_searched_and_loops_end(rayox, detector):
-    for name in ("in/a.png", "elsewhere/b.png", "elsewhere/deep/c.png"):
-        paint(Path(name))
-    Path("in/linked").symlink_to(Path("elsewhere").absolute())
-    Path("elsewhere/deep/back").symlink_to(Path("in").absolute())
-    Path("elsewhere/deep/self").symlink_to(".")
-    Path("in/one.png").symlink_to(Path("elsewhere/b.png").absolute())
-    Path("in/nowhere.png").symlink_to("gone.png")
-    everything = ["a.png", "linked/b.png", "linked/deep/c.png", "one.png"]
-    for source in ("in", "in/**", "in/**/*.png"):
-        assert rayox("predict", "any", source, "-o", "out").exit_code == 0
-        assert [record["file_name"] for record in results(Path("out"))] == everything, source
-    assert rayox("predict", "any", "in/linked/**/c.png", "-o", "out").exit_code == 0
-    assert [record["file_name"] for record in results(Path("out"))] == ["deep/c.png"]
-
-
-def test_a_folder_with_glob_signs_in_its_name_is_that_folder(rayox, detector):
-    for name in ("photos [1]/a.png", "photos [1]/b.jpg", "photos [1]/x/c.png", "photos 1/d.png"):
-        paint(Path(name))
-    expected = {
-        "photos [1]": ["a.png", "b.jpg", "x/c.png"],
-        "photos [1]/*.png": ["a.png"],
-        "photos [1]/**/*.png": ["a.png", "x/c.png"],
-        "photos [[]1]/*.png": ["photos [1]/a.png"],
-        "photos*": ["photos 1/d.png", "photos [1]/a.png", "photos [1]/b.jpg", "photos [1]/x/c.png"],
-    }
-    for source, names in expected.items():
-        assert rayox("predict", "any", source, "-o", "out").exit_code == 0, source
-        assert [record["file_name"] for record in results(Path("out"))] == names, source
-
-
-def test_hidden_files_are_for_who_asks_for_them(rayox, detector):
-    for name in ("in/.a.png", "in/.cache/b.png", "in/c.png"):
-        paint(Path(name))
-    for source, names in {"in/**/*.png": ["c.png"], "in/**/.*.png": [".a.png"], "in/.cache/*": ["b.png"]}.items():
-        assert rayox("predict", "any", source, "-o", "out").exit_code == 0, source
-        assert [record["file_name"] for record in results(Path("out"))] == names, source
-
-
-def test_a_folder_that_cannot_be_read_is_said(rayox, detector, monkeypatch):
-    for name in ("in/a.png", "in/closed/b.png"):
-        paint(Path(name))
-    scandir = os.scandir
-
-    def refusing(folder):
-        if str(folder).endswith("closed"):  # the tests may run as root, whom no permission stops
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refusing)
-    said = rayox("predict", "any", "in", "-o", "out")
-    assert said.exit_code == 0
-    assert "skipped: in/closed: cannot be read (Permission denied)" in said.err
-    assert [record["file_name"] for record in results(Path("out"))] == ["a.png"]
-
-
-def test_a_file_of_any_name(rayox, detector):
-    paint(Path("a.png")).rename("frame_7")
-    assert rayox("predict", "any", "frame_7", "-o", "out").exit_code == 0
-    assert [record["file_name"] for record in results(Path("out"))] == ["frame_7"]
-
-
-def test_drawings_of_like_names_stay_apart(rayox, detector):
-    for name in ("a.bmp", "a.jpg", "a.png"):
-        paint(Path("in", name))
-    assert rayox("predict", "any", "in", "-o", "out").exit_code == 0
-    assert {path.name for path in Path("out/images").iterdir()} == {"a.jpg", "a.jpg.jpg", "a.png.jpg"}
 
 
 def test_photos_are_turned_as_viewers_show_them(rayox, detector):
@@ -351,16 +189,6 @@ def test_thresholds(rayox, detector):
     assert detector.thresholds == [(0.25, 0.65), (0.1, 0.4), (0.7, 0.65)]
 
 
-@pytest.mark.parametrize("source", ["nowhere", "nowhere.png", "in/*.png", "in", "x" * 300])
-def test_nothing_to_look_at(rayox, detector, source):
-    Path("in").mkdir()
-    Path("in/notes.txt").write_text("no image")
-    said = rayox("predict", "any", source, "-o", "out", "--json")
-    assert said.exit_code == 3
-    assert said.result["error"]["message"].startswith(f"{source}: no ")
-    assert not Path("out").exists()
-
-
 def test_drawings_never_go_onto_the_images(rayox, detector):
     before = paint(Path("data/images/a.jpg")).read_bytes()
     said = rayox("predict", "any", "data/images", "-o", "data")
@@ -377,13 +205,6 @@ def test_outputs_that_cannot_be(rayox, detector):
         assert said.exit_code == 2
         assert "file" in said.result["error"]["message"]
     assert "usage" in rayox("predict", "any", "a.png", "--json").result["error"]["code"]
-
-
-def test_a_glob_that_the_shell_took_apart(rayox, detector):
-    first, second = paint(Path("a.png")), paint(Path("b.png"))
-    said = rayox("predict", "any", first, second, "-o", "out")
-    assert said.exit_code == 2
-    assert "put a glob in quotes" in said.err
 
 
 @pytest.mark.slow

@@ -187,7 +187,7 @@ def test_settings_of_this_process_s_variables_go_along(monkeypatch):
     )
 
 
-def test_what_has_finished_is_begun_anew_under_another_name(tmp_path):
+def test_what_has_finished_is_begun_anew_under_another_name():
     run = resolve(["train", "scratch", *DATA, *PLACES, "--name", "mine"], None)
     again = run.anew(2)
     assert (again.name, again.task.run, yaml.safe_load(again.recipe)["name"]) == ("mine-2", "mine-2", "mine-2")

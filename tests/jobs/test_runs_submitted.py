@@ -118,7 +118,7 @@ def test_the_list_has_submitted_jobs_wherever_their_runs_are(rayox, head, storag
     assert head.asked.count("/api/jobs/") == 2, "once for each listing, however many jobs the cluster has"
 
 
-def test_a_cluster_that_takes_connections_and_says_nothing_is_not_waited_for(rayox, head, storage, monkeypatch):
+def test_a_cluster_that_takes_connections_and_says_nothing_is_not_waited_for(rayox, head, storage):
     head.silent.set()
     remember("mine", head.url, TRAIN, str(storage))
     remember("other", head.url, "rayox-train-2", str(storage))

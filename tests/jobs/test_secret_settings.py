@@ -121,7 +121,7 @@ def test_a_pin_in_the_address_of_a_token_is_refused(rayox):
         ["predict", f"https://bob:{SECRET}@host/model.pth", "."],
     ],
 )
-def test_no_mistake_repeats_it(rayox, monkeypatch, words):
+def test_no_mistake_repeats_it(rayox, words):
     said = rayox(*words, "--json")
     assert said.exit_code not in (0, 1)
     assert SECRET not in said.out + said.err

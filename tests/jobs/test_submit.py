@@ -25,7 +25,7 @@ SEEN = ("models", "list", *PLACES)
 
 
 @pytest.fixture
-def dashboard(monkeypatch, tmp_path):
+def dashboard(monkeypatch):
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAYOX_STORAGE"):
         monkeypatch.delenv(name, raising=False)
     with ToyDashboard() as toy:

@@ -100,7 +100,7 @@ def test_the_doctor_hands_none_to_the_job_that_asks(rayox, monkeypatch, way):
     words = [f"tracking.uri={address}"] if way == "word" else []
     with ToyDashboard() as dashboard:
         found = rayox("doctor", "--address", dashboard.url, *words, "--json")
-        (asked,) = dashboard.asked
+        (asked,) = dashboard.questions
         assert SECRET not in str(asked) + str(dashboard.packages)
     assert SECRET not in found.out + found.err
     wrong = [one for one in found.result["checks"] if one["verdict"] == "error"]

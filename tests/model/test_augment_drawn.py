@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from kept_samples import KeptSamples
 
 from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.partners import of_window, whole_dataset
@@ -17,13 +18,14 @@ OVER = 1.6  # pixels a colour may be seen beyond its box: bilinear interpolation
 UNDER = 2.5  # pixels at the tip of a turned corner that show less than half of its colour
 
 
-class DrawnImages:
+class DrawnImages(KeptSamples):
     """Six grey images with two or three boxes filled with colours far from each other; `hidden` is drawn grey too."""
 
     def __init__(self, scale=1, hidden=None):
         rng = np.random.default_rng(3)
         self.hidden = hidden
-        self.samples, self.colours = [], {}
+        super().__init__([])
+        self.colours = {}
         for _ in range(6):
             height, width = rng.integers(90, 150, 2) * scale
             self.samples.append(self._draw(rng, int(height), int(width), int(rng.integers(2, 4))))
@@ -45,18 +47,6 @@ class DrawnImages:
             boxes.append((left, top, right, bottom))
             labels.append(label)
         return Sample(image, np.array(boxes, np.float32), np.array(labels))
-
-    def __len__(self):
-        return len(self.samples)
-
-    def size(self, index):
-        return self.samples[index].image.shape[:2]
-
-    def annotations(self, index):
-        return self.samples[index].boxes, self.samples[index].labels
-
-    def load(self, index):
-        return self.samples[index]
 
     def load_reduced(self, index, factor):
         """Means of whole squares, as a JPEG decoder gives them; incomplete ones go on with the border's pixels."""

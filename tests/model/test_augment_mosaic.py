@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from kept_samples import KeptSamples
 
 from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.mosaic import Mosaic, draw_mosaic, make_mosaic, place_tile
@@ -13,13 +14,12 @@ from rayox_model.core.samples import Sample
 SIZES = [(160, 160), (128, 224)]
 
 
-class SmoothImages:
-    """Random soft images of varied size with random boxes; every third has none. Counts what is decoded."""
+class SmoothImages(KeptSamples):
+    """Random soft images of varied size with random boxes; every third has none."""
 
     def __init__(self, num_images: int = 9):
         rng = np.random.default_rng(0)
-        self.samples = [self._draw(rng, 0 if i % 3 == 2 else 5) for i in range(num_images)]
-        self.loaded: list[int] = []
+        super().__init__([self._draw(rng, 0 if i % 3 == 2 else 5) for i in range(num_images)])
 
     @staticmethod
     def _draw(rng, num_boxes):
@@ -28,19 +28,6 @@ class SmoothImages:
         image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
         corners = np.sort(rng.uniform(0, 1, (num_boxes, 2, 2)), axis=1) * (width, height)
         return Sample(image, corners.reshape(-1, 4).astype(np.float32), rng.integers(0, 3, num_boxes))
-
-    def __len__(self):
-        return len(self.samples)
-
-    def size(self, index):
-        return self.samples[index].image.shape[:2]
-
-    def annotations(self, index):
-        return self.samples[index].boxes, self.samples[index].labels
-
-    def load(self, index):
-        self.loaded.append(index)
-        return self.samples[index]
 
 
 def on_canvas(images: SmoothImages, mosaic: Mosaic, size):
@@ -108,16 +95,14 @@ def test_tiles_out_of_view_are_not_decoded_and_the_rest_does_not_need_them():
 
 
 def test_identity_shows_the_upper_left_quarter_pixel_for_pixel():
-    class Flat(SmoothImages):
-        def __init__(self):
-            self.samples = [
-                Sample(np.full((40, 40, 3), 10 * i, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-                for i in range(4)
-            ]
-            self.loaded = []
-
+    flat = KeptSamples(
+        [
+            Sample(np.full((40, 40, 3), 10 * i, np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+            for i in range(4)
+        ]
+    )
     mosaic = Mosaic((0, 1, 2, 3), (30, 20), np.eye(2, 3))
-    image = make_mosaic(Flat(), mosaic, (40, 40)).image
+    image = make_mosaic(flat, mosaic, (40, 40)).image
 
     assert (image[:20, :30] == 0).all()
     assert (image[:19, 31:] == 10).all()

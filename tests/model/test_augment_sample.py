@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from kept_samples import KeptSamples
 
 from rayox_model.augment.augment_settings import Augment
 from rayox_model.augment.geometry import draw_affine
@@ -17,12 +18,12 @@ SIZE = (192, 256)
 PLAIN = Augment(mosaic_prob=0.0, hsv_prob=0.0, flip_prob=0.0)
 
 
-class Rectangles:
+class Rectangles(KeptSamples):
     """Black images of varied size with white rectangles; every rectangle has its own label, `only` shows just that."""
 
     def __init__(self, counts=(3, 2, 0, 4, 1, 3), read_only=True, only=None):
         rng = np.random.default_rng(1)
-        self.samples: list[Sample] = []
+        super().__init__([])
         for count in counts:
             first = sum(len(sample.boxes) for sample in self.samples)
             self.samples.append(self._draw(rng, np.arange(first, first + count), read_only, only))
@@ -39,18 +40,6 @@ class Rectangles:
         for array in sample:
             array.setflags(write=not read_only)
         return sample
-
-    def __len__(self):
-        return len(self.samples)
-
-    def size(self, index):
-        return self.samples[index].image.shape[:2]
-
-    def annotations(self, index):
-        return self.samples[index].boxes, self.samples[index].labels
-
-    def load(self, index):
-        return self.samples[index]
 
 
 def assert_box_follows_pixels(sample, label, brightness=255):

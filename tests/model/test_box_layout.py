@@ -70,7 +70,7 @@ def test_a_file_that_gives_no_numbers_is_refused(toy_onnx, tmp_path):
             broken = np.full(tuple(weights.dims), np.nan, np.float32)
             weights.CopyFrom(onnx.numpy_helper.from_array(broken, weights.name))
     onnx.save(model, tmp_path / "nan.onnx")
-    with pytest.raises(ModelError, match=r"nan\.onnx: what it says of a grey image is not finite"):
+    with pytest.raises(ModelError, match=r"nan\.onnx: its output for a grey image is not finite"):
         load_onnx_detector(tmp_path / "nan.onnx")
 
 

@@ -11,7 +11,6 @@ from rayox_model.core.boxes import (
     decode_cxcywh,
     extents_cxcywh,
     extents_iou,
-    iou,
     xyxy_to_cxcywh,
 )
 
@@ -21,6 +20,10 @@ coordinates = st.floats(-1000, 1000, width=32)
 def corners_of(boxes_cxcywh: Tensor) -> Tensor:
     center, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
     return torch.cat((center - half, center + half), dim=-1)
+
+
+def iou(boxes: Tensor, others: Tensor) -> Tensor:
+    return extents_iou(extents_cxcywh(xyxy_to_cxcywh(boxes)), extents_cxcywh(xyxy_to_cxcywh(others)))
 
 
 def box(*corners: float) -> Tensor:

@@ -206,7 +206,7 @@ def test_a_snapshot_is_of_the_moment_it_was_taken(tmp_path):
     assert_same_state(write_checkpoint(tmp_path, snapshot), golden_state())
 
 
-def test_a_fault_of_the_program_is_not_taken_for_one_of_the_disk(tmp_path, state):
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_disk(state):
     def broken(snapshot):
         raise ZeroDivisionError
 

@@ -190,7 +190,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole_batch(divide_by):
 
 
 def test_more_parts_than_images_are_refused():
-    with pytest.raises(ConfigError, match=r"train.accumulate: 3 parts of a worker's share of 2 images"):
+    with pytest.raises(ConfigError, match=r"train.accumulate: 3 parts, but a worker's share has only 2 images"):
         one_step(toy_batch(num_images=2), accumulate=3)
 
 

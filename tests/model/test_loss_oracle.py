@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 from patience import patient
+from published_rule import PUBLISHED_SIMOTA
 
 from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.candidates import candidates_of, mark_candidates
 from rayox_model.assign.simota import simota_pairs
-from rayox_model.assign.simota_settings import PUBLISHED_SIMOTA, SimOTA
+from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.core.anchors import anchor_points
 from rayox_model.core.boxes import xyxy_to_cxcywh
 from rayox_model.core.structures import AnchorPoints, Predictions, Targets

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published_rule import PUBLISHED_SIMOTA
 from pydantic import TypeAdapter, ValidationError
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,7 +17,7 @@ from rayox_model.assign.assigner import assign
 from rayox_model.assign.assignment import Assignment
 from rayox_model.assign.candidates import mark_candidates
 from rayox_model.assign.matcher import cheapest_columns, match
-from rayox_model.assign.simota_settings import PUBLISHED_SIMOTA, SimOTA
+from rayox_model.assign.simota_settings import SimOTA
 from rayox_model.core.anchors import anchor_points
 from rayox_model.core.boxes import xyxy_to_cxcywh
 from rayox_model.core.structures import AnchorPoints, Predictions, Targets

@@ -201,7 +201,7 @@ def test_checkpoints_of_other_networks(state: dict[str, torch.Tensor], tmp_path:
         (thin, r"stem has 8 channels.*nano 16, tiny 24, s 32"),
         (gap, r"it has no head.stems.1.bn.weight \[64\]"),
         (odd, r"lateral_conv0.conv.weight is \[1, 2\] in the file, \[128, 256, 1, 1\] in yolox-nano"),
-        (state | {"extra": torch.zeros(1)}, "a key of no such network, extra"),
+        (state | {"extra": torch.zeros(1)}, "a key that no such network has, extra"),
         (state | {"head.stems.1.bn.weight": torch.full((64,), torch.nan)}, "head.stems.1.bn.weight.*not finite"),
     ]
     for payload, message in cases:

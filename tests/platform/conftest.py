@@ -1,13 +1,17 @@
-"""An empty bucket for what is written to it, behind a real interface of S3 or of Google's store."""
+"""An empty bucket for what is written to it, behind a real interface of S3 or of Google's store; images to check."""
 
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from object_store import Door, empty_google, google_store, make_bucket, moto_store, point_to
+from spoiled_coco import write_images
 
 from rayox.cli import main
+from rayox_platform.data.check.checker import CheckSettings
+from rayox_platform.data.check.files import ImageFolder
 from rayox_platform.storage import retry
 from rayox_platform.storage.bucket import Bucket
 
@@ -90,3 +94,16 @@ def begin(tmp_path, monkeypatch) -> "Callable[..., Driver]":
     monkeypatch.setenv("RAYOX_STATE", str(tmp_path / "state"))
     home = campaign_home(None, "campaign")
     return lambda *settings: begun(home, *settings)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """The files of spoiled_coco's clean data set."""
+    folder = tmp_path_factory.mktemp("check") / "images"
+    write_images(folder)
+    return folder
+
+
+@pytest.fixture
+def check_settings(pictures) -> CheckSettings:
+    return CheckSettings(folder=ImageFolder(str(pictures)))

@@ -75,7 +75,7 @@ def test_a_part_of_a_gpu_lies_on_one_device():
         demand = replace(quarter, gpus_per_worker=part)
         assert most_workers(demand, machine(16, gpus=2)) == fitting, "0.4 fits on each of the two twice"
     message, hint = refusal(replace(quarter, workers=9), machine(16, gpus=2))
-    assert "9 workers want 0.25 of a GPU each, but of the cluster's 2 2 are free" in message
+    assert "9 workers want 0.25 of a GPU each, but 2 of the cluster's 2 are free" in message
     assert hint == "set train.workers=8"
 
 
@@ -86,7 +86,7 @@ def test_parts_of_gpus_are_counted_machine_by_machine():
     assert most_workers(replace(TWO, workers=9, gpus_per_worker=0.5), apart) == 4
     assert most_workers(replace(TWO, workers=9), apart) == 1
     message, hint = refusal(replace(TWO, gpus_per_worker=0.6), apart)
-    assert "0.6 of a GPU each, but of the cluster's 3 2 are free" in message
+    assert "0.6 of a GPU each, but 2 of the cluster's 3 are free" in message
     assert hint == "set train.workers=1, or wait for the others to finish"
 
 
@@ -106,7 +106,7 @@ def test_cpus_that_others_use_are_not_free():
 def test_too_few_gpus_memory_or_object_store_are_told_with_their_numbers():
     busy = in_use(machine(2, gpus=4), Room(0, 3, 0))
     message, hint = refusal(TWO, busy)
-    assert "of the cluster's 4 1 are free: machine 1 has 2 CPUs, 4 GPUs (1 free)" in message
+    assert "1 of the cluster's 4 are free: machine 1 has 2 CPUs, 4 GPUs (1 free)" in message
     assert hint == "set train.workers=1, or wait for the others to finish"
     assert "2.8 GiB of memory, but the cluster has 2.5" in refusal(TWO, machine(2, gib=2.5))[0]
     message, hint = refusal(TWO, machine(2, gib=2))

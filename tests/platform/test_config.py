@@ -267,7 +267,7 @@ def test_a_setting_without_effect_is_said(vain, counts, says):
     assert load(None, vain[0], counts).notes == ()
 
 
-def test_a_recipes_own_setting_without_effect_is_not(tmp_path):
+def test_a_recipes_own_setting_without_effect_is_not():
     """Who changes the optimiser of a recipe need not clear what the recipe set for the other."""
     assert load("shapes", "train.optimizer=sgd").notes == ()
 

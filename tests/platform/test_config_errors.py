@@ -167,7 +167,7 @@ def test_a_doubled_key():
         ("train:\n  epochs: [1\n", "coco_s.yaml:3  not readable as YAML: "),
         ("train:\n\tepochs: 1\n", "coco_s.yaml:2  not readable as YAML: "),
         ("name: a\n---\nname: b\n", "coco_s.yaml:2  not readable as YAML: "),
-        ("name: &a b\nstorage: *a\n", "coco_s.yaml:2  not readable as YAML: aliases are not read"),
+        ("name: &a b\nstorage: *a\n", "coco_s.yaml:2  not readable as YAML: aliases are not allowed"),
         ("train: !!python/object:os.system {}\n", "coco_s.yaml:1  train: takes settings of its own"),
         ("- a\n", "coco_s.yaml:1  a recipe is settings"),
         ("just words\n", "coco_s.yaml:1  a recipe is settings"),

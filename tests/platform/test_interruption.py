@@ -48,7 +48,7 @@ def test_a_signal_asks_the_workers_and_waits_for_their_end(home, marks, number):
         fit_interruptibly(fit, home, said.append, always)
     assert steps == ["saved"]
     assert not marks.has(STOP), "the next start would end at once"
-    assert said == ["stopping: saving a checkpoint first; once more to stop at once"]
+    assert said == ["stopping: saving a checkpoint first; a second signal stops at once"]
     assert signal.getsignal(number) is before
 
 

@@ -121,7 +121,7 @@ def test_the_failure_is_kept_and_computed_again(images, config, tmp_path):
 
 def test_another_file_is_refused(tmp_path):
     (tmp_path / "other.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match=r"other\.safetensors: no kept step"):
+    with pytest.raises(ModelError, match=r"other\.safetensors: not a saved step"):
         kept_step(tmp_path / "other.safetensors")
 
 

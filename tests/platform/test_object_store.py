@@ -185,7 +185,7 @@ def test_a_store_that_is_down_is_a_data_error(s3, monkeypatch, tmp_path):
         resolve_split(ANNOTATIONS, IMAGES, tmp_path)
 
 
-def test_the_waits_double(monkeypatch):
+def test_the_waits_double():
     waits: list[float] = []
 
     def work() -> None:

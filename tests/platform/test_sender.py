@@ -123,7 +123,7 @@ def test_a_server_that_stays_away_costs_a_bounded_wait_and_a_line_and_sync_sends
 
 
 @pytest.mark.slow
-def test_everything_else_sent_twice_is_there_once(run, tmp_path):
+def test_everything_else_sent_twice_is_there_once(run):
     tracking, folder = run
     (folder / "predictions").mkdir(parents=True)
     (folder / "predictions" / "sheet.jpg").write_bytes(b"a picture")

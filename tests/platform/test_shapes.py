@@ -155,7 +155,7 @@ def test_boxes_are_tight(name):
         assert (np.array([solid.any(axis=0).sum(), solid.any(axis=1).sum()]) >= np.array(mask.shape[::-1]) - 2).all()
 
 
-def test_an_interrupted_rendering_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_an_interrupted_rendering_leaves_nothing_behind(tmp_path):
     def stop(done: int, total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt

@@ -236,7 +236,7 @@ def test_all_faults_are_named_at_once_and_extra_files_too(shards):
 
 
 @pytest.mark.parametrize("place", range(0, 100, 9))
-def test_a_damaged_manifest_is_refused(shards, place, tmp_path):
+def test_a_damaged_manifest_is_refused(shards, place):
     path = shards / "manifest.json"
     content = bytearray(path.read_bytes())
     at = place * len(content) // 100
@@ -248,7 +248,7 @@ def test_a_damaged_manifest_is_refused(shards, place, tmp_path):
 
 def test_a_folder_without_manifest_is_no_data_set(shards, tmp_path):
     (shards / "manifest.json").unlink()
-    with pytest.raises(DataError, match="no folder of shards"):
+    with pytest.raises(DataError, match="not a folder of shards"):
         verify_shards(LocalFolder(shards))
     with pytest.raises(DataError, match="cannot be read"):
         opened(shards, tmp_path)

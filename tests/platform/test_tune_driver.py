@@ -155,7 +155,7 @@ def test_a_new_driver_goes_on_with_what_ran(begin):
     assert after.next_part().trial == 2
 
 
-def test_asked_to_stop_it_begins_nothing_more(begin, monkeypatch):
+def test_asked_to_stop_it_begins_nothing_more(begin):
     driver = begin(campaign(trials=9))
     train(driver, driver.next_part())
     driver.home.ask_to_stop()

@@ -17,7 +17,7 @@ from rayox_platform.runs.data_record import read_data_record, write_data_record
 from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.ledger import read_state
-from rayox_platform.tune.opening import open_ledger, read_data, trial_config
+from rayox_platform.tune.opening import Call, open_ledger, read_data, trial_config
 from rayox_platform.tune.place import keeping_fingerprint
 from rayox_platform.tune.resuming import check_same
 
@@ -48,7 +48,7 @@ class Place:
         with home.claim():
             if resume:
                 check_same(read_state(home.journal()), SETTINGS, base, frozenset())
-            ledger = open_ledger(home, SETTINGS, base, data, resume=resume)
+            ledger = open_ledger(home, SETTINGS, base, data, Call(resume))
             with keeping_fingerprint(home.shared, data.images):
                 pass
         return Driver(ledger, Config.model_validate(dict(ledger.state.config)), home, given=GIVEN)

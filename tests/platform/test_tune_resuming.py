@@ -19,7 +19,7 @@ from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.extending import extension
 from rayox_platform.tune.ledger import read_state
-from rayox_platform.tune.opening import earlier_of, open_ledger, read_data, trial_config
+from rayox_platform.tune.opening import Call, earlier_of, open_ledger, read_data, trial_config
 from rayox_platform.tune.resuming import check_same
 
 
@@ -40,8 +40,8 @@ class Calls:
         with self.home.claim():
             if resume:
                 check_same(read_state(self.home.journal()), settings, base, frozenset(given))
-            more = {"extend": extend, "given": frozenset(given), "tell": self.said.append} | more
-            return open_ledger(self.home, settings, base, data, resume=resume, **more).state
+            call = Call(resume, extend, **{"given": frozenset(given), **more})
+            return open_ledger(self.home, settings, base, data, call, self.said.append).state
 
     @property
     def kinds(self) -> list[str]:
@@ -136,7 +136,7 @@ def test_stop_when_may_be_another_one(tune):
     assert tune.said == []
 
 
-def test_another_campaigns_trials_are_learnt_from_again(tune, tmp_path):
+def test_another_campaigns_trials_are_learnt_from_again(tune):
     """The earlier one has gone on meanwhile; what it had at the beginning is what counts."""
     other = campaign_home(None, "other")
     drive(str(other.shared))

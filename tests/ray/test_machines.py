@@ -18,7 +18,7 @@ from rayox_platform.storage.bucket import Bucket
 from rayox_platform.train.probe import check_machines
 from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.driver import Driver
-from rayox_platform.tune.opening import Data, open_ledger, read_data, trial_config
+from rayox_platform.tune.opening import Call, Data, open_ledger, read_data, trial_config
 from rayox_platform.tune.running import run_campaign
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(400)]
@@ -58,7 +58,7 @@ def begun(folder: Path) -> tuple[Driver, Data]:
     config = CONFIG.model_copy(update={"data": CONFIG.data.model_validate(sections)})
     home, data = campaign_home(None, "mine"), read_data(config)
     base = trial_config(campaign(), config, home.storage)
-    return Driver(open_ledger(home, campaign(), base, data, resume=False), base, home), data
+    return Driver(open_ledger(home, campaign(), base, data, Call()), base, home), data
 
 
 def test_machines_that_have_all_are_let_by_and_nothing_stays(images, tmp_path):

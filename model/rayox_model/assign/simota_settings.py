@@ -33,7 +33,3 @@ class SimOTA:
 
     outside_cost: Annotated[float, Ge(0)] = 1e6
     """Added for a candidate of the image that is none of this box's own (1e5 in 2021)."""
-
-
-PUBLISHED_SIMOTA = SimOTA(candidates="box_or_center", center_radius=2.5, outside_cost=1e5)
-"""The rule under which the published weights were trained (official code before 2023)."""

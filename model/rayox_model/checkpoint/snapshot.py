@@ -228,7 +228,7 @@ def _read_facts(folder: Path) -> tuple[Facts, dict[str, Any]]:
 
 
 def verified(checkpoint: Path | Verified) -> Verified:
-    """As verify, of one that may have been verified already."""
+    """Like verify, for one that may have been verified already."""
     return checkpoint if isinstance(checkpoint, Verified) else verify(checkpoint)
 
 
@@ -253,7 +253,7 @@ def _read_manifest(folder: Path) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{folder}: no checkpoint, or one cut off while it was written ({MANIFEST} is missing or unreadable)",
-            "name a step-… folder of a run's checkpoints, or another one of them",
+            "give a run's checkpoint folder (step-…), or another checkpoint of the run",
         ) from error
     return manifest
 

@@ -180,7 +180,9 @@ def check_shapes(state: Mapping[str, Tensor], size: str, source: str) -> None:
             raise ModelError(f"{source}: does not fit yolox-{size}: {key} is {shapes}", _GIVE)
     unknown = next((key for key in state if key not in expected), None)
     if unknown is not None:
-        raise ModelError(f"{source}: does not fit yolox-{size}: it has a key of no such network, {unknown}", _GIVE)
+        raise ModelError(
+            f"{source}: does not fit yolox-{size}: it has a key that no such network has, {unknown}", _GIVE
+        )
 
 
 def transfer(weights: PretrainedWeights, model: YOLOX, classes: tuple[str, ...]) -> Transfer:

@@ -42,12 +42,6 @@ class Extents(NamedTuple):
     area: Float[Tensor, "..."]
 
 
-def extents(boxes: Float[Tensor, "... 4"]) -> Extents:
-    """Extents of xyxy boxes; an inverted box has no area."""
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    return Extents(x1, y1, x2, y2, _product_if_positive(x2 - x1, y2 - y1))
-
-
 def extents_cxcywh(boxes_cxcywh: Float[Tensor, "... 4"]) -> Extents:
     """Extents of boxes given by centre and size.
 
@@ -65,11 +59,6 @@ def extents_iou(boxes: Extents, others: Extents) -> Float[Tensor, "..."]:
     height = torch.minimum(boxes.y2, others.y2) - torch.maximum(boxes.y1, others.y1)
     inner = _product_if_positive(width, height)
     return inner / (boxes.area + others.area - inner + _EPSILON)
-
-
-def iou(boxes: Float[Tensor, "... 4"], others: Float[Tensor, "... 4"]) -> Float[Tensor, "..."]:
-    """IoU of xyxy boxes with the others at the same place; leading shapes broadcast."""
-    return extents_iou(extents(boxes), extents(others))
 
 
 def _product_if_positive(width: Float[Tensor, "..."], height: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -122,7 +122,7 @@ class _Replacing:
         return self._met(index, self._images.load)
 
     def load_reduced(self, index: int, factor: int) -> UInt8[np.ndarray, "_ _ 3"]:
-        """As the images do it; whole, which is allowed, if they cannot."""
+        """Reduced as the images do it, or whole, which is allowed, if they cannot."""
         reduced = getattr(self._images, "load_reduced", None)
         if reduced is None:
             return self.load(index).image

@@ -1,4 +1,4 @@
-"""In which form an ONNX file gives its boxes, told from what it says of a grey image.
+"""The form in which an ONNX file gives its boxes, found from its output for a grey image.
 
 Every form is read back into the head's raw regression: the form under which that is smallest is the file's. K anchor
 points.

@@ -36,7 +36,7 @@ def non_max_suppression(
     """Keep boxes scoring at least `score_threshold`, of overlapping ones of a class (IoU > `nms_threshold`) the best.
 
     One Detections per image, highest score first, at most `max_detections` of them (None: all). An image in which
-    nothing scores gets empty arrays. A box that is not finite, which a diverging network gives, is none.
+    nothing scores gets empty arrays. A box that is not finite, as from a diverging network, is dropped.
     """
     images = zip(*candidates, strict=True)
     return [_one_image(*image, score_threshold, nms_threshold, max_detections) for image in images]

@@ -25,7 +25,7 @@ def detect_in_output(
     """Boxes [D, 4], scores [D] and labels [D] of one image's output [K, 5 + C] at size (height, width), the best first.
 
     The output has four numbers of a box, which layout tells the meaning of, then objectness and classes as
-    probabilities; a score is their product. A box that is not finite is none.
+    probabilities; a score is their product. A box that is not finite is dropped.
     """
     labels = output[:, 5:].argmax(axis=1)
     scores = output[:, 4] * output[:, 5:].max(axis=1)

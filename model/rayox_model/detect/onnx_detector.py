@@ -63,7 +63,7 @@ class OnnxDetector:
         output = torch.from_numpy(self.run(grey))[0]  # [K, 5 + C]
         layout = box_layout(output[:, :4], anchor_points(*self.image_size, _CPU))
         if not output.isfinite().all():
-            raise ModelError(f"{path}: what it says of a grey image is not finite", "export the model again")
+            raise ModelError(f"{path}: its output for a grey image is not finite", "export the model again")
         if layout is None:
             raise ModelError(
                 f"{path}: its boxes are neither YOLOX's regression nor pixels of the image (on a grey image the first "

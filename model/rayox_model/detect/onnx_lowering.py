@@ -40,7 +40,7 @@ def lowered(model: ModelProto) -> ModelProto:
 
 
 class _NotInOldest(Exception):
-    """An operator that the oldest set does not have, or has otherwise."""
+    """An operator that the oldest set does not have, or defines differently."""
 
 
 def _write_for_oldest(model: ModelProto) -> None:

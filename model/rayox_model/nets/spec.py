@@ -34,5 +34,5 @@ def spec_of(values: Mapping[str, Any]) -> ModelSpec:
 
 
 def network_of(spec: ModelSpec, num_classes: int) -> YOLOX:
-    """A new network of that kind. Raises ConfigError for a size that it has not or fewer classes than one."""
+    """A new network of that kind. Raises ConfigError for a size that it does not have, or without a class."""
     return YOLOX(spec.size, num_classes)

@@ -227,7 +227,7 @@ def _parts(batch: Batch, accumulate: int) -> list[Batch]:
     """Raises ConfigError when there are not as many images."""
     if len(batch.images) < accumulate:
         raise ConfigError(
-            f"train.accumulate: {accumulate} parts of a worker's share of {len(batch.images)} images",
+            f"train.accumulate: {accumulate} parts, but a worker's share has only {len(batch.images)} images",
             f"set train.accumulate to {len(batch.images)} or less",
         )
     return split_batch(batch, accumulate)

@@ -30,7 +30,7 @@ class Origin(NamedTuple):
 
     @property
     def where(self) -> str:
-        """As an error message begins."""
+        """The place, as error messages begin with it."""
         match self.rank:
             case Rank.DEFAULT:
                 return "default"

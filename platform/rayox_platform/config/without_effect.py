@@ -1,4 +1,4 @@
-"""Settings that count only where another has a certain value: one that the user sets in vain is told so."""
+"""Settings that count only where another has a certain value: the user is told of one that is set in vain."""
 
 from collections.abc import Collection, Mapping
 

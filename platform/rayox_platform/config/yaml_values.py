@@ -19,7 +19,7 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             mark = cast(yaml.Mark, event.start_mark)
-            raise yaml.MarkedYAMLError(None, None, "aliases are not read; use extends", mark)
+            raise yaml.MarkedYAMLError(None, None, "aliases are not allowed; use extends", mark)
         return super().compose_node(parent, index)
 
 
@@ -63,7 +63,7 @@ def plain(node: Node) -> object:
                 return float(text)
             if tag == _STR:
                 return text
-    raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} is not read", problem_mark=node.start_mark)
+    raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} is not allowed", problem_mark=node.start_mark)
 
 
 def is_null(node: Node) -> bool:

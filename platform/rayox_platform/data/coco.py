@@ -117,7 +117,7 @@ def _parse_json(content: bytes, source: str) -> Json:
         raise DataError(f"{source}: not readable as JSON ({error})", "It may be cut short: copy it again.") from None
     if not isinstance(coco, dict):
         hint = "Results files are lists; annotations are needed here." if isinstance(coco, list) else ""
-        raise DataError(f"{source}: a COCO file holds an object at the top, this one a {type(coco).__name__}", hint)
+        raise DataError(f"{source}: a COCO file has an object at the top, this one has a {type(coco).__name__}", hint)
     return coco
 
 

@@ -50,7 +50,7 @@ class CocoImages:
         return self.source.where(index)
 
     def pixels(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Decode an image. Raises DataError if it cannot be read, BrokenImage if it is none or of another size."""
+        """Decode an image. Raises DataError if it cannot be read, BrokenImage if it is no image or has another size."""
         where, size = self.where(index), self.size(index)
         content = self.source.read(index)
         shown = decode_image(content, where)
@@ -84,7 +84,7 @@ def folder_images(dataset: CocoDataset, folder: Path | str) -> CocoImages:
 
 
 def read_image(path: Path | str) -> UInt8[np.ndarray, "H W 3"]:
-    """An image file as viewers show it. Raises DataError if it is missing or no image."""
+    """An image file as viewers show it. Raises DataError if it is missing or not an image."""
     try:
         content = Path(path).read_bytes()
     except (OSError, ValueError) as error:

@@ -140,7 +140,7 @@ def _find(path: Path, digests: Sequence[bytes]) -> Places:
                 places.sha256.append(hashlib.sha256(content).digest())
                 position += len(content)
     if places.sha256 != list(digests):
-        raise OSError(f"{path}: what was written is not what is there")
+        raise OSError(f"{path}: its contents are not what was written")
     return places
 
 

@@ -181,15 +181,17 @@ def read_manifest(folder: Folder) -> Manifest:
         content = json.loads(folder.read(MANIFEST))
     except FileNotFoundError:
         hint = "Make one with `rayox data shard`; one that was interrupted has to be made again."
-        raise DataError(f"{folder}: no folder of shards (it has no {MANIFEST})", hint) from None
+        raise DataError(f"{folder}: not a folder of shards (it has no {MANIFEST})", hint) from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error})", _AGAIN) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(f"{path}: no manifest of shards", "Give a folder that `rayox data shard` made.")
+        raise DataError(f"{path}: not a manifest of shards", "Give a folder that `rayox data shard` made.")
     if content.get("version") != VERSION:
-        raise DataError(f"{path}: of version {content.get('version')}, not {VERSION}", "Make the shards again.")
+        raise DataError(
+            f"{path}: has version {content.get('version')}; this rayox reads {VERSION}", "Make the shards again."
+        )
     if content.get("sha256") != manifest_digest(content):
-        raise DataError(f"{path}: damaged (its digest is another)", _AGAIN)
+        raise DataError(f"{path}: damaged (its digest does not match)", _AGAIN)
     files = tuple(ShardFile(**file) for file in content["files"])
     return Manifest(files, content["images"], content["annotations"], content["image_bytes"])
 
@@ -219,7 +221,7 @@ def _open(folder: Folder) -> tuple[CocoDataset, ShardSource]:
 
 
 def _read_whole(folder: Folder, manifest: Manifest, name: str) -> bytes:
-    """A small file, held to its digest."""
+    """A small file, checked against its digest."""
     path = folder.path(name)
     try:
         content = folder.read(name)

@@ -55,12 +55,12 @@ HUES = 180  # OpenCV's steps of the colour circle
 
 
 def dull_colour(rng: np.random.Generator) -> Colour:
-    """Any brightness and hue, little saturation: of backgrounds and clutter."""
+    """A colour of any brightness and hue with little saturation, for backgrounds and clutter."""
     return _bgr(rng.uniform(0, HUES), rng.uniform(0, 90), rng.uniform(20, 235))
 
 
 def bright_colour(rng: np.random.Generator, hue: float, spread: float) -> Colour:
-    """A saturated colour whose hue is normally distributed around one: of objects."""
+    """A saturated colour, its hue normally distributed around the given one, for objects."""
     return _bgr((hue + rng.normal(0, spread)) % HUES, rng.uniform(100, 255), rng.uniform(90, 255))
 
 

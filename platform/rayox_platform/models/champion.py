@@ -1,7 +1,7 @@
 """The champion of a name: found by replaying its versions, and used only when it is what was signed.
 
 The alias is a cache. A promotion commits its version first, then sets the alias, then notes on its own MLflow run that
-it is through (the receipt): until then an alias that lags is not news; afterwards it was moved by somebody.
+it is complete (the receipt). Until then the alias may lag behind; if it is wrong afterwards, somebody has moved it.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ NAME, RECEIPT = "rayox.name", "rayox.version"  # tags of a promotion's MLflow ru
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a promotion that is through has noted on its run."""
+    """What a complete promotion has noted on its run."""
 
     version: int
     run_id: str

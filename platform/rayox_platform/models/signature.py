@@ -43,7 +43,7 @@ def verify_signature(folder: Path, trust: Trust, shown: str) -> None:
     """Raise ModelError unless the whole folder is as a trusted key has signed it."""
     if not (trust.keys or trust.roots):
         raise ModelError(
-            f"{shown}: nobody's signature is trusted here", "name public keys: promotion.trusted_keys=[team.pub]"
+            f"{shown}: no signatures are trusted here", "name public keys: promotion.trusted_keys=[team.pub]"
         )
     from model_signing.verifying import Config
 

@@ -16,8 +16,21 @@ from rayox_platform.models.champion import ALIAS, CACHE, champion, check_folder
 from rayox_platform.models.open_model import REGISTERED, local_model
 from rayox_platform.models.signature import Trust
 from rayox_platform.runs.outbox import read_target
-from rayox_platform.track.registry import ONNX, fetch_onnx, find_registered
+from rayox_platform.track.registry import ONNX, Version, fetch_onnx, find_registered
 from rayox_platform.track.tracking import Store
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Where registered models are: MLflow's store, the keys that count there, and this machine's state folder."""
+
+    store: Store
+    trust: Trust
+    state: Path
+
+    def champion(self, name: str) -> tuple[Version, Path]:
+        """The champion's version and its verified folder. Raises ModelError or one of STORE_ERRORS."""
+        return champion(self.store, name, self.trust, self.state / CACHE)
 
 
 @dataclass(frozen=True)
@@ -37,19 +50,19 @@ class Candidate:
         return None if value in (None, "None") else value
 
 
-def open_candidate(model: str, store: Store, state: Path, trust: Trust, folder: Path) -> Candidate:
+def open_candidate(model: str, registry: Registry, folder: Path) -> Candidate:
     """Fetch or export any MODEL into the folder as ONNX and hash it. Raises ModelError or one of STORE_ERRORS."""
-    onnx = folder / "candidate.onnx"
+    onnx, store = folder / "candidate.onnx", registry.store
     if model.startswith("models:/") and model.endswith(f"@{ALIAS}"):
-        one, verified = champion(store, model.removeprefix("models:/").rpartition("@")[0], trust, state / CACHE)
+        one, verified = registry.champion(model.removeprefix("models:/").rpartition("@")[0])
         shutil.copyfile(verified / ONNX, onnx)
-        run_id = check_folder(verified, one, trust).source_run_id
+        run_id = check_folder(verified, one, registry.trust).source_run_id
     elif model.startswith(REGISTERED):
         one = find_registered(store, model)
         fetch_onnx(store, store.client.get_logged_model(one.model_id).artifact_location, onnx, model)
         run_id = one.run_id
     else:
-        path = Path(local_model(model, store.uri, state)).expanduser()
+        path = Path(local_model(model, store.uri, registry.state)).expanduser()
         _as_onnx(path, model, onnx)
         run_id = _run_of(path)
     run = store.client.get_run(run_id) if run_id else None

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from platform import node
 
 import yaml
 
@@ -19,18 +17,15 @@ from rayox_platform.evaluate.compare import Difference, paired_bootstrap
 from rayox_platform.evaluate.evaluation import EvaluationSettings, detect_images
 from rayox_platform.evaluate.operating import Operating, choose_thresholds
 from rayox_platform.models.bundle import ONNX
-from rayox_platform.models.champion import CACHE, champion, read_history
-from rayox_platform.models.signature import Trust
-from rayox_platform.promote.candidate import Candidate
+from rayox_platform.models.champion import read_history
+from rayox_platform.promote.candidate import Candidate, Registry
 from rayox_platform.promote.checks import Evidence, run_checks
 from rayox_platform.promote.gate_settings import Change, Gate
 from rayox_platform.promote.leaked_images import find_leaks
 from rayox_platform.promote.measurement import Measured, device_label, measure
 from rayox_platform.promote.page import gate_page
 from rayox_platform.promote.verdict import Verdict, make_verdict
-from rayox_platform.track.lineage import user
 from rayox_platform.track.registration import signature
-from rayox_platform.track.tracking import Store
 
 Progress = Callable[[str], Callable[[int, int], None]]
 
@@ -57,20 +52,10 @@ class Judged:
     predecessor: int  # the champion that it has measured against; 0 for none
 
 
-def actor() -> str:
-    return f"{user()}@{node()}"
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def judge(
-    asked: Asked, candidate: Candidate, config: Config, store: Store, trust: Trust, state: Path, stage: Progress
-) -> Judged:
+def judge(asked: Asked, candidate: Candidate, config: Config, registry: Registry, stage: Progress) -> Judged:
     """Measure both and run the checks. Raises ModelError, DataError, ConfigError or one of STORE_ERRORS."""
-    head = read_history(store, asked.name).head
-    folder, wrong = _champion(asked, head, store, trust, state)
+    state, head = registry.state, read_history(registry.store, asked.name).head
+    folder, wrong = _champion(asked, head, registry)
     images = gate_images(asked.gate, candidate, config, state)
     settings = EvaluationSettings(
         score_threshold=config.eval.score_threshold,
@@ -94,11 +79,11 @@ def judge(
         champion_signature=yaml.safe_load((folder / "MLmodel").read_text())["signature"] if folder else None,
     )
     checks, overrides = run_checks(found), asked.overrides or {}
-    verdict = make_verdict(found, checks, overrides, head, fingerprint(images), settings, now(), actor())
+    verdict = make_verdict(found, checks, overrides, head, fingerprint(images), settings)
     return Judged(found, verdict, gate_page(asked.name, head, found, verdict, images), head)
 
 
-def _champion(asked: Asked, head: int, store: Store, trust: Trust, state: Path) -> tuple[Path | None, str]:
+def _champion(asked: Asked, head: int, registry: Registry) -> tuple[Path | None, str]:
     """The champion's verified folder, and why there is none to compare with though there is a champion.
 
     One that is not what was signed stops a promotion, unless somebody has overruled just that.
@@ -106,7 +91,7 @@ def _champion(asked: Asked, head: int, store: Store, trust: Trust, state: Path) 
     if not head:
         return None, ""
     try:
-        return champion(store, asked.name, trust, state / CACHE)[1], ""
+        return registry.champion(asked.name)[1], ""
     except ModelError as error:
         if "champion" not in (asked.overrides or {}):
             more = "; to promote over it: --override champion --why TEXT"

@@ -52,7 +52,7 @@ def measure(
     settings: EvaluationSettings,
     progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
-    """Evaluate an ONNX file. Raises ModelError for a file that is none, DataError when no class is common."""
+    """Evaluate an ONNX file. Raises ModelError for a file that is not one, DataError when no class is common."""
     detector = load_onnx_detector(onnx, classes=classes)
     evaluation = evaluate_detector(detector, images, settings, progress)
     metrics = evaluation.scores.metrics.measured()

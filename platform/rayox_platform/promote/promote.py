@@ -11,12 +11,12 @@ from rayox_platform.config.tree import Config
 from rayox_platform.models.bundle import ONNX, PromotionRecord
 from rayox_platform.models.champion import EXPERIMENT
 from rayox_platform.models.signature import trusted
-from rayox_platform.promote.candidate import Candidate, open_candidate
+from rayox_platform.promote.candidate import Candidate, Registry, open_candidate
 from rayox_platform.promote.checks import Evidence
 from rayox_platform.promote.commit import Files, keep_refusal, publish
-from rayox_platform.promote.judge import Asked, Progress, actor, judge, now
+from rayox_platform.promote.judge import Asked, Progress, judge
 from rayox_platform.promote.signing import signing_key
-from rayox_platform.promote.verdict import Verdict, check_overrides
+from rayox_platform.promote.verdict import Verdict, actor, check_overrides, now
 from rayox_platform.track.registry import Version
 from rayox_platform.track.tracking import STORE_ERRORS, connect, refused
 
@@ -47,8 +47,9 @@ def promote(
     store = connect(uri, state, None if asked.dry_run else EXPERIMENT)
     try:
         with TemporaryDirectory(prefix="rayox-gate-") as draft:
-            candidate = open_candidate(asked.model, store, state, trust, Path(draft))
-            judged = judge(asked, candidate, config, store, trust, state, stage)
+            registry = Registry(store, trust, state)
+            candidate = open_candidate(asked.model, registry, Path(draft))
+            judged = judge(asked, candidate, config, registry, stage)
             found, verdict, page, predecessor = judged.found, judged.verdict, judged.page, judged.predecessor
             told(verdict, page)
             if not verdict.passed and key is not None:

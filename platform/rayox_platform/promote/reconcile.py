@@ -1,4 +1,4 @@
-"""Looking whether the registry says what was signed, and putting right what it says otherwise."""
+"""Checking that the registry says what was signed, and putting right what differs."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +21,9 @@ from rayox_platform.models.champion import (
 )
 from rayox_platform.models.signature import Trust, trusted
 from rayox_platform.promote.commit import settle
-from rayox_platform.promote.judge import actor, now
 from rayox_platform.promote.rollback import publish_again
 from rayox_platform.promote.signing import SigningKey, signing_key
+from rayox_platform.promote.verdict import actor, now
 from rayox_platform.track.registry import MODEL_TAG, Version, set_alias
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 

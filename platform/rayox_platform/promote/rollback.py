@@ -10,8 +10,8 @@ from rayox_platform.models.bundle import ONNX, PAGE, VERDICT, PromotionRecord
 from rayox_platform.models.champion import CACHE, EXPERIMENT, History, check_folder, read_history, verified
 from rayox_platform.models.signature import Trust, trusted
 from rayox_platform.promote.commit import Files, publish
-from rayox_platform.promote.judge import actor, now
 from rayox_platform.promote.signing import SigningKey, signing_key
+from rayox_platform.promote.verdict import actor, now
 from rayox_platform.track.registry import Version
 from rayox_platform.track.tracking import STORE_ERRORS, Store, connect, refused
 
@@ -89,7 +89,7 @@ def _target(history: History, wanted: int | None) -> int:
 
 
 def _origin(history: History, number: int) -> int:
-    """Where a version's bytes come from: of a rollback, the version that it put back."""
+    """The version whose bytes these are: for a rollback, the one that it put back."""
     one = history.versions.get(number)
     restores = int(one.tags.get("rayox.restores", "0")) if one else 0
     return _origin(history, restores) if restores else number

@@ -93,7 +93,7 @@ def sign_folder(folder: Path, key: SigningKey, trust: Trust) -> None:
     except ModelError:
         setting = "promotion.trusted_roots" if key.certificate else "promotion.trusted_keys"
         raise ConfigError(
-            f"promotion.key: {key.key} is not vouched for by {setting}, so nobody would take what it signs",
+            f"promotion.key: {key.key} is not vouched for by {setting}, so nobody would accept what it signs",
             "name the authority's certificate" if key.certificate else f"add its public key: {_PUBLIC}",
         ) from None
 

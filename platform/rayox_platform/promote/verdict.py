@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
+from platform import node
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.data.fingerprint import Fingerprint
 from rayox_platform.evaluate.evaluation import EvaluationSettings
 from rayox_platform.promote.checks import CHECKS, Check, Evidence
+from rayox_platform.track.lineage import user
 
 EVALUATORS = ("hotcoco", "onnxruntime", "numpy", "opencv-python-headless", "rayox")
 
@@ -34,6 +37,14 @@ class Verdict:
         return {"passed": self.passed, **json.loads(self.text)}
 
 
+def actor() -> str:
+    return f"{user()}@{node()}"
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def check_overrides(overrides: Mapping[str, str]) -> None:
     """Raise ConfigError for one that names no check or gives no reason."""
     for name, why in overrides.items():
@@ -50,14 +61,12 @@ def make_verdict(
     champion: int,
     data: Fingerprint,
     settings: EvaluationSettings,
-    time: str,
-    actor: str,
 ) -> Verdict:
     """Write down what was found. An override of a check that passes is kept too: somebody was ready to overrule it."""
     document = {
         "format": 1,
-        "time": time,
-        "actor": actor,
+        "time": now(),
+        "actor": actor(),
         "checks": [asdict(check) | {"overruled": overrides.get(check.name)} for check in checks],
         "candidate": {"model": found.candidate.model, "run_id": found.candidate.run_id} | found.measured.as_json(),
         "champion": {"version": champion} | found.champion.as_json() if found.champion else None,

@@ -3,7 +3,7 @@
 On one machine those of a run's first start begin while the driver still prepares the run. After a fault Ray Train
 starts anew every training worker, for which torch is imported, and three actors of its own in front of the stream, one
 after the other. Ray gives a process that it was asked to start early to the next actor or task of the same job and
-environment; what is not used ends with the job. With it a killed worker is made good in 3.4 s instead of 22.7, and a
+environment; what is not used ends with the job. With it a killed worker is replaced in 3.4 s instead of 22.7, and a
 first step comes after 36 to 39 s instead of 49. Without it a start and a restart wait for each process in turn.
 """
 

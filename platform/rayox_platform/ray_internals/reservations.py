@@ -29,7 +29,7 @@ def _refresh() -> None:
 
 
 def _asked() -> bool:
-    """False where there is nobody to ask; an answer that does not come may come to the next question."""
+    """Whether Ray could be asked; if it does not answer in time, it may answer the next question."""
     try:
         coordinator = ray.get_actor(COORDINATOR, namespace=COORDINATOR)
     except ValueError:  # no elastic run

@@ -202,8 +202,8 @@ def _too_few_gpus(demand: Demand, cluster: Cluster) -> ClusterError:
     wait = "wait for the others to finish" if gpu_places(demand, cluster.idle()) >= demand.workers else ""
     each = gpus_in_words(demand.gpus_per_worker)
     return ClusterError(
-        f"train.workers: {demand.workers} workers want {each} each, but of the cluster's {cluster.gpus:g} "
-        f"{cluster.free_gpus:g} are free: {described(cluster.for_workers)}",
+        f"train.workers: {demand.workers} workers want {each} each, but {cluster.free_gpus:g} of the "
+        f"cluster's {cluster.gpus:g} are free: {described(cluster.for_workers)}",
         ", or ".join(filter(None, (setting, wait))) or "add GPUs",
     )
 
@@ -240,7 +240,7 @@ def _refused(demand: Demand, cluster: Cluster) -> ClusterError:
 
 
 def _refused_there(demand: Demand, each: Room, number: str, cluster: Cluster) -> ClusterError:
-    """As _refused, where some machines take workers or data alone."""
+    """Like _refused, where some machines take workers or data alone."""
     for_data = f"{DATA_CPUS * demand.streams:g} CPU for data"
     if not _fits(replace(demand, workers=0), cluster, each.cpus):
         problem = f"data.nodes: {for_data}, {DATA_TASK_CPUS:g} of it on one node, is more than these have free"

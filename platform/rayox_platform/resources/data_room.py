@@ -44,7 +44,7 @@ def share_for_data(wanted: float, nodes: str | None = None) -> float:
         return share
     raise ClusterError(
         f"no machine has a part of a CPU left for data beside the workers: {described_machines(machines)}",
-        "bring machines back, or go on with a smaller train.cpus_per_worker or fewer train.workers",
+        "bring machines back, or resume with a smaller train.cpus_per_worker or fewer train.workers",
     )
 
 

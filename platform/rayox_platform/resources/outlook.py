@@ -1,4 +1,4 @@
-"""What a training would take on other machines than these, reckoned from the time of one sample and one step."""
+"""What a training would take on other machines than these, estimated from the time of one sample and one step."""
 
 import math
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def outlook(
 
 
 def stops_at(rates: Rates, work: Work, network_gigabits: float = 10.0) -> int:
-    """The most workers that are each worth half of one alone; more than the images of a batch never are."""
+    """The most workers of which each still adds half of what one alone does; at most one for each image of a batch."""
     alone, fits = _speed(rates, work, 1, network_gigabits), 1
     for workers in range(2, work.batch_size + 1):
         if _speed(rates, work, workers, network_gigabits) < WORTHWHILE * workers * alone:
@@ -116,7 +116,7 @@ def _speed(rates: Rates, work: Work, workers: int, network_gigabits: float, cpus
 
 
 def _slower(rates: Rates, work: Work, workers: int, cpus: float | None, speed: float) -> float:
-    """Times that a core takes of what it takes alone, for what the other cores do meanwhile; all of them if unknown."""
+    """How many times longer a core takes than alone, as the other cores compute too (all of them, if unknown)."""
     busy = 1.0
     if cpus is not None and cpus > 1:
         busy = min(1.0, (workers - 1 + RAY_CPUS + speed * _made_seconds(rates, work)) / (cpus - 1))
@@ -124,7 +124,7 @@ def _slower(rates: Rates, work: Work, workers: int, cpus: float | None, speed: f
 
 
 def _made_seconds(rates: Rates, work: Work) -> float:
-    """Of a core, for a sample that the stream has brought into a worker."""
+    """Seconds of a core that a sample costs until the stream has brought it into a worker."""
     return rates.sample_seconds + BLOCK_SECONDS / work.block_images
 
 
@@ -134,7 +134,7 @@ def _reduce_seconds(rates: Rates, workers: int, network_gigabits: float) -> floa
 
 
 def _possible(rates: Rates, work: Work, cpus: float | None, workers: int) -> float | None:
-    """What so many cores make: of samples beside GPUs; of samples and steps where workers compute on them too."""
+    """Images a second that the cores allow: they make the samples and, where there are no GPUs, take the steps."""
     if cpus is None:
         return None
     if rates.gpu:

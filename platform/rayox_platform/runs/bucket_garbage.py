@@ -1,4 +1,4 @@
-"""As garbage.py, of runs in a bucket."""
+"""The same as garbage.py, for runs in a bucket."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -38,7 +38,7 @@ def claimed_in_bucket(run: str, claims: Bucket) -> Iterator[None]:
         if other is not None:
             raise ConfigError(
                 f"name: run {run} in {claims.prefix.rpartition('/')[0]} is being trained by {other}",
-                f"wait for it, or give another --name; a driver that died is skipped after {STALE_SECONDS:.0f} s",
+                f"wait for it, or give another --name; a driver that died no longer counts after {STALE_SECONDS:.0f} s",
             )
         thread.start()
         yield

@@ -32,7 +32,7 @@ def say_nothing(reason: str) -> None:
 def choose_newest(
     names: Iterable[str], verified: Callable[[str], Verified], tell: Callable[[str], None]
 ) -> Chosen | None:
-    """As Checkpoints.choose, of these names; verified raises ModelError for one that is not whole, to be skipped."""
+    """Like Checkpoints.choose, among these names; verified raises ModelError for one to skip: it is not whole."""
     among, skipped = frozenset(names), list[str]()
     for name in sorted(among, reverse=True):
         try:
@@ -47,11 +47,11 @@ class Checkpoints(Protocol):
     """Their names begin with step-N (see step_of). Storage that cannot be reached raises OSError everywhere."""
 
     def write(self, snapshot: Snapshot) -> str:
-        """Its name; one of the same step is replaced."""
+        """Write a checkpoint, replacing one of the same step; its name."""
         ...
 
     def names(self) -> frozenset[str]:
-        """Of all there are, whole or not."""
+        """The names of all there are, whole or not."""
         ...
 
     def choose(self, tell: Callable[[str], None] = say_nothing) -> Chosen | None:
@@ -71,7 +71,7 @@ class Checkpoints(Protocol):
         ...
 
     def verified(self, name: str) -> Verified:
-        """As fetch, and verified. Raises ModelError."""
+        """Like fetch, and verified. Raises ModelError."""
         ...
 
     def prune(self, keep: int) -> None:

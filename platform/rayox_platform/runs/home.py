@@ -197,7 +197,7 @@ class BucketHome:
 
 @contextmanager
 def _claimed_for_all(home: BucketHome) -> Iterator[None]:
-    """As claimed_in_bucket; only the claiming is the setting's fault, not what happens while it is held."""
+    """Like claimed_in_bucket; only a failure to claim is the setting's fault, not what happens while it is held."""
     with ExitStack() as stack:
         with storage_errors(str(home), "written"):
             stack.enter_context(claimed_in_bucket(home.name, home.claims))

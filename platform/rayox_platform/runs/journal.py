@@ -102,7 +102,7 @@ def sealed(record: Mapping[str, Any]) -> bytes:
 
 
 def salvaged(content: bytes) -> Parsed:
-    """As parsed, with an empty record for each line that cannot be read, whichever way it was written.
+    """Like parsed, with an empty record for each line that cannot be read, whichever way it was written.
 
     Lines without a checksum are those of a rayox that wrote none.
     """

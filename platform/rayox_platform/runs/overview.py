@@ -43,7 +43,7 @@ class Run:
 
 
 def list_runs(runs: Runs) -> list[Run]:
-    """Every run, the one that spoke last first; empty when there is no such folder. Raises OSError."""
+    """Every run, the most recently active first; empty when there is no such folder. Raises OSError."""
     homes = [runs.home(name) for name in runs.names()]
     return sorted([read_run(home) for home in homes if home.is_begun()], key=lambda run: -run.last)
 

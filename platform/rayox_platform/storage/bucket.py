@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stamp:
-    """By what a file is known without reading it."""
+    """What tells one content of a file from another without reading it."""
 
     num_bytes: int
     modified_ns: int
@@ -146,7 +146,7 @@ class Bucket:
         return Bucket(self.scheme, self._key(name))
 
     def _asked(self, work: Callable[[], T]) -> T:
-        """What the store answers; a refusal without a word is asked about again in a way that has a reason."""
+        """What the store answers; after a refusal without a reason, ask again in a way that gets one."""
         try:
             return retried(work)
         except OSError as error:
@@ -155,7 +155,7 @@ class Bucket:
             raise self._reason(error) from error
 
     def _reason(self, error: OSError) -> OSError:
-        """The answer to a question about one file has no text, that to a listing has."""
+        """An answer about one file has no text; the answer to a listing has."""
         import pyarrow.fs
 
         if not has_credentials():

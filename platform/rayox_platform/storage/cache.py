@@ -85,7 +85,7 @@ def _alone(parent: Path) -> Iterator[None]:
 
 
 def _found_here(folder: Path, stamps: str) -> Verified | None:
-    """As it was fetched: what has been damaged here since is fetched again."""
+    """The folder, if it is still as it was fetched; one that was damaged here since is fetched again."""
     try:
         return verify(folder) if (folder / STAMPS).read_text() == stamps else None
     except (OSError, ModelError):

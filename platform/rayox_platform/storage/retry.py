@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def retried(work: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
-    """Do it until it works, at most ATTEMPTS times. Raises the last OSError; what is there for good at once."""
+    """Do it until it works, at most ATTEMPTS times. Raises the last OSError; one that will not pass, at once."""
     for attempt in range(ATTEMPTS - 1):
         try:
             return work()

@@ -62,7 +62,7 @@ def _expect(block: Block | None, first_step: int, lane: int) -> Block:
     if block is None or (block["first_step"] != first_step).any() or (block["lane"] != lane).any():
         raise DataError(
             f"the training stream is out of order: expected step {first_step}, lane {lane}, got {got}",
-            "resume the run with --resume auto; if it comes back, please report it with the run's log",
+            "resume the run with --resume auto; if it happens again, please report it with the run's log",
         )
     return block
 

@@ -188,7 +188,7 @@ def _params(config: Config) -> dict[str, str]:
 
 
 def _scores_first(metrics: Mapping[str, float]) -> dict[str, float]:
-    """As MLflow lists them: in the order in which they came first."""
+    """The scores before all else: MLflow lists metrics in the order in which they first came."""
     return dict(sorted(metrics.items(), key=lambda item: not item[0].startswith(("AP", "AR"))))
 
 
@@ -249,6 +249,6 @@ def _known(home: RunHome, images: Mapping[str, CocoImages]) -> dict[str, DataRec
 
 
 def _keep(home: RunHome, record: Mapping[str, DataRecord]) -> None:
-    """For a later --resume; a store that is away just now keeps it out, which costs that the comparison."""
+    """Keep it for a later --resume; a store that is away just now loses it, and nothing can be compared then."""
     with suppress(OSError):
         write_data_record(home.shared, record)

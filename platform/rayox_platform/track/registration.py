@@ -1,4 +1,4 @@
-"""A run's detector becomes a version of a registered model; an attempt that broke off is gone on with."""
+"""A run's detector becomes a version of a registered model; an interrupted attempt is completed."""
 
 import json
 import sys

@@ -16,7 +16,7 @@ BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 
 
 class NotAnImageError(ValueError):
-    """What was sent in an image's place is none."""
+    """What was sent is not an image."""
 
 
 def images_in(table: Any) -> list[Any]:

@@ -217,7 +217,7 @@ def _experiment(client: MlflowClient, name: str, local: Path | None) -> str:
 
 
 def _tried(call: Callable[[], str]) -> str:
-    """What a call gives that finds what an earlier try has made; a store may be away for a moment."""
+    """The result of a call, tried again while the store is away; it must find what an earlier try has made."""
     for left in reversed(range(TRIES)):
         try:
             return call()

@@ -1,4 +1,4 @@
-"""The settings that a run which goes on may have otherwise than it began. Imports no torch: plans read it too."""
+"""The settings that may be changed when a run is resumed. Imports no torch: plans read it too."""
 
 # What may differ from the settings a run began with: nothing that decides its weights. Data may lie elsewhere now:
 # whether it is the same is decided by its fingerprint (same_data.py).

@@ -88,7 +88,7 @@ def check_equal_weights(model: nn.Module, step: int) -> str:
     if len(set(all_of_them)) > 1:
         raise TrainingError(
             f"after step {step} the ranks' weights differ: {', '.join(all_of_them)}",
-            "go on from an earlier checkpoint with --resume; please report it if it comes back",
+            "resume from an earlier checkpoint with --resume; please report it if it happens again",
         )
     return mine
 

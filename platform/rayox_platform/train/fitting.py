@@ -63,7 +63,7 @@ def fit(
     if step_of(last.name) < job.stop_step:
         raise TrainingError(
             f"run {job.home.name}: training is done, but its last checkpoint could not be written to "
-            f"{job.checkpoints}: the newest one is of step {step_of(last.name)} of {job.stop_step}",
+            f"{job.checkpoints}: the latest one is from step {step_of(last.name)} of {job.stop_step}",
             f"make room there, then train the rest again with --resume {job.home.name}",
         )
     return last

@@ -18,7 +18,7 @@ from rayox_platform.train.worker import Rank, train_rank
 
 
 def fit_in_process(job: TrainJob, given: Capacity, checkpoint: str, show: Watch) -> Chosen:
-    """As fitting.fit, with the events shown as they are written. Raises what the training raises."""
+    """Like fitting.fit, with the events shown as they are written. Raises what the training raises."""
     plan = replace(job.plan, start_step=step_of(checkpoint))
     blocks = SampleBlocks(ray.put(job.train_images), plan, job.config.augment, job.engine.image_size)
     nodes = job.config.data.nodes

@@ -102,7 +102,7 @@ def _stop(
         tell_interrupted(home)
         say("stopping: no worker trains yet")
         return
-    say("stopping: saving a checkpoint first; once more to stop at once")
+    say("stopping: saving a checkpoint first; a second signal stops at once")
     answer = threading.Event()
     threading.Thread(target=_ask, args=(home, say, answer), name="rayox-stop", daemon=True).start()
     wait(SAVE_SECONDS, answer.is_set)

@@ -113,10 +113,10 @@ def _check_name(home: RunHome, resume: bool | Chosen, extend: bool) -> Chosen | 
     if chosen and not resume:
         raise ConfigError(
             f"name: there is a run {home.name} in {runs} already",
-            f"give another --name, or go on with it by --resume {home.name}",
+            f"give another --name, or resume it with --resume {home.name}",
         )
     if resume and not chosen:
-        raise ConfigError(f"--resume {home.name}: no checkpoint of such a run in {runs}", "check the name")
+        raise ConfigError(f"--resume {home.name}: no run of that name has a checkpoint in {runs}", "check the name")
     if home.shared.has(RESULT) and not extend:
         raise ConfigError(f"--resume {home.name}: this run is finished", "start a new one under another --name")
     return chosen
@@ -130,6 +130,6 @@ def _check_same_stream(name: str, facts: Facts, plan: StreamPlan) -> None:
     other = [f"{key} was {value} and is {now.get(key)}" for key, value in facts.stream.items() if now.get(key) != value]
     if other:
         raise DataError(
-            f"the training stream of {name} cannot go on where it stopped: {', '.join(other)}",
+            f"the training stream of {name} cannot continue where it stopped: {', '.join(other)}",
             "bring back the annotations it began with and the same rayox, or start a new run under another --name",
         )

@@ -59,7 +59,7 @@ def _together(cpus: int) -> float:
 
 
 def _convolutions(threads: int) -> float:
-    """So many a second, of all threads; torch does them without the interpreter's lock."""
+    """How many a second all threads do together; torch does them without the interpreter's lock."""
 
     def count(_: int) -> float:
         torch.set_num_threads(1)  # each thread has a number of its own

@@ -1,4 +1,4 @@
-"""Going on with a run: which one is meant, and with which settings."""
+"""Resuming a run: which one is meant, and with which settings."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,14 +13,14 @@ from rayox_platform.train.changeable import CHANGEABLE
 
 
 class Found(NamedTuple):
-    """A run that can be gone on with, and the checkpoint from which."""
+    """A run that can be resumed, and the checkpoint to resume it from."""
 
     run: str
     chosen: Chosen
 
 
 class Resumed(NamedTuple):
-    """What a run goes on with."""
+    """The settings and the checkpoint that a run is resumed with."""
 
     config: Config
     chosen: Chosen
@@ -41,12 +41,12 @@ def find_run(runs: Runs, name: str) -> Found:
     """The run of a name. Raises ConfigError when it has no checkpoint."""
     chosen = runs.home(name).checkpoints.choose()
     if chosen is None:
-        raise ConfigError(f"--resume {name}: no checkpoint of such a run in {runs}", "check the name")
+        raise ConfigError(f"--resume {name}: no run of that name has a checkpoint in {runs}", "check the name")
     return Found(name, chosen)
 
 
 def resumed_config(runs: Runs, name: str, given: Mapping[str, Any], extend: int = 0) -> Config:
-    """As resumed, the settings alone."""
+    """The settings of resumed alone."""
     return resumed(runs, find_run(runs, name), given, extend).config
 
 
@@ -69,7 +69,7 @@ def resumed(runs: Runs, found: Found, given: Mapping[str, Any], extend: int = 0)
         listed = "\n".join(f"{key}: the run began with {values[key]!r}, now {given[key]!r} is given" for key in other)
         raise ConfigError(
             f"--resume {name}: these settings would make it another run\n{listed}",
-            "leave them out to go on with the run, or start a new one under another --name",
+            "leave them out to resume the run, or start a new one under another --name",
         )
     tree = began.model_dump(mode="json")
     for key in CHANGEABLE.intersection(given):

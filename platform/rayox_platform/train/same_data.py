@@ -15,7 +15,7 @@ from rayox_platform.runs.data_record import DataRecord, read_data_record
 from rayox_platform.storage.errors import storage_errors
 from rayox_platform.storage.folders import Folder
 
-HINT = "bring back the data it began with, or begin anew under another --name"
+HINT = "bring back the data it began with, or start again under another --name"
 
 
 class Home(Protocol):
@@ -43,9 +43,9 @@ def check_same_data(home: Home, began: Mapping[str, Any], config: Config, images
             _compare(home.name, split, kept[split], of_split, moved)
         elif moved:
             raise DataError(
-                f"data.{split}: {home.name} began with {before.annotations}, and no fingerprint of it was kept that "
-                f"{now.annotations} could be compared with",
-                "put the data where it was, or begin anew under another --name",
+                f"data.{split}: {home.name} began with {before.annotations}; no fingerprint of it was kept, so "
+                f"{now.annotations} cannot be compared with it",
+                "put the data where it was, or start again under another --name",
             )
 
 

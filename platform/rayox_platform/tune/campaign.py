@@ -10,7 +10,6 @@ from rayox_platform.tune.constraints import Constraint, read_constraint
 from rayox_platform.tune.space import Dimension
 
 Count = Annotated[int, Ge(1)]
-Share = Annotated[float, Gt(0), Le(1)]
 Direction = Literal["max", "min"]
 BLIND = ("random", "grid")  # searches that learn from nothing
 CONFIRMED = ("AP", "AP50", "AP75")  # what the confirmation can compare

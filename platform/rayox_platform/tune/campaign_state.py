@@ -1,7 +1,7 @@
 """Where a campaign stands: its records, folded in their order. Nothing else is known of it, whatever was killed."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -230,10 +230,3 @@ def _laid_over(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
         first, _, rest = key.partition(".")
         new[first] = _laid_over(new[first], {rest: value}) if rest else value
     return new
-
-
-def folded(events: Iterable[tuple[Event, float]]) -> State:
-    state = State()
-    for event, time in events:
-        state.apply(event, time)
-    return state

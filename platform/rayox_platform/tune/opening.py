@@ -100,73 +100,79 @@ def _evaluations(campaign: Campaign, base: Config) -> int:
     return every if all(rung % every == 0 for rung in judged) else 1
 
 
+@dataclass(frozen=True)
+class Call:
+    """What a call of `rayox tune` says beside the campaign itself."""
+
+    resume: bool = False
+    extend: int = 0  # trials more than it had
+    given: frozenset[str] | None = None  # settings of the command line (see LoadedCampaign); None: nothing changes
+    warm_from: str = ""  # the campaign that a new one learns from
+    earlier: State | None = None  # where that one stands
+
+
 def open_ledger(
     home: CampaignHome,
     campaign: Campaign,
     base: Config,
     data: Data,
-    *,
-    resume: bool,
-    extend: int = 0,
-    given: frozenset[str] | None = None,
-    warm_from: str = "",
-    earlier: State | None = None,
+    call: Call,
     tell: Callable[[str], None] = say_nothing,
 ) -> Ledger:
-    """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError and DataError.
-
-    given are the settings that the command line has (see LoadedCampaign); without them nothing changes.
-    earlier is the campaign warm_from, which a new one is to learn from.
-    """
+    """The ledger of a claimed campaign, new or resumed. Raises ConfigError and DataError."""
     with storage_errors(str(home), "read"):
         begun = home.is_begun()
-    if begun and not resume:
+    if begun and not call.resume:
         raise ConfigError(
             f"name: there is a campaign {home.name} already in {home}",
             f"go on with it by --resume or --extend, or give another --name; `rayox tune report {home.name}` shows it",
         )
-    if resume and not begun:
+    if call.resume and not begun:
         raise ConfigError(f"--resume: there is no campaign {home.name} in {home}", "leave --resume out to begin it")
     with storage_errors(str(home), "written"):
         ledger = Ledger(home.journal(tell), tell)
-        if not begun:
-            keep_annotations(home.shared, data.images)
-            opened = Opened(
-                campaign=campaign.model_dump(mode="json"),
-                config=base.model_dump(mode="json"),
-                version=version("rayox"),
-                data=_parts(home, campaign, base, data),
-                weights=weights_digest(base.model.init),
-                warm_from=warm_from,
-                warm_records=earlier.num_records if earlier else 0,
-                given=None if given is None else sorted(given),
-            )
-            ledger.tell(opened)
-        elif ledger.state.num_records == 0:
-            raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
+        if begun:
+            _find_again(ledger, home, campaign, base, data, call)
+            if call.given is not None:
+                _change(ledger, campaign, call.given, tell)
         else:
-            _check_teacher(ledger.state, home, warm_from)
-            check_same_data(home, ledger.state.config, base, data.images)
-            elsewhere = moved(ledger.state, campaign.recipe, base, _parts_here(home, base, data, ledger.state))
-            if elsewhere:
-                ledger.tell(elsewhere)
-            _change(ledger, campaign, given, tell)
-        if extend:
-            _extend(ledger, extend, tell)
+            keep_annotations(home.shared, data.images)
+            ledger.tell(_opened(home, campaign, base, data, call))
+        if call.extend:
+            _extend(ledger, call.extend, tell)
         ledger.take_over()
         home.take_back_stop()
     return ledger
 
 
-def _change(
-    ledger: Ledger,
-    campaign: Campaign,
-    given: frozenset[str] | None,
-    tell: Callable[[str], None],
-) -> None:
-    """Write down what of the campaign is otherwise from here on, if anything is."""
-    if given is None:
-        return
+def _opened(home: CampaignHome, campaign: Campaign, base: Config, data: Data, call: Call) -> Opened:
+    """The first record of a new campaign."""
+    return Opened(
+        campaign=campaign.model_dump(mode="json"),
+        config=base.model_dump(mode="json"),
+        version=version("rayox"),
+        data=_parts(home, campaign, base, data),
+        weights=weights_digest(base.model.init),
+        warm_from=call.warm_from,
+        warm_records=call.earlier.num_records if call.earlier else 0,
+        given=None if call.given is None else sorted(call.given),
+    )
+
+
+def _find_again(ledger: Ledger, home: CampaignHome, campaign: Campaign, base: Config, data: Data, call: Call) -> None:
+    """Check that a campaign's data and earlier campaign are still what they were, and write down what has moved."""
+    state = ledger.state
+    if state.num_records == 0:
+        raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
+    _check_teacher(state, home, call.warm_from)
+    check_same_data(home, state.config, base, data.images)
+    elsewhere = moved(state, campaign.recipe, base, _parts_here(home, base, data, state))
+    if elsewhere:
+        ledger.tell(elsewhere)
+
+
+def _change(ledger: Ledger, campaign: Campaign, given: frozenset[str], tell: Callable[[str], None]) -> None:
+    """Write down what of the campaign is different from here on, if anything is."""
     changed = changes(ledger.state, campaign, given, tell)
     in_budget = changed.pop("budget", {})
     if in_budget or changed:

@@ -98,7 +98,7 @@ def _bboxes(records: list[Record], ids: list[int | None], findings: Findings) ->
 
 
 def _within_limits(bbox: list[float]) -> bool:
-    """NaN is not."""
+    """Whether no number is NaN or absurdly large."""
     x, y, width, height = bbox
     limit = MAX_PIXELS
     return -limit < x < limit and -limit < y < limit and -limit < width < limit and -limit < height < limit

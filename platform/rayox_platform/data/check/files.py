@@ -56,10 +56,6 @@ class ImageFolder:
 
     root: str
 
-    @property
-    def is_remote(self) -> bool:
-        return "://" in self.root
-
     def exists(self) -> bool:
         try:
             return _folder(self.root).exists()

@@ -160,9 +160,3 @@ KINDS = (
 )
 
 KIND_OF = {kind.code: kind for kind in KINDS}
-
-
-def markdown_table() -> str:
-    """The kinds as a table for documentation."""
-    rows = [f"| `{kind.code}` | {kind.severity} | {kind.means} | {kind.fix} |" for kind in KINDS]
-    return "\n".join(["| code | severity | means | fix |", "|---|---|---|---|", *rows])

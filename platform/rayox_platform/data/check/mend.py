@@ -149,7 +149,7 @@ def _dropped(before: Record, after: Record, merged: int) -> Dropped:
 
 
 def _judged(top: Record) -> Record:
-    """As the checks take it: segmentations replaced by what is wrong with them."""
+    """The file as the checks take it: segmentations replaced by what is wrong with them."""
     annotations = [
         record | {"segmentation": segmentation_problem(record.get("segmentation"))}
         if isinstance(record, dict)

@@ -107,6 +107,6 @@ def _same_stem(part: str) -> str:
 
 
 def look_alike(name: str, other: str) -> bool:
-    """Not the same, but not to be told apart on a screen."""
+    """Whether two different names look the same on a screen."""
     forms = [" ".join(unicodedata.normalize("NFKC", text).split()) for text in (name, other)]
     return name != other and forms[0] == forms[1]

@@ -22,7 +22,7 @@ _ABSOLUTE = re.compile(r"[/\\]|~/|[a-zA-Z]:[/\\]")
 
 
 def records_of(top: Record, section: str, findings: Findings) -> list[Record]:
-    """The section's objects; what is none is left out, and positions count without it."""
+    """The section's objects; anything else is left out and has no position."""
     value = top.get(section)
     if value is None or value == []:
         absent = "is not there" if section not in top else "is null" if value is None else "is empty"
@@ -88,7 +88,7 @@ def _find_alike(names: list[str | None], findings: Findings) -> None:
 
 @dataclass(frozen=True)
 class Images:
-    """M images; a size is 0 where it is absent or no size."""
+    """M images; a size is 0 where it is absent or impossible."""
 
     ids: list[int | None]
     keys: list[Hashable]  # what annotations can name them by, also where that is not an id

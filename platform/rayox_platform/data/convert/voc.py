@@ -86,7 +86,7 @@ def _files(source: Path) -> list[Path]:
     folder = source / "Annotations" if (source / "Annotations").is_dir() else source
     files = sorted(folder.glob("*.xml"))
     if not files:
-        raise DataError(f"{source}: no XML files, also not in Annotations/", "Give the folder that holds them.")
+        raise DataError(f"{source}: no XML files, neither here nor in Annotations/", "Give the folder that holds them.")
     return files
 
 

@@ -38,7 +38,7 @@ def read_yolo(
     found = map(root.joinpath, files_under(root)) if root.is_dir() else ()
     files = sorted(path for path in found if path.suffix.lower() in IMAGE_ENDINGS)
     if not files:
-        raise DataError(f"{root}: no images, whose sizes YOLO's fractions need", "Name their folder: --images DIR.")
+        raise DataError(f"{root}: no images, and YOLO's fractions need their sizes", "Name their folder: --images DIR.")
     bad = BadLines()
     used: set[Path] = set()
     read = []
@@ -99,7 +99,7 @@ def read_class_file(path: Path) -> list[str]:
 def _unique(names: list[str], path: Path) -> list[str]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"{path}: class {twice!r} stands there twice", "Each class has one name of its own.")
+        raise DataError(f"{path}: class {twice!r} is listed twice", "Give each class its own name.")
     return names
 
 
@@ -178,7 +178,7 @@ def _corners(numbers: Sequence[float], line: str) -> tuple[float, float, float, 
         return x - w / 2, y - h / 2, x + w / 2, y + h / 2
     if len(numbers) >= 6 and len(numbers) % 2 == 0:
         return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
-    raise ValueError(f"{len(numbers)} numbers behind the class, where a box has 4: {line.strip()[:60]!r}")
+    raise ValueError(f"{len(numbers)} numbers after the class, where a box has 4: {line.strip()[:60]!r}")
 
 
 def write_yolo(labels: Labels, output: Path) -> dict[str, int]:
