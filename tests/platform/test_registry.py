@@ -31,12 +31,14 @@ def store(tmp_path_factory):
     return connect(None, tmp_path_factory.mktemp("state"), "rayox")
 
 
-def test_keeping_a_model_says_nothing(toy_onnx, tmp_path, capfd, caplog):
+def test_keeping_a_model_says_nothing_and_leaves_nothing_else(toy_onnx, tmp_path, monkeypatch, capfd, caplog):
+    monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings(record=True, action="always", category=UserWarning) as said:
         save_pyfunc(tmp_path / "model", toy_onnx)
     assert [str(one.message) for one in said if issubclass(one.category, UserWarning)] == []
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
     assert capfd.readouterr().out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.slow

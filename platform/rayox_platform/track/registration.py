@@ -106,13 +106,16 @@ def save_pyfunc(
 ) -> None:
     """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle.
 
-    operating are its thresholds, see `rayox_platform.evaluate.operating`.
+    operating are its thresholds, see `rayox_platform.evaluate.operating`. MLflow traces nothing in this process any more:
+    to save a model, an older one (seen with 3.9) puts tracing on, and for that an `mlflow.db` into the working directory.
     """
     import mlflow.pyfunc
+    import mlflow.tracing
     from mlflow.models import Model
 
     from rayox_model.detect.onnx_detector import load_onnx_detector  # imports torch, which `runs sync` can wait for
 
+    mlflow.tracing.disable()
     detector = load_onnx_detector(onnx, num_threads=1)
     facts = {
         "classes": detector.classes,
