@@ -106,8 +106,8 @@ def save_pyfunc(
 ) -> None:
     """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle.
 
-    operating are its thresholds, see `rayox_platform.evaluate.operating`. MLflow traces nothing in this process any more:
-    to save a model, an older one (seen with 3.9) puts tracing on, and for that an `mlflow.db` into the working directory.
+    operating are its thresholds, see `rayox_platform.evaluate.operating`. MLflow traces nothing in this process any
+    more: an older one (3.9) turns tracing on after it has saved, and makes `mlflow.db` in the working directory for that.
     """
     import mlflow.pyfunc
     import mlflow.tracing
