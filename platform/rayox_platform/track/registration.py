@@ -107,7 +107,7 @@ def save_pyfunc(
     """Write an MLflow model: the ONNX file, the code that runs it, and the packages that needs; no pickle.
 
     operating are its thresholds, see `rayox_platform.evaluate.operating`. MLflow traces nothing in this process any
-    more: an older one (3.9) turns tracing on after it has saved, and makes `mlflow.db` in the working directory for that.
+    more: an older one (3.9) turns tracing on after it has saved, and makes `mlflow.db` in the working folder for that.
     """
     import mlflow.pyfunc
     import mlflow.tracing
