@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from rayox_platform.config.settings import leaves, settings
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.ledger_records import (
     Confirmed,
@@ -127,6 +128,12 @@ class State:
 
     def measured(self, trial: Trial, epoch: int) -> list[float]:
         return trial.measured(self.campaign.first_metric, self.sign, epoch)
+
+    def allows(self, values: Values) -> bool:
+        """Whether a trial's values fulfil the constraints."""
+        rules = self.campaign.rules
+        every = dict(leaves(self.config, settings())) | dict(values) if rules else {}
+        return all(rule.holds(every) for rule in rules)
 
     def ranked(self) -> list[Trial]:
         """Trials of the search, the best first: those that were trained longest before the others."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rayox_platform.tune.campaign_state import Expected, State, Trial
-from rayox_platform.tune.search import drawn, is_allowed
+from rayox_platform.tune.search import drawn
 from rayox_platform.tune.space import Dimension, Space
 
 IN_A_ROW = 3  # reports after each of which so little is expected: once may be luck
@@ -105,7 +105,7 @@ def _over_space(state: State) -> tuple[Row, ...]:
     """Places all over the space, the same ones each time."""
     rng = np.random.default_rng([state.campaign.search.seed, DRAWN])
     places = (drawn(state, rng, near=False) for _ in range(DRAWN))
-    return tuple(_place(state.campaign.dimensions, values) for values in places if is_allowed(state, values))
+    return tuple(_place(state.campaign.dimensions, values) for values in places if state.allows(values))
 
 
 @lru_cache(maxsize=2 * IN_A_ROW)

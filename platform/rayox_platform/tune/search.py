@@ -67,7 +67,7 @@ def suggest(state: State, earlier: State | None = None) -> Suggestion:
             found = Suggestion(drawn(state, rng, near))
         else:
             found = _asked(state, earlier, int(rng.integers(2**31)))
-        if not is_allowed(state, found.values):
+        if not state.allows(found.values):
             continue
         if _key(found.values) not in tried:
             return found
@@ -270,16 +270,9 @@ def grid(state: State) -> Iterator[dict[str, Any]]:
             values[one.key] = axis[at]
         values = active(space, values)
         key = _key(values)
-        if key not in found and is_allowed(state, values):
+        if key not in found and state.allows(values):
             found.add(key)
             yield values
-
-
-def is_allowed(state: State, values: Mapping[str, Any]) -> bool:
-    if not state.campaign.rules:
-        return True
-    every = dict(leaves(state.config, settings())) | dict(values)
-    return all(rule.holds(every) for rule in state.campaign.rules)
 
 
 def _hashable(choice: Any) -> Any:
