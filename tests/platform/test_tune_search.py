@@ -11,8 +11,9 @@ from rayox_platform.tune.budget import why_no_more
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger_records import Finished, Opened, Paused, Planned, Reported, Started
-from rayox_platform.tune.search import MODELLED, common_level, grid, study_of, suggest, with_fewer
+from rayox_platform.tune.search import grid, suggest
 from rayox_platform.tune.simulate import play
+from rayox_platform.tune.study import MODELLED, common_level, study_of, with_fewer
 
 KINDS = ("random", "grid", "tpe", "gp", "nsga2")
 PUBLISHED = {"assigner.center_radius": 1.5, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
@@ -125,7 +126,7 @@ def test_with_rungs_gp_learns_from_all_trials_after_the_same_epoch():
         state.apply(Started(trial=number, until=1), 1.0)
         state.apply(Reported(trial=number, epoch=1, metrics={"AP": curve(values)[0]}), 1.0)
         state.apply(Paused(trial=number, epoch=1), 1.0)
-    assert common_level(state) == 1
+    assert common_level(state, state.search) == 1
     assert [trial.value for trial in study_of(state).trials] == [curve(trial.values)[0] for trial in state.trials]
     asked = suggest(state).values
     assert quality(asked) > sorted(quality(trial.values) for trial in state.trials)[4], "above the median of those"
