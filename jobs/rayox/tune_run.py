@@ -100,8 +100,9 @@ def tune(
     for note in check_related(earlier, campaign, base.model_dump(mode="json")) if earlier else ():
         console.note(f"warning: {note}")
     with home.claim():
-        if resume and home.is_begun():
-            check_same(read_state(home.journal()), campaign, base, loaded.given)
+        state = read_state(home.journal()) if resume and home.is_begun() else None
+        if state and state.num_records:
+            check_same(state, campaign, base, loaded.given)
         with progress_of_data() as drawing:
             data = read_data(config, drawing)
         _warn(console, loaded, data)

@@ -9,7 +9,7 @@ from tune_toys import campaign
 from rayox_model.core.errors import ConfigError
 from rayox_platform.evaluate.matches import match
 from rayox_platform.tune.budget import out_of_time, why_no_more
-from rayox_platform.tune.confirming import verdict
+from rayox_platform.tune.confirming import confirm, verdict
 from rayox_platform.tune.ledger_records import Driven, Extended
 from rayox_platform.tune.winner import winning_trial
 
@@ -129,6 +129,14 @@ def test_trainings_that_failed_are_left_out_of_the_comparison_which_says_so(begi
     assert sorted(one["trial"] for one in result["compared"]) == compared
     assert np.isfinite(result["base_score"])
     assert result["sentence"].endswith(said or ")")
+
+
+def test_a_confirmation_that_is_no_longer_wanted_has_no_verdict(begin):
+    driver = begin(campaign("none", trials=3, confirm={"top": 2, "seeds": 1, "samples": 50}))
+    confirmed(driver, set())
+    driver.ledger.tell(Extended(budget={}, changed={"confirm": {"top": 0}}))
+    confirm(driver, lambda line: pytest.fail(line))
+    assert driver.state.confirmed is None
 
 
 def test_without_a_seed_in_common_there_is_no_verdict_and_it_says_why(begin):

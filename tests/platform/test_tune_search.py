@@ -207,6 +207,30 @@ def test_budgets_end_a_search():
     assert why_no_more(stale) == "stop_when.no_gain_for 3"
 
 
+def test_with_rungs_a_gain_is_one_after_as_many_epochs():
+    """Trial 0 is trained whole first, and nobody after one epoch has as much."""
+    state = begun(campaign("promote", "random", trials=50, stop_when={"no_gain_for": 2, "gain": 0.01}))
+
+    def paused(score: float, state_of: str = "paused") -> str | None:
+        number = len(state.trials)
+        state.apply(Planned(trial=number, values={}, seed=0, run=f"t{number}"), 1.0)
+        state.apply(Started(trial=number, until=1), 1.0)
+        state.apply(Reported(trial=number, epoch=1, metrics={"AP": score}), 1.0)
+        if state_of == "paused":
+            state.apply(Paused(trial=number, epoch=1), 1.0)
+        return why_no_more(state)
+
+    paused(0.1)
+    state.apply(Started(trial=0, until=9), 1.0)
+    for epoch in range(2, 10):
+        state.apply(Reported(trial=0, epoch=epoch, metrics={"AP": 0.1 * epoch}), 1.0)
+    state.apply(Finished(trial=0), 1.0)
+    for score in (0.12, 0.14, 0.145, 0.16, 0.16):
+        assert paused(score) is None
+    assert paused(0.99, "running") is None, "it has not ended"
+    assert paused(0.1) == "stop_when.no_gain_for 2"
+
+
 def test_a_big_grid_costs_a_suggestion_its_own_points_alone():
     """32,768 points: they were all made, each compared with all before it, for every suggestion."""
     choices = {f"augment.{name}": {"float": [0, 1]} for name in ("mosaic_prob", "mixup_prob", "hsv_prob")}

@@ -29,6 +29,7 @@ from rayox_platform.tune.ledger_records import (
 
 TrialState = Literal["planned", "running", "paused", "finished", "pruned", "failed"]
 OVER = ("finished", "pruned", "failed")
+BEFORE_A_DRIVER = (Moved, Extended, Driven)  # written by one that is about to begin: the time before them was nobody's
 
 
 class Kept(NamedTuple):
@@ -147,7 +148,7 @@ class State:
     def apply(self, event: Event, time: float) -> None:
         """What a record says, on top of those before it."""
         self.num_records += 1
-        if self.last and self.ended is None and not isinstance(event, Driven):
+        if self.last and self.ended is None and not isinstance(event, BEFORE_A_DRIVER):
             self.driven_seconds += max(0.0, time - self.last)
         self.began, self.last = self.began or time, time
         match event:
@@ -159,9 +160,7 @@ class State:
             case Driven():
                 self.ended = None
                 self.submissions += [event.submission] if event.submission else []
-                for trial in self.trials:
-                    if trial.state == "running":
-                        trial.state, trial.owed = "paused", True
+                self._cut_off()
             case Extended():
                 self._extend(event)
             case Moved():
@@ -178,8 +177,15 @@ class State:
                 self.confirmed = event.result
             case Ended():
                 self.ended = event
+                self._cut_off()
             case _:
                 self._of_trial(self.trials[event.trial], event, time)
+
+    def _cut_off(self) -> None:
+        """What runs does so no more: its driver is gone."""
+        for trial in self.trials:
+            if trial.state == "running":
+                trial.state, trial.owed = "paused", True
 
     def _extend(self, event: Extended) -> None:
         changed = self.campaign.model_dump(mode="json")

@@ -27,7 +27,8 @@ def confirm(driver: Driver, say: Callable[[str], None]) -> None:
     """Weigh the confirmation's trainings once all are done; the ledger gets the verdict, or why there is none."""
     state = driver.state
     again = [trial for trial in state.trials if trial.phase == "confirm"]
-    if state.confirmed is not None or not again or any(trial.state not in ("finished", "failed") for trial in again):
+    is_done = all(trial.state in ("finished", "failed") for trial in again)
+    if state.confirmed is not None or not (state.campaign.confirm.top and again and is_done):
         return
     say(f"confirming on images that the search never scored: {len(again)} trainings")
     driver.ledger.tell(Confirmed(result=verdict(state, _found(driver, again))))

@@ -205,8 +205,9 @@ class Driver:
 
     def _failed(self, number: int, why: str, code: str) -> None:
         self.ledger.tell(Failed(trial=number, why=why, code=code))
-        first = self.state.search[:ALL_FAIL]
-        if len(first) == ALL_FAIL and all(trial.state == "failed" and not trial.reports for trial in first):
+        search = self.state.search
+        first, learned = search[:ALL_FAIL], any(trial.reports for trial in search)
+        if len(first) == ALL_FAIL and all(trial.state == "failed" for trial in first) and not learned:
             self.over = "the first trials have all failed"
 
     def check_end(self) -> None:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rayox_model.core.errors import ConfigError, DataError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config.tree import Config
 from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.enough import nothing_to_learn, refuse_unfit
@@ -113,19 +113,20 @@ def open_ledger(
     earlier: State | None = None,
     tell: Callable[[str], None] = say_nothing,
 ) -> Ledger:
-    """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError and DataError.
+    """The ledger of a claimed campaign, begun or gone on with. Raises ConfigError, and DataError for a damaged one.
 
     given are the settings that the command line has (see LoadedCampaign); without them nothing changes.
     earlier is the campaign warm_from, which a new one is to learn from.
     """
     with storage_errors(str(home), "read"):
-        begun = home.is_begun()
+        there = home.is_begun()
+        begun = there and read_state(home.journal()).num_records > 0  # else a driver was killed at the first record
     if begun and not resume:
         raise ConfigError(
             f"name: there is a campaign {home.name} already in {home}",
             f"go on with it by --resume or --extend, or give another --name; `rayox tune report {home.name}` shows it",
         )
-    if resume and not begun:
+    if resume and not there:
         raise ConfigError(f"--resume: there is no campaign {home.name} in {home}", "leave --resume out to begin it")
     with storage_errors(str(home), "written"):
         ledger = Ledger(home.journal(tell), tell)
@@ -142,8 +143,6 @@ def open_ledger(
                 given=None if given is None else sorted(given),
             )
             ledger.tell(opened)
-        elif ledger.state.num_records == 0:
-            raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
         else:
             _check_teacher(ledger.state, home, warm_from)
             check_same_data(home, ledger.state.config, base, data.images)
