@@ -1,5 +1,7 @@
 """How a campaign ends: by a budget that leaves room to confirm, confirmed with what did not fail, without a verdict."""
 
+import json
+
 import numpy as np
 import pytest
 from test_tune_evidence import detected, scene
@@ -7,10 +9,12 @@ from tune_drive import fail, train
 from tune_toys import campaign
 
 from rayox_model.core.errors import ConfigError
+from rayox_platform.data.coco import parse_coco
 from rayox_platform.evaluate.matches import match
 from rayox_platform.tune.budget import out_of_time, why_no_more
 from rayox_platform.tune.confirming import confirm, verdict
 from rayox_platform.tune.ledger_records import Driven, Extended
+from rayox_platform.tune.split import part_of
 from rayox_platform.tune.winner import winning_trial
 
 CONFIRM = {"top": 1, "seeds": 2}
@@ -129,6 +133,17 @@ def test_trainings_that_failed_are_left_out_of_the_comparison_which_says_so(begi
     assert sorted(one["trial"] for one in result["compared"]) == compared
     assert np.isfinite(result["base_score"])
     assert result["sentence"].endswith(said or ")")
+
+
+def test_on_images_without_boxes_there_is_no_verdict(begin):
+    driver = begin(campaign("none", trials=2, confirm={"top": 1, "seeds": 2, "samples": 50}))
+    for _ in range(6):
+        train(driver, driver.next_part())
+    empty = part_of(scene(), range(3)) | {"annotations": []}
+    found = match(parse_coco(json.dumps(empty).encode(), "empty.json"), {})
+    result = verdict(driver.state, dict.fromkeys(range(2, 6), found))
+    assert result["sentence"] == "no verdict: the images of the confirmation have no boxes"
+    assert result["winner"] is None
 
 
 def test_a_confirmation_that_is_no_longer_wanted_has_no_verdict(begin):

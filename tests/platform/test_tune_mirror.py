@@ -46,6 +46,30 @@ def test_what_the_ledger_says_is_in_mlflow_once(tmp_path, monkeypatch):
     assert "report/report.html" in names
 
 
+@pytest.mark.slow
+def test_what_is_known_of_a_whole_trial_after_its_last_report_comes_too(tmp_path, monkeypatch):
+    """MLflow was told of the last epoch before the trial had been weighed; the campaign was interrupted then."""
+    monkeypatch.setenv("RAYOX_STATE", str(tmp_path))
+    ledger = Ledger(campaign_home(None, "mine").journal())
+    settings = campaign("none", trials=2, metrics={"AP": "max", "parameters": "min"}).model_dump(mode="json")
+    ledger.tell(Opened(campaign=settings, config=BASE, version="0"))
+    store = connect(None, tmp_path, "rayox")
+    mirror = Mirror(store, "mine")
+    for trial in range(2):
+        ledger.tell(Planned(trial=trial, values=VALUES, seed=0, run=f"mine-{trial}"))
+        ledger.tell(Started(trial=trial, until=9))
+    ledger.tell(Reported(trial=0, epoch=9, metrics={"AP": 0.5}, seconds=1.0))
+    mirror.bring_up_to_date(ledger.state)
+    ledger.tell(Finished(trial=0, metrics={"parameters": 912082.0}))
+    ledger.tell(Ended(status="interrupted", why="interrupted"))
+    mirror.bring_up_to_date(ledger.state)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    runs = {run.info.run_name: run for run in client.search_runs([store.experiment_id])}
+    assert runs["mine-0"].data.metrics == {"AP": 0.5, "parameters": 912082.0}
+    assert len(client.get_metric_history(runs["mine-0"].info.run_id, "AP")) == 1
+    assert statuses(tmp_path) == {"mine": "KILLED", "mine-0": "FINISHED", "mine-1": "KILLED"}
+
+
 def statuses(folder):
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("rayox").experiment_id])

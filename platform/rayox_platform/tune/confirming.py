@@ -9,7 +9,7 @@ from rayox_model.core.errors import DataError
 from rayox_platform.config.tree import Config
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.evaluate.evaluation import detect_images
-from rayox_platform.evaluate.matches import Matches, match
+from rayox_platform.evaluate.matches import Matches, average_precision, match
 from rayox_platform.models.open_model import open_detector
 from rayox_platform.resources.node_labels import selector
 from rayox_platform.runs.places import open_runs
@@ -53,6 +53,8 @@ def verdict(state: State, found: Mapping[int, Matches]) -> Mapping[str, Any]:
     failed = _failures(state, [one.number for one in chosen])
     if not seeds:
         return {"sentence": f"no verdict: {failed}", "winner": None, "compared": []}
+    if average_precision(next(iter(base.values()))) < 0:
+        return {"sentence": "no verdict: the images of the confirmation have no boxes", "winner": None, "compared": []}
     groups = {number: [runs[seed] for seed in seeds] for number, runs in of_seed.items() if runs.keys() >= set(seeds)}
     first = state.campaign.first_metric
     evidence = weigh(
@@ -96,7 +98,7 @@ def _failures(state: State, chosen: Sequence[int]) -> str:
     """In words; empty where nothing has failed."""
     failed = [trial for trial in state.trials if trial.of in chosen and trial.state == "failed"]
     told = [f"{'the base recipe' if one.of == chosen[0] else f'trial {one.of}'} with seed {one.seed}" for one in failed]
-    return f"{', '.join(told)} failed ({failed[0].why[:200]})" if failed else ""
+    return f"{', '.join(told)} failed ({' '.join(failed[0].why.split())[:200]})" if failed else ""
 
 
 def _found(driver: Driver, again: Sequence[Trial]) -> Mapping[int, Matches]:

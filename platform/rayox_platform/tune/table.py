@@ -104,7 +104,7 @@ def cells(state: State, one: Row) -> list[object]:
     costs = [duration(one.seconds)]
     costs += [amount(one.gpu_hours)] if _has_gpus(state) else []
     costs += ["–" if one.cost is None else amount(one.cost)] if _priced(state) else []
-    return [one.trial, one.state, one.epoch, one.score, *values, *costs, one.why[:60]]
+    return [one.trial, one.state, one.epoch, one.score, *values, *costs, " ".join(one.why.split())[:60]]
 
 
 def _has_gpus(state: State) -> bool:
