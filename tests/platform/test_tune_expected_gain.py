@@ -41,6 +41,15 @@ def test_what_is_expected_falls_with_what_there_is_to_gain():
     assert found[1] < found[0] / 2
 
 
+def test_a_grid_whose_constraints_nothing_drawn_fulfils_is_known_by_its_trials_alone():
+    rules = ["assigner.center_radius == 3.5"]
+    asked = campaign("none", "grid", trials=40, constraints=rules, searcher={"startup": 5})
+    state, _ = play(asked, BASE, noisy(0.0))
+    assert len(state.search) == 17
+    assert expected_gain(state).gain >= 0
+    assert "expected to add" in verdict(state)
+
+
 def test_too_few_trials_are_no_reason_to_stop():
     state, _ = play(campaign("none", "random", trials=12), BASE, noisy(0.0))
     assert expected_gain(state) is None, "ten at random, and three more in a row"

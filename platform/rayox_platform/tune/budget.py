@@ -76,7 +76,7 @@ def out_of_time(state: State, at_a_time: int = 1) -> str | None:
 def trainings_to_confirm(state: State) -> int:
     """That the confirmation will take, as far as can be said before the search has ended; 0 where there is none."""
     confirm = state.campaign.confirm
-    if not confirm.top or state.confirmed is not None:
+    if not state.confirms or state.confirmed is not None:
         return 0
     chosen = {trial.number for trial in candidates(state)}
     done = [trial for trial in state.trials if trial.phase == "confirm" and trial.of in chosen]

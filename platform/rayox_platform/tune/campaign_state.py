@@ -121,6 +121,11 @@ class State:
         return int(self.config["train"]["epochs"])
 
     @property
+    def confirms(self) -> bool:
+        """Whether there is a confirmation: of val images that the search does not see, which one image cannot give."""
+        return self.campaign.confirm.top > 0 and "confirm" in self.data
+
+    @property
     def sign(self) -> float:
         return 1.0 if self.campaign.directions[0] == "max" else -1.0
 

@@ -17,18 +17,22 @@ from rayox_platform.storage.state import state_folder
 from rayox_platform.train.from_config import evaluation_settings
 from rayox_platform.tune.campaign import CONFIRMED
 from rayox_platform.tune.campaign_state import State, Trial
-from rayox_platform.tune.confirmation import candidates
+from rayox_platform.tune.confirmation import candidates, confirm_move
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.evidence import weigh
 from rayox_platform.tune.ledger_records import Confirmed
+from rayox_platform.tune.moves import Done
 
 
 def confirm(driver: Driver, say: Callable[[str], None]) -> None:
-    """Weigh the confirmation's trainings once all are done; the ledger gets the verdict, or why there is none."""
+    """Weigh the confirmation's trainings once all are done; the ledger gets the verdict, or why there is none.
+
+    One that was stopped has more to come: `--resume` goes on with it.
+    """
     state = driver.state
     again = [trial for trial in state.trials if trial.phase == "confirm"]
-    is_done = all(trial.state in ("finished", "failed") for trial in again)
-    if state.confirmed is not None or not (state.campaign.confirm.top and again and is_done):
+    is_done = isinstance(confirm_move(state), Done) and all(trial.state in ("finished", "failed") for trial in again)
+    if state.confirmed is not None or not (state.confirms and again and is_done):
         return
     say(f"confirming on images that the search never scored: {len(again)} trainings")
     driver.ledger.tell(Confirmed(result=verdict(state, _found(driver, again))))

@@ -102,7 +102,7 @@ def _coordinates(one: Dimension, value: Any) -> Row:
 
 
 def _over_space(state: State) -> tuple[Row, ...]:
-    """Places all over the space, the same ones each time."""
+    """Places all over the space, the same ones each time; of a grid with strict constraints there may be none."""
     rng = np.random.default_rng([state.campaign.search.seed, DRAWN])
     places = (drawn(state, rng, near=False) for _ in range(DRAWN))
     return tuple(_place(state.campaign.dimensions, values) for values in places if state.allows(values))
@@ -126,7 +126,7 @@ def _modelled(rows: tuple[Row, ...], over_space: tuple[Row, ...], has_levels: bo
         model.fit(inputs, (scores - scores.mean()) / spread)
     noise = float(model.kernel_.k2.noise_level)
     rng = np.random.default_rng(0)
-    places, count = _at_the_top(table[:, :-2], scores, np.array(over_space), rng)
+    places, count = _at_the_top(table[:, :-2], scores, np.array(over_space).reshape(-1, table.shape[1] - 2), rng)
     if has_levels:
         places = np.column_stack([places, np.ones(len(places))])
     mean, covariance = model.predict(places, return_cov=True)
