@@ -92,6 +92,17 @@ def test_packaged_campaigns_are_right_and_say_how_they_are_run(name):
         ("{int: [5, 20]}", "{int: 5}", "7  space.assigner.top_k: int: 5 is not [low, high]"),
         ("{int: [5, 20]}", "5", "7  space.assigner.top_k: is not one of {float: [low, high]}"),
         ("{int: [5, 20]}", "{int: [5, 9], step: 2}", "7  space.assigner.top_k: has 'step', which is neither a range"),
+        (
+            "assigner.top_k: {int: [5, 20]}",
+            "image_size: {int: [32, 96]}",
+            "7  space.image_size: 40 is not a multiple of 32",
+        ),
+        (
+            "{train.optimizer: adamw}}",
+            "{loss.iou: 5}}\n  loss.iou: {float: [4, 6]}",
+            "8  space.train.beta2: when: loss.iou is searched in a range, of which no value returns",
+        ),
+        ("search: gp", "search: {kind: grid, points: 90000}", "12  search: a grid of 2,880,000 points"),
         ("[sgd, adamw]", "[sgd, adam]", "9  space.train.optimizer: 'adam' is not one of sgd, adamw"),
         ("[sgd, adamw]", "[sgd, sgd]", "9  space.train.optimizer: choice: one of them stands there twice"),
         ("train.optimizer: adamw}", "train.optimiser: adamw}", "8  space.train.beta2: when: train.optimiser is not"),
