@@ -109,7 +109,7 @@ class State:
     last: float = 0.0  # when something was last written
     num_records: int = 0
     submissions: list[str] = field(default_factory=list)  # the Ray jobs that have driven it
-    expected: tuple[int, Expected | None] | None = field(default=None, compare=False)  # as of so many epochs
+    expected: tuple[int, Expected | None] | None = field(default=None, compare=False)  # as of so many records
 
     @property
     def search(self) -> list[Trial]:

@@ -34,10 +34,11 @@ Row = tuple[float, ...]
 def expected_gain(state: State) -> Expected | None:
     """The most of what was expected after the last reports in a row; None while too few trials have any.
 
-    It is asked at every turn of a driver, and computed when there is a new report.
+    It is asked at every turn of a driver, and computed when there is a new record: so that a driver that goes on from
+    them expects the same.
     """
-    if state.expected is None or state.expected[0] != state.epochs_trained:
-        state.expected = (state.epochs_trained, _expected(state))
+    if state.expected is None or state.expected[0] != state.num_records:
+        state.expected = (state.num_records, _expected(state))
     return state.expected[1]
 
 
