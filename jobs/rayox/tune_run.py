@@ -14,6 +14,7 @@ from rayox_platform.tune.campaign_file import LoadedCampaign
 if TYPE_CHECKING:
     from rayox_platform.config.tree import Config
     from rayox_platform.resources.machines import Cluster
+    from rayox_platform.track.tracking import Store
     from rayox_platform.tune.campaign_home import CampaignHome
     from rayox_platform.tune.campaign_state import State
     from rayox_platform.tune.driver import Driver
@@ -106,6 +107,7 @@ def tune(
         with progress_of_data() as drawing:
             data = read_data(config, drawing)
         _warn(console, loaded, data)
+        store = _store(config)  # one that does not answer leaves no campaign behind that has begun nothing
         ledger = open_ledger(
             home,
             campaign,
@@ -123,20 +125,25 @@ def tune(
         from rayox_platform.tune.driver import Driver
 
         whole = Config.model_validate(dict(ledger.state.config))
-        with _tracked(config, home, console), CampaignPanel(campaign.name, console) as panel:
+        with _tracked(config, store, home, console), CampaignPanel(campaign.name, console) as panel:
             driver = Driver(ledger, whole, home, earlier_of(ledger.state, home) or earlier, panel.show)
             return _drive(driver, data, console, address)
 
 
-@contextmanager
-def _tracked(config: "Config", home: "CampaignHome", console: Console) -> Iterator[None]:
-    """MLflow beside it, which has to answer at the start and may be away later."""
+def _store(config: "Config") -> "Store":
+    """MLflow, which has to answer at the start and may be away later. Raises TrackingError."""
     from rayox_platform.storage.state import state_folder
     from rayox_platform.track.tracking import connect
+
+    return connect(config.tracking.uri, state_folder(), config.tracking.experiment)
+
+
+@contextmanager
+def _tracked(config: "Config", store: "Store", home: "CampaignHome", console: Console) -> Iterator[None]:
+    """MLflow beside it."""
     from rayox_platform.tune.mirror import mirrored, send_rest
 
     tracking = config.tracking
-    store = connect(tracking.uri, state_folder(), tracking.experiment)
     with mirrored(home, store, tracking.flush_seconds, console.note) as mirror:
         try:
             yield

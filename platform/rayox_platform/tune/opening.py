@@ -127,7 +127,8 @@ def open_ledger(
             f"go on with it by --resume or --extend, or give another --name; `rayox tune report {home.name}` shows it",
         )
     if resume and not there:
-        raise ConfigError(f"--resume: there is no campaign {home.name} in {home}", "leave --resume out to begin it")
+        option = "--extend" if extend else "--resume"
+        raise ConfigError(f"{option}: there is no campaign {home.name} in {home}", f"leave {option} out to begin it")
     with storage_errors(str(home), "written"):
         ledger = Ledger(home.journal(tell), tell)
         if not begun:
