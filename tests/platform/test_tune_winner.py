@@ -13,7 +13,14 @@ from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.evidence import Compared, Evidence
 from rayox_platform.tune.simulate import play
 from rayox_platform.tune.space_check import with_values
-from rayox_platform.tune.winner import as_recipe, own_settings, recipe_files, winning_trial, write_recipe
+from rayox_platform.tune.winner import (
+    as_recipe,
+    own_settings,
+    recipe_files,
+    trained_whole,
+    winning_trial,
+    write_recipe,
+)
 
 RECIPES = Path(__file__).resolve().parents[2] / "jobs" / "rayox" / "recipes"
 
@@ -78,6 +85,18 @@ def test_each_trial_has_its_own_evidence():
     assert evidence(state, 2) == "AP 0.5000 after 9 epochs with one seed; not confirmed, it may be luck"
     state.trials[2].state, state.trials[2].why = "failed", "out of memory\nat line 2"
     assert evidence(state, 2) == "none: it failed (out of memory at line 2)"
+
+
+def test_a_winner_that_paused_at_a_rung_is_had_from_its_confirmation(gone_on):
+    """A third of a training is not what was confirmed."""
+    base = gone_on.trials[0]
+    assert (base.state, base.epoch) == ("paused", 3)
+    again = trained_whole(gone_on, base)
+    assert (again.of, again.seed, again.state, again.epoch) == (0, 1000, "finished", 9)
+    other = next(trial for trial in gone_on.search[1:] if trial.state == "paused")
+    assert trained_whole(gone_on, other) is other, "nobody trained it again"
+    whole = next(trial for trial in gone_on.search if trial.state == "finished")
+    assert trained_whole(gone_on, whole) is whole
 
 
 def test_a_trial_of_another_kind_than_the_recipe_is_written_with_the_settings_of_that_kind(tmp_path):

@@ -36,6 +36,14 @@ def winning_trial(state: State, number: int | None = None) -> Trial:
     return state.trials[int(winner)]
 
 
+def trained_whole(state: State, trial: Trial) -> Trial:
+    """A trial, or where it has paused at a rung for good, the first of its confirmation that came to its end."""
+    if trial.state == "finished":
+        return trial
+    again = (one for one in state.trials if one.of == trial.number and one.state == "finished")
+    return next(again, trial)
+
+
 def _numbered(state: State, number: int) -> Trial:
     """A trial of the search by its number: those of a confirmation have numbers between them."""
     found = next((trial for trial in state.trials if trial.number == number), None)
