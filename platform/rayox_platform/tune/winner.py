@@ -118,9 +118,10 @@ def _of_another(confirmed: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """What a confirmation has found of one that is not its winner."""
     seeds, can_tell = confirmed["seeds"], confirmed["seeds"] > 1 and confirmed["images"] > 1
     told = "beats" if own["lower"] > 0 and can_tell else "does not beat"
+    scores = f"{confirmed.get('metric', 'AP')} {own['score']:.3f} against {confirmed['base_score']:.3f}"
     return (
-        f"trial {own['trial']} {told} the base recipe beyond noise: {confirmed.get('metric', 'AP')} {own['score']:.3f} against "
-        f"{confirmed['base_score']:.3f}, {own['difference']:+.3f} ({own['lower']:+.3f} to {own['upper']:+.3f}, "
+        f"trial {own['trial']} {told} the base recipe beyond noise: {scores}, "
+        f"{own['difference']:+.3f} ({own['lower']:+.3f} to {own['upper']:+.3f}, "
         f"{confirmed['confidence']:.0%} interval over {count(confirmed['images'], 'image')} that the search never "
         f"scored and {count(seeds, 'fresh seed')})"
     )
