@@ -121,6 +121,12 @@ def test_packaged_campaigns_are_right_and_say_how_they_are_run(name):
         ),
         ("metrics: AP50", "metrics: APP", "11  metrics: 'APP' is not measured; did you mean AP?"),
         ("metrics: AP50", "metrics: parameters", "11  metrics: parameters is not known before the end"),
+        ("metrics: AP50", "metrics: {AP50: max, AP50: min}", "11  metrics.AP50: given twice, first in line 11"),
+        (
+            "[sgd, adamw]}",
+            "[sgd, adamw]}\n  assigner.top_k: {int: [5, 9]}",
+            "10  space.assigner.top_k: given twice, first in",
+        ),
         ("search: gp", "search: gb", '12  search.kind: "gb" is not one of random, grid, tpe, gp, nsga2'),
         ("eta: 2", "eta: 1", "13  schedule.eta: 1 is not a number > 1"),
         ("eta: 2", "etas: 2", "13  schedule.etas: no such setting of a campaign; did you mean schedule.eta?"),
