@@ -50,13 +50,15 @@ def _warn(console: Console, loaded: LoadedCampaign, data: "Data") -> None:
 
 
 def describe(found: "Plan") -> str:
+    from rayox_platform.tune.words import count
+
     cost = f", at a cost of {found.cost:g}" if found.cost is not None else ""
-    workers = f"{found.workers_per_trial} worker{'s' if found.workers_per_trial > 1 else ''}"
+    workers = count(found.workers_per_trial, "worker")
     again = f", and {found.confirmations} whole trainings to confirm the best" if found.confirmations else ""
     return (
-        f"{found.trials} trials of about {found.epochs} epochs in all, {found.concurrency} at a time in {found.waves} "
-        f"waves{again}\n{workers} a trial, each with {found.device}{found.cpus_per_worker:g} CPU; "
-        f"about {found.duration}{cost}; ends by {found.budget}"
+        f"{count(found.trials, 'trial')} of about {count(found.epochs, 'epoch')} in all, {found.concurrency} at a time "
+        f"in {count(found.waves, 'wave')}{again}\n{workers} a trial, each with {found.device}"
+        f"{found.cpus_per_worker:g} CPU; about {found.duration}{cost}; ends by {found.budget}"
     )
 
 

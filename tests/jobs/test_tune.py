@@ -36,6 +36,11 @@ def test_the_plan_is_one_json_object(tune):
     assert "1000 trials of about" in said.err
 
 
+def test_a_plan_of_one_trial_is_in_the_singular(tune):
+    said = tune("--plan", "budget.trials=1", "train.epochs=1", "train.closing_epochs=0", "train.warmup_epochs=0")
+    assert "1 trial of about 1 epoch in all, 1 at a time in 1 wave, and" in said.err
+
+
 @pytest.mark.slow
 def test_a_plan_takes_no_package_that_only_a_training_needs(toy_data, tmp_path):
     """Torch alone takes two seconds to import; the plan of a thousand trials is wanted within one."""

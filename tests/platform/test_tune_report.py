@@ -78,6 +78,18 @@ def test_a_campaign_of_one_trial_and_one_epoch_is_told_of_in_the_singular():
     assert "after 1 epoch:" in verdict(state)
 
 
+def test_a_trial_that_failed_leads_nowhere():
+    """It stood on top of the line of the best so far, while the table had another one first."""
+    state, _ = play(campaign("none", "random", trials=4), BASE, lambda values: [values["assigner.top_k"] / 20] * 9)
+    best = state.best
+    best.state, best.why = "failed", "out of memory"
+    now = state.best
+    assert now is not best
+    (line,) = [line for line in figures(state)["history"].axes[0].lines if line.get_label() == "best so far"]
+    assert max(line.get_ydata()) == state.score(now)
+    assert best_by_seconds(state, state.search)[-1][1] == state.score(now)
+
+
 def test_where_all_have_failed_it_says_why():
     state, _ = play(campaign("none", "random", trials=2), BASE, curve, fails=lambda trial, until: True)
     state.trials[0].why = "no such image\n/data/1.png"
