@@ -8,7 +8,7 @@ from tune_toys import BASE, SPACE, campaign, curve, quality
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.tune.campaign_state import State
-from rayox_platform.tune.ledger_records import Failed, Paused, Planned, Pruned, Reported, Started
+from rayox_platform.tune.ledger_records import Failed, Finished, Paused, Planned, Pruned, Reported, Started
 from rayox_platform.tune.optuna_export import export_study
 from rayox_platform.tune.search import suggest
 from rayox_platform.tune.simulate import play
@@ -92,6 +92,23 @@ def test_the_first_generation_is_that_of_the_base_recipe_and_of_the_first_draws(
     found = suggest(state)
     assert list(found.attributes.values()).count(1) == 1, "the second generation"
     assert found.values != PUBLISHED
+
+
+def test_a_generation_of_one_whole_trial_has_no_descendants():
+    """The others failed, or have not come to the epoch that is compared; Optuna wants two parents."""
+    state = begun(campaign("none", "nsga2", 20, searcher={"startup": 0, "population": 3}))
+    for number in range(6):
+        values = {"assigner.center_radius": 1.0 + number / 10, "assigner.top_k": 9, "assigner.iou_cost_weight": 2.0}
+        kept = {"NSGAIISampler:generation": number // 2} if number else {}
+        state.apply(Planned(trial=number, values=values, seed=0, run=f"t{number}", attributes=kept), 1.0)
+        state.apply(Started(trial=number, until=9), 1.0)
+        if number not in (1, 2):
+            state.apply(Failed(trial=number, why="out of memory", code="training"), 1.0)
+        else:
+            state.apply(Reported(trial=number, epoch=9, metrics={"AP": 0.1 * number}), 1.0)
+            state.apply(Finished(trial=number), 1.0)
+    assert [one.system_attrs["NSGAIISampler:generation"] for one in study_of(state).trials][1:3] == [0, 0]
+    assert set(suggest(state).values) == set(SPACE)
 
 
 def test_the_exported_study_has_what_each_trial_came_to(tmp_path):

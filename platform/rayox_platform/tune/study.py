@@ -17,7 +17,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 MODELLED = 200  # trials that gp looks at: a third of a second an ask; of 1,000 it would be eight
 WHOLE = ("gp", "nsga2")  # searches that know whole trials alone
-FIRST_GENERATION = {"NSGAIISampler:generation": 0}  # as Optuna's nsga2 marks its trials
+GENERATION = "NSGAIISampler:generation"  # as Optuna's nsga2 marks its trials
+PARENTS = 2  # of a trial of nsga2
 nan = math.nan
 
 
@@ -41,8 +42,24 @@ def study_of(state: State, earlier: State | None = None, seed: int = 0) -> optun
     study = optuna.create_study(directions=directions(state.campaign), sampler=_sampler(state.campaign.search, seed))
     known = _known(state, earlier)
     level = common_level(state, known)
-    study.add_trials([frozen(state, trial, state.campaign.dimensions, level) for trial in known])
+    trials = [frozen(state, trial, state.campaign.dimensions, level) for trial in known]
+    if state.campaign.search.kind == "nsga2":
+        _count_generations(trials)
+    study.add_trials(trials)
     return study
+
+
+def _count_generations(trials: Sequence[FrozenTrial]) -> None:
+    """Number those anew that have whole trials: nsga2 takes two parents of the one before, which must have as many.
+
+    At another level, or after failures, a generation may have none or one.
+    """
+    whole = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    numbers = sorted(trial.system_attrs[GENERATION] for trial in whole)
+    later = sorted({number for number in numbers if number > numbers[min(PARENTS, len(numbers)) - 1]})
+    for trial in whole:
+        number = trial.system_attrs[GENERATION]
+        trial.system_attrs[GENERATION] = later.index(number) + 1 if number in later else 0
 
 
 def _known(state: State, earlier: State | None) -> list[Trial]:
@@ -52,7 +69,7 @@ def _known(state: State, earlier: State | None) -> list[Trial]:
     trials += state.search
     kind = state.campaign.search.kind
     if kind == "nsga2":  # those that were drawn here are of the first generation, too
-        trials = [one if one.attributes else replace(one, attributes=FIRST_GENERATION) for one in trials]
+        trials = [replace(one, attributes={GENERATION: 0} | dict(one.attributes)) for one in trials]
     if kind in WHOLE:  # they do not model a setting that one of their trials has no value of
         needed = [one for one in state.campaign.dimensions if not one.when]
         trials = [
