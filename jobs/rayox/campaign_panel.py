@@ -62,12 +62,13 @@ class CampaignStatus:
 
     def _follow(self, state: State) -> None:
         self.running = True
-        confirming = len(state.trials) > len(state.search)
+        confirming = state.confirming
         searched = sum(len(trial.reports) for trial in state.search)
-        search = searched if confirming else max(searched, expected(state.campaign, state.epochs)[1])
+        trials, epochs = expected(state.campaign, state.epochs)
+        search = searched if confirming else max(searched, epochs)
         total = search + num_confirmations(state.campaign) * state.epochs
         self.done = min(1.0, state.epochs_trained / total)
-        phase = "confirming the best" if confirming else f"trial {len(state.search)}/{state.campaign.budget.trials}"
+        phase = "confirming the best" if confirming else f"trial {len(state.search)}/{max(len(state.search), trials)}"
         before = self._counted
         self._counted = f"{phase}  epoch {state.epochs_trained} of about {total}"
         self._details = _details(state)
@@ -85,7 +86,7 @@ class CampaignStatus:
         if score is not None:
             parts.append(f"{metric} {score:.4f}")
         if trial.why:
-            parts.append(trial.why)
+            parts.append(" ".join(trial.why.split()))
         if state.best:
             parts.append(f"best: trial {state.best.number}")
         return "  ".join(parts)

@@ -134,15 +134,16 @@ def _write(page: Path, html: str) -> None:
 
 
 def _winner(storage: str | None, name: str) -> str:
-    """The checkpoint of a campaign's confirmed winner. Raises ConfigError where there is none."""
+    """The last checkpoint of a campaign's confirmed winner. Raises ConfigError where there is none."""
     from rayox_platform.runs.places import open_runs
     from rayox_platform.storage.errors import storage_errors
     from rayox_platform.tune.campaign_home import find_campaign
     from rayox_platform.tune.ledger import read_state
-    from rayox_platform.tune.winner import winning_trial
+    from rayox_platform.tune.winner import trained_whole, winning_trial
 
     with storage_errors(storage or "the state folder", "read"):
-        trial = winning_trial(read_state(find_campaign(storage, name).journal()))
+        state = read_state(find_campaign(storage, name).journal())
+        trial = trained_whole(state, winning_trial(state))
         return str(open_runs(storage).home(trial.run).checkpoints.fetch(trial.checkpoint))
 
 

@@ -14,6 +14,7 @@ from rayox_platform.tune.campaign_file import LoadedCampaign
 if TYPE_CHECKING:
     from rayox_platform.config.tree import Config
     from rayox_platform.resources.machines import Cluster
+    from rayox_platform.track.tracking import Store
     from rayox_platform.tune.campaign_home import CampaignHome
     from rayox_platform.tune.campaign_state import State
     from rayox_platform.tune.driver import Driver
@@ -49,13 +50,15 @@ def _warn(console: Console, loaded: LoadedCampaign, data: "Data") -> None:
 
 
 def describe(found: "Plan") -> str:
+    from rayox_platform.tune.words import count
+
     cost = f", at a cost of {found.cost:g}" if found.cost is not None else ""
-    workers = f"{found.workers_per_trial} worker{'s' if found.workers_per_trial > 1 else ''}"
+    workers = count(found.workers_per_trial, "worker")
     again = f", and {found.confirmations} whole trainings to confirm the best" if found.confirmations else ""
     return (
-        f"{found.trials} trials of about {found.epochs} epochs in all, {found.concurrency} at a time in {found.waves} "
-        f"waves{again}\n{workers} a trial, each with {found.device}{found.cpus_per_worker:g} CPU; "
-        f"about {found.duration}{cost}; ends by {found.budget}"
+        f"{count(found.trials, 'trial')} of about {count(found.epochs, 'epoch')} in all, {found.concurrency} at a time "
+        f"in {count(found.waves, 'wave')}{again}\n{workers} a trial, each with {found.device}"
+        f"{found.cpus_per_worker:g} CPU; about {found.duration}{cost}; ends by {found.budget}"
     )
 
 
@@ -100,11 +103,13 @@ def tune(
     for note in check_related(earlier, campaign, base.model_dump(mode="json")) if earlier else ():
         console.note(f"warning: {note}")
     with home.claim():
-        if resume and home.is_begun():
-            check_same(read_state(home.journal()), campaign, base, loaded.given)
+        state = read_state(home.journal()) if resume and home.is_begun() else None
+        if state and state.num_records:
+            check_same(state, campaign, base, loaded.given)
         with progress_of_data() as drawing:
             data = read_data(config, drawing)
         _warn(console, loaded, data)
+        store = _store(config)  # one that does not answer leaves no campaign behind that has begun nothing
         call = Call(resume, extend, loaded.given, warm_from or "", earlier)
         ledger = open_ledger(home, campaign, base, data, call, console.note)
         from rayox.campaign_panel import CampaignPanel
@@ -112,20 +117,25 @@ def tune(
         from rayox_platform.tune.driver import Driver
 
         whole = Config.model_validate(dict(ledger.state.config))
-        with _tracked(config, home, console), CampaignPanel(campaign.name, console) as panel:
+        with _tracked(config, store, home, console), CampaignPanel(campaign.name, console) as panel:
             driver = Driver(ledger, whole, home, earlier_of(ledger.state, home) or earlier, panel.show)
             return _drive(driver, data, console, address)
 
 
-@contextmanager
-def _tracked(config: "Config", home: "CampaignHome", console: Console) -> Iterator[None]:
-    """MLflow beside it, which has to answer at the start and may be away later."""
+def _store(config: "Config") -> "Store":
+    """MLflow, which has to answer at the start and may be away later. Raises TrackingError."""
     from rayox_platform.storage.state import state_folder
     from rayox_platform.track.tracking import connect
+
+    return connect(config.tracking.uri, state_folder(), config.tracking.experiment)
+
+
+@contextmanager
+def _tracked(config: "Config", store: "Store", home: "CampaignHome", console: Console) -> Iterator[None]:
+    """MLflow beside it."""
     from rayox_platform.tune.mirror import mirrored, send_rest
 
     tracking = config.tracking
-    store = connect(tracking.uri, state_folder(), tracking.experiment)
     with mirrored(home, store, tracking.flush_seconds, console.note) as mirror:
         try:
             yield

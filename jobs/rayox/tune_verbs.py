@@ -187,7 +187,7 @@ def _looked_at(home: "CampaignHome") -> "tuple[State, str]":
     if holder:
         return state, "running"
     if not state.num_records:
-        raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
+        raise DataError(f"{home}: its ledger has no whole record", "give the command that began it once more")
     return state, state.ended.status if state.ended else "dead"
 
 

@@ -13,7 +13,17 @@ from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.campaign_home import campaign_home
 from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger import Ledger
-from rayox_platform.tune.ledger_records import Ended, Finished, Opened, Paused, Planned, Reported, Started
+from rayox_platform.tune.ledger_records import (
+    Ended,
+    Extended,
+    Failed,
+    Finished,
+    Opened,
+    Paused,
+    Planned,
+    Reported,
+    Started,
+)
 
 CAMPAIGN = Campaign.model_validate(
     {
@@ -102,6 +112,23 @@ def test_while_it_confirms_the_end_is_known(state, clock):
     status.take(state)
     assert status.headline() == "mine  confirming the best  epoch 6 of about 12"
     assert status.done == pytest.approx(0.5)
+
+
+def test_extended_after_a_confirmation_it_searches_again(state, clock):
+    status = CampaignStatus("mine", clock)
+    for number, phase in enumerate(("search", "search", "search", "confirm")):
+        state.apply(planned(number, phase), 1.0)
+        trained(state, number, [0.4, 0.5, 0.6])
+        state.apply(Finished(trial=number), 2.0)
+    state.apply(Extended(budget={"trials": 5}), 3.0)
+    state.apply(planned(4), 3.0)
+    state.apply(Failed(trial=4, why="out of memory\nat line 2", code="training"), 3.0)
+    assert (
+        status.take(state)
+        .splitlines()[-1]
+        .endswith("trial 4  failed  epoch 0/3  out of memory at line 2  best: trial 0")
+    )
+    assert status.headline().startswith("mine  trial 4/5  epoch 12 of about ")
 
 
 def test_each_line_is_said_once(state, clock):

@@ -36,6 +36,11 @@ def test_the_plan_is_one_json_object(tune):
     assert "1000 trials of about" in said.err
 
 
+def test_a_plan_of_one_trial_is_in_the_singular(tune):
+    said = tune("--plan", "budget.trials=1", "train.epochs=1", "train.closing_epochs=0", "train.warmup_epochs=0")
+    assert "1 trial of about 1 epoch in all, 1 at a time in 1 wave, and" in said.err
+
+
 @pytest.mark.slow
 def test_a_plan_takes_no_package_that_only_a_training_needs(toy_data, tmp_path):
     """Torch alone takes two seconds to import; the plan of a thousand trials is wanted within one."""
@@ -57,7 +62,8 @@ def test_a_plan_takes_no_package_that_only_a_training_needs(toy_data, tmp_path):
         (("budget.trial=4",), 2, "did you mean budget.trials?"),
         (("train.epocs=4",), 2, "did you mean train.epochs?"),
         (("space.assigner.top_k={int: [0, 5]}",), 2, "space.assigner.top_k: 0 is not a whole number"),
-        (("--resume",), 2, "there is no campaign simota"),
+        (("--resume",), 2, "--resume: there is no campaign simota"),
+        (("--extend", "3"), 2, "--extend: there is no campaign simota"),
         (("--warm-from", "other"), 2, "other: no such campaign"),
         (("--name", "a/b"), 2, "cannot be a campaign's name"),
         (("data.val.annotations=none.json", "--plan"), 3, "none.json"),
@@ -71,6 +77,15 @@ def test_what_cannot_be_is_one_message_with_its_code(tune, more, code, part):
     assert part in said.result["error"]["message"]
     assert said.err.count("error:") == 1
     assert "Traceback" not in said.err
+
+
+def test_where_mlflow_does_not_answer_no_campaign_begins(tune, monkeypatch):
+    """It would be listed as dead."""
+    Path("file").touch()
+    monkeypatch.setattr("rayox_cluster.local.ray_session", lambda *given, **named: pytest.fail("it would train"))
+    said = tune("tracking.uri=sqlite:///file/mlflow.db")
+    assert said.exit_code == 9
+    assert not list(Path(".rayox").rglob("ledger*"))
 
 
 def test_an_unknown_campaign_is_named_with_the_nearest(rayox):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tune_drive import GIVEN, train
+from tune_drive import GIVEN, fail, train
 from tune_toys import CONFIG, campaign
 
 from rayox_model.core.errors import ConfigError, TrainingError
@@ -104,6 +104,28 @@ def test_when_the_first_trials_all_fail_it_is_not_their_fault(begin):
     assert driver.next_part() is None
     with pytest.raises(TrainingError, match="all 3 trials have failed; the first: no such image"):
         driver.check_end()
+
+
+def test_when_others_learn_the_failures_are_those_of_their_trials(begin):
+    driver = begin(campaign("none", trials=8, confirm={"top": 0}))
+    parts = [driver.next_part() for _ in range(4)]
+    driver.started("well", parts[3])
+    driver.told("well", {"epoch": 1, "metrics": {"AP": 0.5}, "seconds": 1.0})
+    for part in parts[:3]:
+        fail(driver, part)
+    assert driver.next_part().trial == 4
+    assert driver.over == ""
+
+
+def test_a_campaign_that_went_on_after_its_first_failures_is_not_ended_by_the_next_one(begin):
+    driver = begin(campaign("none", trials=20, confirm={"top": 0}))
+    for _ in range(3):
+        fail(driver, driver.next_part())
+    assert driver.next_part() is None
+    again = begin()
+    train(again, again.next_part())
+    fail(again, again.next_part())
+    assert again.next_part().trial == 5
 
 
 def test_a_trial_that_goes_on_before_ray_tune_has_ended_its_part_has_not_failed(begin):

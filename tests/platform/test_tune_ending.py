@@ -1,5 +1,7 @@
 """How a campaign ends: by a budget that leaves room to confirm, confirmed with what did not fail, without a verdict."""
 
+import json
+
 import numpy as np
 import pytest
 from test_tune_evidence import detected, scene
@@ -7,10 +9,13 @@ from tune_drive import fail, train
 from tune_toys import campaign
 
 from rayox_model.core.errors import ConfigError
+from rayox_platform.data.coco import parse_coco
 from rayox_platform.evaluate.matches import match
 from rayox_platform.tune.budget import out_of_time, why_no_more
-from rayox_platform.tune.confirming import verdict
+from rayox_platform.tune.confirming import confirm, verdict
+from rayox_platform.tune.driver import LOOK_SECONDS
 from rayox_platform.tune.ledger_records import Driven, Extended
+from rayox_platform.tune.split import nothing_to_score, part_of
 from rayox_platform.tune.winner import winning_trial
 
 CONFIRM = {"top": 1, "seeds": 2}
@@ -129,6 +134,50 @@ def test_trainings_that_failed_are_left_out_of_the_comparison_which_says_so(begi
     assert sorted(one["trial"] for one in result["compared"]) == compared
     assert np.isfinite(result["base_score"])
     assert result["sentence"].endswith(said or ")")
+
+
+def test_on_images_without_boxes_there_is_no_verdict(begin):
+    driver = begin(campaign("none", trials=2, confirm={"top": 1, "seeds": 2, "samples": 50}))
+    for _ in range(6):
+        train(driver, driver.next_part())
+    empty = part_of(scene(), range(3)) | {"annotations": []}
+    found = match(parse_coco(json.dumps(empty).encode(), "empty.json"), {})
+    result = verdict(driver.state, dict.fromkeys(range(2, 6), found))
+    assert result["sentence"] == "no verdict: the images of the confirmation have no boxes"
+    assert result["winner"] is None
+
+
+def test_a_confirmation_that_was_stopped_is_gone_on_with(begin):
+    """Four of its six trainings are done, two seeds of three: no verdict yet."""
+    driver = begin(campaign("none", trials=2, confirm={"top": 1, "seeds": 3, "samples": 50}))
+    for _ in range(6):
+        train(driver, driver.next_part())
+    driver.home.ask_to_stop()
+    driver.looks_at -= LOOK_SECONDS
+    assert driver.next_part() is None
+    confirm(driver, lambda line: pytest.fail(line))
+    assert driver.state.confirmed is None
+    driver.home.take_back_stop()
+    assert [phase for phase, *_ in parts(begin())] == ["confirm"] * 2
+
+
+def test_nothing_is_confirmed_on_the_only_image(begin):
+    """The search scores it."""
+    driver = begin(campaign("none", trials=2, confirm=CONFIRM))
+    driver.state.data = {}
+    assert [phase for phase, *_ in parts(driver)] == ["search"] * 2
+    dataset = parse_coco(json.dumps(part_of(scene(), [0])).encode(), "one.json")
+    assert nothing_to_score(dataset, driver.state.campaign.confirm) == [
+        "one.json: one image, which the search scores, so nothing can be confirmed on others"
+    ]
+
+
+def test_a_confirmation_that_is_no_longer_wanted_has_no_verdict(begin):
+    driver = begin(campaign("none", trials=3, confirm={"top": 2, "seeds": 1, "samples": 50}))
+    confirmed(driver, set())
+    driver.ledger.tell(Extended(budget={}, changed={"confirm": {"top": 0}}))
+    confirm(driver, lambda line: pytest.fail(line))
+    assert driver.state.confirmed is None
 
 
 def test_without_a_seed_in_common_there_is_no_verdict_and_it_says_why(begin):

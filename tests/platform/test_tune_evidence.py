@@ -9,7 +9,7 @@ from rayox_model.core.samples import Detections
 from rayox_platform.data.coco import CocoDataset, parse_coco
 from rayox_platform.evaluate.matches import average_precision, match
 from rayox_platform.evaluate.metrics import coco_metrics
-from rayox_platform.tune.evidence import half_width, weigh
+from rayox_platform.tune.evidence import Compared, Evidence, half_width, weigh
 from rayox_platform.tune.split import part_of, parted
 
 IMAGES, CLASSES = 30, 3
@@ -131,6 +131,18 @@ def test_one_seed_confirms_nothing():
     assert one.winner is None
     assert (
         "not confirmed: one seed cannot tell a gain from luck (confirm.seeds=3 can); trial 4 has AP" in one.sentence()
+    )
+
+
+def test_one_image_confirms_nothing():
+    """No draw of it differs from another, so the interval is of the seeds alone."""
+    lead = Compared(trial=4, score=0.6, difference=0.1, lower=0.1, upper=0.1)
+    one = Evidence(0.5, (0.5, 0.5), (lead,), confidence=0.95, seeds=2, images=1)
+    assert one.winner is None
+    assert one.sentence() == (
+        "not confirmed: one image cannot tell a gain from luck (more val images can); trial 4 has AP 0.600 against "
+        "0.500, +0.100 (+0.100 to +0.100 by the seeds alone, 95% interval over 1 image that the search never scored "
+        "and 2 fresh seeds)"
     )
 
 

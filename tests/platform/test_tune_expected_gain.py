@@ -7,6 +7,7 @@ import pytest
 from tune_toys import BASE, campaign, curve, quality
 
 from rayox_platform.tune.expected_gain import expected_gain
+from rayox_platform.tune.ledger_records import Failed, Planned, Reported, Started
 from rayox_platform.tune.report import verdict
 from rayox_platform.tune.simulate import play
 
@@ -39,6 +40,28 @@ def test_what_is_expected_falls_with_what_there_is_to_gain():
         assert left(state) / 3 < expected.gain < 3 * left(state) + 0.002, (trials, left(state), expected)
         found.append(expected.gain)
     assert found[1] < found[0] / 2
+
+
+def test_a_grid_whose_constraints_nothing_drawn_fulfils_is_known_by_its_trials_alone():
+    rules = ["assigner.center_radius == 3.5"]
+    asked = campaign("none", "grid", trials=40, constraints=rules, searcher={"startup": 5})
+    state, _ = play(asked, BASE, noisy(0.0))
+    assert len(state.search) == 17
+    assert expected_gain(state).gain >= 0
+    assert "expected to add" in verdict(state)
+
+
+def test_what_is_expected_follows_from_the_records_alone():
+    """It was kept until the next epoch: a driver went on expecting much of a trial that has failed since."""
+    state, _ = play(campaign("none", "random", trials=16), BASE, noisy(0.0))
+    values = dict(state.best.values)
+    state.apply(Planned(trial=16, values=values, seed=0, run="t16"), state.last)
+    state.apply(Started(trial=16, until=9), state.last)
+    state.apply(Reported(trial=16, epoch=9, metrics={"AP": 0.9}), state.last)
+    before = expected_gain(state)
+    state.apply(Failed(trial=16, why="out of memory", code="training"), state.last)
+    after, state.expected = expected_gain(state), None
+    assert after == expected_gain(state) != before
 
 
 def test_too_few_trials_are_no_reason_to_stop():

@@ -7,7 +7,7 @@ import pytest
 from test_tune_schedule import ALL, begun, trained
 from tune_drive import fail as lost
 from tune_drive import train
-from tune_toys import BASE, campaign, curve
+from tune_toys import BASE, CONFIG, campaign, curve
 
 from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger_records import Exploited, Extended, Failed, Paused, Planned, Reported, Started
@@ -15,6 +15,7 @@ from rayox_platform.tune.moves import Begin, Done, Exploit, Prune, Resume
 from rayox_platform.tune.rungs import brackets
 from rayox_platform.tune.schedule import bracket_of, next_move
 from rayox_platform.tune.simulate import play, play_on
+from rayox_platform.tune.space_check import with_values
 
 VALUES = {"assigner.center_radius": 2.0, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
 
@@ -61,6 +62,14 @@ def test_the_driver_goes_on_from_there_and_writes_it_once(begin):
     assert (part.trial, part.until, part.fork) == (2, 6, ("campaign-000", "step-3"))
     kinds = [record["kind"] for record in driver.home.journal().read()]
     assert kinds.count("exploited") == 2
+
+
+def test_a_population_keeps_every_checkpoint_that_may_be_taken_over(begin):
+    """A donor that goes on before its taker has begun would push its own out by those within epochs."""
+    often = with_values(CONFIG, {"checkpoint.every_steps": 1, "checkpoint.every_minutes": 1.0, "checkpoint.keep": 1})
+    driver = begin(campaign("pbt", trials=4, schedule={"population": 4, "every": 3}, confirm={"top": 0}), often)
+    kept = driver.next_part().config.checkpoint
+    assert (kept.keep, kept.every_steps, kept.every_minutes) == (9, 0, 0.0)
 
 
 @pytest.mark.parametrize("slots", [1, 3])

@@ -21,6 +21,7 @@ from rayox_platform.tune.ledger_records import (
     Ended,
     Extended,
     Finished,
+    Moved,
     Opened,
     Paused,
     Planned,
@@ -30,6 +31,7 @@ from rayox_platform.tune.ledger_records import (
     to_record,
 )
 from rayox_platform.tune.simulate import play
+from rayox_platform.tune.table import shown_state
 
 
 @pytest.fixture
@@ -91,6 +93,29 @@ def test_time_between_drivers_is_not_counted():
     state.apply(Driven(host="h", pid=2), 1000.0)
     state.apply(Ended(status="finished", why=""), 1030.0)
     assert state.driven_seconds == 90.0
+
+
+def test_a_night_between_a_kill_and_a_longer_budget_is_not_counted():
+    """What the command line changes is written before the new driver's first word."""
+    state = State()
+    state.apply(Opened(campaign=campaign().model_dump(mode="json"), config=BASE, version="0"), 100.0)
+    state.apply(Driven(host="h", pid=1), 100.0)
+    state.apply(Planned(trial=0, values={}, seed=0, run="c-000"), 110.0)
+    state.apply(Moved(recipe="shapes", values={}, data={}), 50_000.0)
+    state.apply(Extended(budget={"hours": 2.0}), 50_001.0)
+    state.apply(Driven(host="h", pid=2), 50_002.0)
+    state.apply(Started(trial=0, until=1), 50_005.0)
+    assert state.driven_seconds == 13.0
+
+
+def test_what_ran_when_a_driver_left_does_not_run_any_more(ledger):
+    ledger.tell(Planned(trial=0, values={}, seed=0, run="c-000"))
+    ledger.tell(Started(trial=0, until=3))
+    ledger.tell(Ended(status="interrupted", why="interrupted"))
+    trial = ledger.state.trials[0]
+    assert (trial.state, trial.owed, shown_state(trial, "")) == ("paused", True, "cut off")
+    ledger.tell(Paused(trial=0, epoch=1))
+    assert shown_state(trial, "") == "paused", "at its rung"
 
 
 @pytest.mark.slow

@@ -53,6 +53,20 @@ def test_the_numbers_with_which_ray_tune_waits_forever_are_limited_or_refused():
     planned_or_refused(cluster_of(Room(2)))
 
 
+@pytest.mark.parametrize(
+    ("settings", "ends"),
+    [
+        ({}, "budget.trials"),
+        ({"budget": {"trials": 24}, "schedule": {"kind": "pbt", "population": 4}}, "schedule.population"),
+        ({"budget": {"trials": 24}, "search": {"kind": "grid", "points": 2}}, "the points of the grid"),
+        ({"budget": {"trials": 24, "epochs": 30}, "schedule": {"kind": "pbt"}}, "budget.epochs"),
+        ({"budget": {"trials": 24, "hours": 1e-6}, "schedule": {"kind": "pbt"}}, "budget.hours"),
+    ],
+)
+def test_what_ends_it_first_is_named(settings, ends):
+    assert planned(cluster_of(Room(4)), campaign(**settings)).budget == ends
+
+
 def test_concurrency_grows_with_the_machines_and_never_exceeds_what_is_asked():
     assert planned(cluster_of(Room(16)), cpus_per_worker=1.0).concurrency == 8
     assert planned(cluster_of(*[Room(4)] * 3), cpus_per_worker=2.0).concurrency == 4

@@ -13,7 +13,7 @@ from rayox_platform.tune.costs import best_by_seconds, duration, point_cost
 from rayox_platform.tune.figures import figures
 from rayox_platform.tune.importance import importances, why_not
 from rayox_platform.tune.ledger_records import Ended, Planned, Reported, Started
-from rayox_platform.tune.report import about, page
+from rayox_platform.tune.report import about, page, verdict
 from rayox_platform.tune.simulate import play
 from rayox_platform.tune.table import cells, columns, rows, summary
 
@@ -57,6 +57,46 @@ def test_each_trial_has_its_cost_in_time_gpus_and_money():
     assert searched == pytest.approx(
         spent * (1 - confirmation / sum(trial.seconds for trial in state.trials)), rel=1e-3
     )
+
+
+def test_where_the_base_recipe_leads_nobody_asks_whether_it_is_better_than_itself():
+    state, _ = play(
+        campaign("none", "random", trials=3), BASE, lambda values: [0.9 - values["assigner.top_k"] / 100] * 9
+    )
+    base = state.trials[0]
+    for trial in state.trials[1:]:
+        trial.reports[9] = {"AP": 0.1}
+    assert verdict(state) == (
+        f"The base recipe (trial 0) leads with AP {base.reports[9]['AP']:.4f} after 9 epochs: "
+        "no trial that was trained as long is better."
+    )
+
+
+def test_a_campaign_of_one_trial_and_one_epoch_is_told_of_in_the_singular():
+    state, _ = play(campaign("none", "random", trials=1), BASE | {"train": BASE["train"] | {"epochs": 1}}, curve)
+    assert about(state).startswith("random with none on shapes: 1 trial (1 finished), 1 epoch in 0.00 hours; ")
+    assert "after 1 epoch:" in verdict(state)
+
+
+def test_a_trial_that_failed_leads_nowhere():
+    """It stood on top of the line of the best so far, while the table had another one first."""
+    state, _ = play(campaign("none", "random", trials=4), BASE, lambda values: [values["assigner.top_k"] / 20] * 9)
+    best = state.best
+    best.state, best.why = "failed", "out of memory"
+    now = state.best
+    assert now is not best
+    (line,) = [line for line in figures(state)["history"].axes[0].lines if line.get_label() == "best so far"]
+    assert max(line.get_ydata()) == state.score(now)
+    assert best_by_seconds(state, state.search)[-1][1] == state.score(now)
+
+
+def test_where_all_have_failed_it_says_why():
+    state, _ = play(campaign("none", "random", trials=2), BASE, curve, fails=lambda trial, until: True)
+    state.trials[0].why = "no such image\n/data/1.png"
+    assert verdict(state) == "No trial has been measured: all have failed, the first: no such image /data/1.png."
+    assert cells(state, rows(state)[0])[-1] == "no such image /data/1.png", "one line of a table"
+    assert "No trial has been measured" in page(state, {})
+    assert figures(state)
 
 
 def test_without_gpus_and_a_price_there_is_the_time_alone():

@@ -34,12 +34,15 @@ class Calls:
         self.home: CampaignHome = campaign_home(None, "mine")
         self.said: list[str] = []
 
-    def __call__(self, settings: Campaign, *given: str, extend: int = 0, **more: Any) -> State:
-        resume, self.said = self.home.is_begun(), []
+    def __call__(
+        self, settings: Campaign, *given: str, extend: int = 0, resume: bool | None = None, **more: Any
+    ) -> State:
+        resume, self.said = self.home.is_begun() if resume is None else resume, []
         base, data = trial_config(settings, self.config, self.home.storage), read_data(self.config)
         with self.home.claim():
-            if resume:
-                check_same(read_state(self.home.journal()), settings, base, frozenset(given))
+            state = read_state(self.home.journal())
+            if resume and state.num_records:
+                check_same(state, settings, base, frozenset(given))
             call = Call(resume, extend, **{"given": frozenset(given), **more})
             return open_ledger(self.home, settings, base, data, call, self.said.append).state
 
@@ -84,6 +87,17 @@ def test_a_setting_of_the_recipe_need_not_be_given_again_either(tune):
     tune.config = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": 5})})
     with pytest.raises(ConfigError, match=r"train\.seed: it began with 0, now it is 5"):
         tune(campaign())
+
+
+def test_a_driver_killed_at_its_first_record_has_begun_nothing(tune):
+    tune.home.shared.write("ledger.jsonl", b'12345678 0 {"kind": "op')
+    assert tune(campaign(search="random"), "search.kind").campaign.search.kind == "random"
+    assert tune.kinds == ["opened", "driven"]
+    tune.home.shared.write("ledger.jsonl", b'12345678 0 {"kind": "op')
+    tune(campaign(), resume=False)
+    assert tune.kinds == ["opened", "driven"]
+    with pytest.raises(ConfigError, match="there is a campaign mine already"):
+        tune(campaign(), resume=False)
 
 
 def test_the_weights_that_trials_start_from_are_given_each_time(tune, tmp_path):

@@ -11,8 +11,9 @@ from rayox_platform.tune.budget import why_no_more
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger_records import Finished, Opened, Paused, Planned, Reported, Started
-from rayox_platform.tune.search import MODELLED, common_level, grid, study_of, suggest, with_fewer
+from rayox_platform.tune.search import grid, suggest
 from rayox_platform.tune.simulate import play
+from rayox_platform.tune.study import MODELLED, common_level, study_of, with_fewer
 
 KINDS = ("random", "grid", "tpe", "gp", "nsga2")
 PUBLISHED = {"assigner.center_radius": 1.5, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
@@ -125,7 +126,7 @@ def test_with_rungs_gp_learns_from_all_trials_after_the_same_epoch():
         state.apply(Started(trial=number, until=1), 1.0)
         state.apply(Reported(trial=number, epoch=1, metrics={"AP": curve(values)[0]}), 1.0)
         state.apply(Paused(trial=number, epoch=1), 1.0)
-    assert common_level(state) == 1
+    assert common_level(state, state.search) == 1
     assert [trial.value for trial in study_of(state).trials] == [curve(trial.values)[0] for trial in state.trials]
     asked = suggest(state).values
     assert quality(asked) > sorted(quality(trial.values) for trial in state.trials)[4], "above the median of those"
@@ -204,6 +205,30 @@ def test_budgets_end_a_search():
         assert why_no_more(stale) is None
     tried(stale, 0.5)
     assert why_no_more(stale) == "stop_when.no_gain_for 3"
+
+
+def test_with_rungs_a_gain_is_one_after_as_many_epochs():
+    """Trial 0 is trained whole first, and nobody after one epoch has as much."""
+    state = begun(campaign("promote", "random", trials=50, stop_when={"no_gain_for": 2, "gain": 0.01}))
+
+    def paused(score: float, state_of: str = "paused") -> str | None:
+        number = len(state.trials)
+        state.apply(Planned(trial=number, values={}, seed=0, run=f"t{number}"), 1.0)
+        state.apply(Started(trial=number, until=1), 1.0)
+        state.apply(Reported(trial=number, epoch=1, metrics={"AP": score}), 1.0)
+        if state_of == "paused":
+            state.apply(Paused(trial=number, epoch=1), 1.0)
+        return why_no_more(state)
+
+    paused(0.1)
+    state.apply(Started(trial=0, until=9), 1.0)
+    for epoch in range(2, 10):
+        state.apply(Reported(trial=0, epoch=epoch, metrics={"AP": 0.1 * epoch}), 1.0)
+    state.apply(Finished(trial=0), 1.0)
+    for score in (0.12, 0.14, 0.145, 0.16, 0.16):
+        assert paused(score) is None
+    assert paused(0.99, "running") is None, "it has not ended"
+    assert paused(0.1) == "stop_when.no_gain_for 2"
 
 
 def test_a_big_grid_costs_a_suggestion_its_own_points_alone():

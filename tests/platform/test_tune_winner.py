@@ -10,9 +10,17 @@ from rayox_model.core.errors import ConfigError
 from rayox_platform.config.load import load_config
 from rayox_platform.config.tree import Config
 from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.evidence import Compared, Evidence
 from rayox_platform.tune.simulate import play
 from rayox_platform.tune.space_check import with_values
-from rayox_platform.tune.winner import as_recipe, own_settings, recipe_files, winning_trial, write_recipe
+from rayox_platform.tune.winner import (
+    as_recipe,
+    own_settings,
+    recipe_files,
+    trained_whole,
+    winning_trial,
+    write_recipe,
+)
 
 RECIPES = Path(__file__).resolve().parents[2] / "jobs" / "rayox" / "recipes"
 
@@ -46,6 +54,49 @@ def test_a_number_that_is_none_of_the_search_is_refused_with_those_that_are(gone
             winning_trial(gone_on, number)
     with pytest.raises(ConfigError, match="--trial 0: campaign has no trials yet"):
         winning_trial(State(campaign=campaign()), 0)
+
+
+def evidence(state: State, number: int) -> str:
+    lines = as_recipe(state, winning_trial(state, number), "shapes", {"train.epochs": 9}).splitlines()
+    assert all(line.startswith("#") for line in lines[:4])
+    assert lines[4] == "extends: shapes"
+    return lines[1].removeprefix("# evidence: ")
+
+
+def test_each_trial_has_its_own_evidence():
+    """Two were confirmed, one of them beyond noise; what is said of the winner is not evidence for the other."""
+    state, _ = play(campaign("none", "random", trials=4), BASE, lambda _: [0.5] * 9)
+    found = Evidence(
+        base_score=0.41,
+        base_seeds=(0.40, 0.41, 0.42),
+        compared=(Compared(3, 0.5, 0.09, 0.05, 0.13), Compared(1, 0.42, 0.01, -0.02, 0.04)),
+        confidence=0.95,
+        seeds=3,
+        images=40,
+    ).as_json()
+    found["sentence"] += "; on 3 of 4 seeds: trial 1 with seed 1003 failed (out of memory\nat line 2)"
+    state.confirmed = found
+    assert evidence(state, 3).startswith("trial 3 beats the base recipe beyond noise: AP 0.500 against 0.410, +0.090 (")
+    assert evidence(state, 3).endswith("failed (out of memory at line 2)")
+    assert evidence(state, 1) == (
+        "trial 1 does not beat the base recipe beyond noise: AP 0.420 against 0.410, +0.010 (-0.020 to +0.040, "
+        "95% interval over 40 images that the search never scored and 3 fresh seeds)"
+    )
+    assert evidence(state, 2) == "AP 0.5000 after 9 epochs with one seed; not confirmed, it may be luck"
+    state.trials[2].state, state.trials[2].why = "failed", "out of memory\nat line 2"
+    assert evidence(state, 2) == "none: it failed (out of memory at line 2)"
+
+
+def test_a_winner_that_paused_at_a_rung_is_had_from_its_confirmation(gone_on):
+    """A third of a training is not what was confirmed."""
+    base = gone_on.trials[0]
+    assert (base.state, base.epoch) == ("paused", 3)
+    again = trained_whole(gone_on, base)
+    assert (again.of, again.seed, again.state, again.epoch) == (0, 1000, "finished", 9)
+    other = next(trial for trial in gone_on.search[1:] if trial.state == "paused")
+    assert trained_whole(gone_on, other) is other, "nobody trained it again"
+    whole = next(trial for trial in gone_on.search if trial.state == "finished")
+    assert trained_whole(gone_on, whole) is whole
 
 
 def test_a_trial_of_another_kind_than_the_recipe_is_written_with_the_settings_of_that_kind(tmp_path):

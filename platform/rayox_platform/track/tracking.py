@@ -24,6 +24,7 @@ from rayox_platform.track.quiet import quiet_mlflow
 
 DATABASE = "mlflow.db"  # of the default store, in the state folder
 RUN_TAG = "rayox.run"
+RUN_KIND_TAG = "rayox.kind"  # of what is not a training: campaign or trial
 OF_MODELS = "?workflowType=machine_learning"  # a fresh browser shows the pages of chats and prompts otherwise
 KIND_TAG, KIND = (
     "mlflow.experimentKind",
@@ -134,10 +135,15 @@ def connect(uri: str | None, state: Path, experiment: str | None) -> Store:
         raise refused(uri, error) from error
 
 
-def open_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> Tracking:
-    """The run of this name, found again after a restart or made. Raises TrackingError."""
+def open_run(
+    store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str], *, kind: str = ""
+) -> Tracking:
+    """The run of this name, found again after a restart or made. Raises TrackingError.
+
+    One of a kind of its own, such as a campaign, is not that of a training of the same name.
+    """
     try:
-        return Tracking(store, _tried(lambda: _found_or_made(store, name, params, tags)))
+        return Tracking(store, _tried(lambda: _found_or_made(store, name, params, tags, kind)))
     except STORE_ERRORS as error:
         raise refused(store.uri, error) from error
 
@@ -228,16 +234,22 @@ def _tried(call: Callable[[], str]) -> str:
     raise AssertionError("unreachable")
 
 
-def _found_or_made(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
-    found = find_run(store, name)
-    if found is None:
-        return _create_run(store, name, params, tags)
+def _found_or_made(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str], kind: str) -> str:
+    known_as = f"{kind}/{name}" if kind else name
+    found = find_run(store, known_as) or (kind and _of_kind(store, find_run(store, name), kind))
+    if not found:
+        return _create_run(store, name, params, tags, known_as)
     store.client.update_run(found, status="RUNNING")
     return found
 
 
-def _create_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> str:
-    run = store.client.create_run(store.experiment_id, run_name=name, tags={RUN_TAG: name})
+def _of_kind(store: Store, run_id: str | None, kind: str) -> str | None:
+    """The run, if it is one of that kind that an earlier version has made under its bare name."""
+    return run_id if run_id and store.client.get_run(run_id).data.tags.get(RUN_KIND_TAG) == kind else None
+
+
+def _create_run(store: Store, name: str, params: Mapping[str, str], tags: Mapping[str, str], known_as: str) -> str:
+    run = store.client.create_run(store.experiment_id, run_name=name, tags={RUN_TAG: known_as})
     run_id = str(run.info.run_id)
     entries = [Param(key, value[:PARAM_LIMIT]) for key, value in params.items()]
     for start in range(0, len(entries), BATCH_LIMIT):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 from rayox_platform.tune.campaign_state import OVER, State, Trial
 from rayox_platform.tune.confirmation import candidates
@@ -75,7 +76,7 @@ def out_of_time(state: State, at_a_time: int = 1) -> str | None:
 def trainings_to_confirm(state: State) -> int:
     """That the confirmation will take, as far as can be said before the search has ended; 0 where there is none."""
     confirm = state.campaign.confirm
-    if not confirm.top or state.confirmed is not None:
+    if not state.confirms or state.confirmed is not None:
         return 0
     chosen = {trial.number for trial in candidates(state)}
     done = [trial for trial in state.trials if trial.phase == "confirm" and trial.of in chosen]
@@ -110,10 +111,26 @@ def _epoch_gpu_hours(state: State) -> float:
 
 
 def _without_gain(state: State) -> int:
-    """Trials that ended one after the other without a better score than all before them."""
-    count, best = 0, float("-inf")
-    for trial in sorted((one for one in state.search if one.state in (*OVER, "paused")), key=lambda one: one.number):
-        score = max((state.score(trial, at) for at in trial.reports), default=float("-inf"))
-        count = 0 if score > best + (state.campaign.stop_when.gain if best > float("-inf") else 0) else count + 1
-        best = max(best, score)
+    """Trials that ended one after the other without a better score than all before them.
+
+    Each is compared after the last epoch that one before it has come to as well: with rungs most have fewer epochs than
+    the best.
+    """
+    count, best = 0, dict[int, float]()  # by epoch
+    for trial in state.search:
+        if trial.state not in OVER and (trial.state != "paused" or trial.owed):
+            continue
+        scores = {} if trial.state == "failed" else _best_until(state, trial)
+        common = max(scores.keys() & best.keys(), default=None)
+        is_better = common is not None and scores[common] > best[common] + state.campaign.stop_when.gain
+        count = 0 if is_better or (scores and not best) else count + 1
+        best |= {epoch: max(score, best.get(epoch, score)) for epoch, score in scores.items()}
     return count
+
+
+def _best_until(state: State, trial: Trial) -> dict[int, float]:
+    """By each epoch at which it was measured: the best score it had by then."""
+    metric = state.campaign.first_metric
+    values = {epoch: trial.reports[epoch].get(metric, math.nan) for epoch in sorted(trial.reports)}
+    scores = {epoch: state.sign * value for epoch, value in values.items() if math.isfinite(value)}
+    return dict(zip(scores, accumulate(scores.values(), max), strict=True))

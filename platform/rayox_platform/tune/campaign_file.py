@@ -1,9 +1,11 @@
 """A campaign read, laid over by the command line, and checked whole with the recipe it starts from."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from rayox_platform.tune.space_check import wrong_ends, wrong_entries
 OWN = frozenset(Campaign.model_fields)
 MEASURED = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large", "AR_1", "AR_10", "AR_100")
 METRICS = (*MEASURED, "AR_small", "AR_medium", "AR_large", "parameters", "milliseconds")
+MOST_POINTS = 1_000_000  # of a grid, whose order is mixed anew for each trial
+BETWEEN = 9  # values of a range that are tried: of image_size only multiples of 32 can be had
 HINT = "`rayox config explain KEY` says what a setting takes; jobs/README.md shows a campaign"
 
 
@@ -221,13 +225,25 @@ def _against(campaign: Campaign, base: LoadedConfig, located: Located) -> Iterat
     for one in campaign.dimensions:
         where = located.origin(("space", one.key))
         needed = {key: wanted[0] for key, wanted in one.when}
-        for text in dict.fromkeys(wrong_ends(base.config, one.key, one.ends(), needed)):
+        wrong = list(dict.fromkeys(wrong_ends(base.config, one.key, one.ends(), needed)))
+        between = wrong_ends(base.config, one.key, one.points(BETWEEN), needed)
+        for text in wrong or islice(between, 1):
             yield Finding(where, f"space.{one.key}", text)
         for key, wanted in one.when:
             other = next(other for other in campaign.dimensions if other.key == key)
+            if other.kind in ("float", "log"):
+                yield Finding(
+                    where, f"space.{one.key}", f"when: {key} is searched in a range, of which no value returns"
+                )
             for value in wanted:
                 if not other.has(value):
                     yield Finding(where, f"space.{one.key}", f"when: {key} is never {json.dumps(value)}")
+    if campaign.search.kind == "grid":
+        points = math.prod(len(one.points(campaign.search.points)) for one in campaign.dimensions)
+        if points > MOST_POINTS:
+            text = f"a grid of {points:,} points is more than {MOST_POINTS:,}; lower search.points or use random"
+            yield Finding(located.origin(("search",)), "search", text)
+            return
     unset = [
         key for rule in campaign.rules for key in rule.keys if values.get(key) is None and key not in campaign.space
     ]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from rayox_platform.config.settings import leaves, settings
 from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.ledger_records import (
     Confirmed,
@@ -28,6 +29,7 @@ from rayox_platform.tune.ledger_records import (
 
 TrialState = Literal["planned", "running", "paused", "finished", "pruned", "failed"]
 OVER = ("finished", "pruned", "failed")
+BEFORE_A_DRIVER = (Moved, Extended, Driven)  # written by one that is about to begin: the time before them was nobody's
 
 
 class Kept(NamedTuple):
@@ -107,7 +109,7 @@ class State:
     last: float = 0.0  # when something was last written
     num_records: int = 0
     submissions: list[str] = field(default_factory=list)  # the Ray jobs that have driven it
-    expected: tuple[int, Expected | None] | None = field(default=None, compare=False)  # as of so many epochs
+    expected: tuple[int, Expected | None] | None = field(default=None, compare=False)  # as of so many records
 
     @property
     def search(self) -> list[Trial]:
@@ -119,6 +121,11 @@ class State:
         return int(self.config["train"]["epochs"])
 
     @property
+    def confirms(self) -> bool:
+        """Whether there is a confirmation: of val images that the search does not see, which one image cannot give."""
+        return self.campaign.confirm.top > 0 and "confirm" in self.data
+
+    @property
     def sign(self) -> float:
         return 1.0 if self.campaign.directions[0] == "max" else -1.0
 
@@ -127,6 +134,12 @@ class State:
 
     def measured(self, trial: Trial, epoch: int) -> list[float]:
         return trial.measured(self.campaign.first_metric, self.sign, epoch)
+
+    def allows(self, values: Values) -> bool:
+        """Whether a trial's values fulfil the constraints."""
+        rules = self.campaign.rules
+        every = dict(leaves(self.config, settings())) | dict(values) if rules else {}
+        return all(rule.holds(every) for rule in rules)
 
     def ranked(self) -> list[Trial]:
         """Trials of the search, the best first: those that were trained longest before the others."""
@@ -140,7 +153,7 @@ class State:
     def apply(self, event: Event, time: float) -> None:
         """What a record says, on top of those before it."""
         self.num_records += 1
-        if self.last and self.ended is None and not isinstance(event, Driven):
+        if self.last and self.ended is None and not isinstance(event, BEFORE_A_DRIVER):
             self.driven_seconds += max(0.0, time - self.last)
         self.began, self.last = self.began or time, time
         match event:
@@ -152,9 +165,7 @@ class State:
             case Driven():
                 self.ended = None
                 self.submissions += [event.submission] if event.submission else []
-                for trial in self.trials:
-                    if trial.state == "running":
-                        trial.state, trial.owed = "paused", True
+                self._cut_off()
             case Extended():
                 self._extend(event)
             case Moved():
@@ -171,8 +182,15 @@ class State:
                 self.confirmed = event.result
             case Ended():
                 self.ended = event
+                self._cut_off()
             case _:
                 self._of_trial(self.trials[event.trial], event, time)
+
+    def _cut_off(self) -> None:
+        """What runs does so no more: its driver is gone."""
+        for trial in self.trials:
+            if trial.state == "running":
+                trial.state, trial.owed = "paused", True
 
     def _extend(self, event: Extended) -> None:
         changed = self.campaign.model_dump(mode="json")

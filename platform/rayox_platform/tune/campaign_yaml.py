@@ -1,6 +1,6 @@
 """A campaign's file as plain values, each with the line it comes from; what it extends lies below it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,8 @@ def _read(root: MappingNode, file: RecipeFile, located: Located, rank: Rank) -> 
 def _lay(located: Located, path: Path_, node: Node, file: RecipeFile, rank: Rank) -> None:
     """Sections are merged key by key; a dimension of the space and the metrics replace what they extend."""
     origin = Origin(rank, file.shown, line_of(node), file.packaged)
+    if isinstance(node, MappingNode):
+        located.findings += _given_twice(path, node, origin)
     whole = path[0] == "metrics" or len(path) == 2 or (isinstance(node, MappingNode) and not node.value)
     if not isinstance(node, MappingNode) or whole:
         try:
@@ -129,3 +131,14 @@ def _lay(located: Located, path: Path_, node: Node, file: RecipeFile, rank: Rank
         return
     for key, value in node.value:
         _lay(located, (*path, str(key.value)), value, file, rank)
+
+
+def _given_twice(path: Path_, node: MappingNode, origin: Origin) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        name, line = str(key.value), line_of(key)
+        if name in seen:
+            yield Finding(
+                origin._replace(line=line), ".".join((*path, name)), f"given twice, first in line {seen[name]}"
+            )
+        seen.setdefault(name, line)

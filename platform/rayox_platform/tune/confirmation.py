@@ -24,7 +24,7 @@ def confirm_move(state: State) -> Planned | Resume | Wait | Done:
     """The search is over: what the confirmation wants next."""
     confirm = state.campaign.confirm
     chosen = candidates(state)
-    if not confirm.top or len(chosen) < 2 or state.confirmed is not None:
+    if not state.confirms or len(chosen) < 2 or state.confirmed is not None:
         return Done()
     again = [trial for trial in state.trials if trial.phase == "confirm"]
     owed = next((trial for trial in again if trial.owed and trial.state in ("planned", "paused")), None)

@@ -9,7 +9,7 @@ from rayox_model.core.errors import DataError
 from rayox_platform.config.tree import Config
 from rayox_platform.data.resolve import resolve_split
 from rayox_platform.evaluate.evaluation import detect_images
-from rayox_platform.evaluate.matches import Matches, match
+from rayox_platform.evaluate.matches import Matches, average_precision, match
 from rayox_platform.models.open_model import open_detector
 from rayox_platform.resources.node_labels import selector
 from rayox_platform.runs.places import open_runs
@@ -17,17 +17,22 @@ from rayox_platform.storage.state import state_folder
 from rayox_platform.train.from_config import evaluation_settings
 from rayox_platform.tune.campaign import CONFIRMED
 from rayox_platform.tune.campaign_state import State, Trial
-from rayox_platform.tune.confirmation import candidates
+from rayox_platform.tune.confirmation import candidates, confirm_move
 from rayox_platform.tune.driver import Driver
 from rayox_platform.tune.evidence import weigh
 from rayox_platform.tune.ledger_records import Confirmed
+from rayox_platform.tune.moves import Done
 
 
 def confirm(driver: Driver, say: Callable[[str], None]) -> None:
-    """Weigh the confirmation's trainings once all are done; the ledger gets the verdict, or why there is none."""
+    """Weigh the confirmation's trainings once all are done; the ledger gets the verdict, or why there is none.
+
+    One that was stopped has more to come: `--resume` goes on with it.
+    """
     state = driver.state
     again = [trial for trial in state.trials if trial.phase == "confirm"]
-    if state.confirmed is not None or not again or any(trial.state not in ("finished", "failed") for trial in again):
+    is_done = isinstance(confirm_move(state), Done) and all(trial.state in ("finished", "failed") for trial in again)
+    if state.confirmed is not None or not (state.confirms and again and is_done):
         return
     say(f"confirming on images that the search never scored: {len(again)} trainings")
     driver.ledger.tell(Confirmed(result=verdict(state, _found(driver, again))))
@@ -52,6 +57,8 @@ def verdict(state: State, found: Mapping[int, Matches]) -> Mapping[str, Any]:
     failed = _failures(state, [one.number for one in chosen])
     if not seeds:
         return {"sentence": f"no verdict: {failed}", "winner": None, "compared": []}
+    if average_precision(next(iter(base.values()))) < 0:
+        return {"sentence": "no verdict: the images of the confirmation have no boxes", "winner": None, "compared": []}
     groups = {number: [runs[seed] for seed in seeds] for number, runs in of_seed.items() if runs.keys() >= set(seeds)}
     first = state.campaign.first_metric
     evidence = weigh(
@@ -95,7 +102,7 @@ def _failures(state: State, chosen: Sequence[int]) -> str:
     """In words; empty where nothing has failed."""
     failed = [trial for trial in state.trials if trial.of in chosen and trial.state == "failed"]
     told = [f"{'the base recipe' if one.of == chosen[0] else f'trial {one.of}'} with seed {one.seed}" for one in failed]
-    return f"{', '.join(told)} failed ({failed[0].why[:200]})" if failed else ""
+    return f"{', '.join(told)} failed ({' '.join(failed[0].why.split())[:200]})" if failed else ""
 
 
 def _found(driver: Driver, again: Sequence[Trial]) -> Mapping[int, Matches]:

@@ -92,7 +92,7 @@ def best_by_seconds(state: State, scored: Sequence[Trial]) -> list[tuple[float, 
     for _, number, epoch in told:
         trial = state.trials[number]
         seconds += trial.seconds / max(len(trial.reports), 1)
-        best = max(best, state.score(trial, epoch))
+        best = max(best, state.score(trial, epoch) if trial.state != "failed" else -math.inf)
         if math.isfinite(best):
             found.append((seconds, state.sign * best))
     return found

@@ -30,6 +30,8 @@ from rayox_platform.tune.weight import WEIGHTS
 
 STOPPED = "stopped by `rayox tune stop`"
 LOOK_SECONDS = 2.0
+# A population's checkpoints are those at the end of epochs, all of which are kept for whoever takes over from them.
+DONATED = {"checkpoint.every_steps": 0, "checkpoint.every_minutes": 0.0}
 ALL_FAIL = 3  # first trials that fail without an epoch: then it is not the trials' fault
 
 
@@ -162,7 +164,8 @@ class Driver:
     def config_of(self, trial: Trial) -> Config:
         """The whole settings of a trial. Raises ValidationError when they do not go together."""
         data = self.state.data.get(trial.phase, {})
-        keep = {"checkpoint.keep": self.state.epochs} if self.state.campaign.schedule.kind == "pbt" else {}
+        is_pbt = self.state.campaign.schedule.kind == "pbt"
+        keep = DONATED | {"checkpoint.keep": self.state.epochs} if is_pbt else {}
         extra = {"name": trial.run, "train.seed": trial.seed, **keep, **data}
         return with_values(self.base, {**trial.values, **extra})
 
@@ -205,8 +208,9 @@ class Driver:
 
     def _failed(self, number: int, why: str, code: str) -> None:
         self.ledger.tell(Failed(trial=number, why=why, code=code))
-        first = self.state.search[:ALL_FAIL]
-        if len(first) == ALL_FAIL and all(trial.state == "failed" and not trial.reports for trial in first):
+        search = self.state.search
+        first, learned = search[:ALL_FAIL], any(trial.reports for trial in search)
+        if len(first) == ALL_FAIL and all(trial.state == "failed" for trial in first) and not learned:
             self.over = "the first trials have all failed"
 
     def check_end(self) -> None:

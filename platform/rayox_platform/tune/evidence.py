@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rayox_platform.evaluate.matches import Matches, average_precision
+from rayox_platform.tune.words import count
 
 Weights = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -41,27 +42,29 @@ class Evidence:
 
     @property
     def winner(self) -> Compared | None:
-        """The one whose lead is largest among those that lead beyond noise, which one seed cannot tell."""
-        return next((one for one in self.compared if one.is_better and self.seeds > 1), None)
+        """The one whose lead is largest among those that lead beyond noise, which one seed or image cannot tell."""
+        return next((one for one in self.compared if one.is_better and self.seeds > 1 and self.images > 1), None)
 
     def sentence(self) -> str:
-        over = f"{self.confidence:.0%} interval over {self.images} images that the search never scored"
-        over += f" and {self.seeds} fresh seed{'s' if self.seeds > 1 else ''}"
+        over = f"{self.confidence:.0%} interval over {count(self.images, 'image')} that the search never scored"
+        over += f" and {count(self.seeds, 'fresh seed')}"
         if self.winner:
             won = self.winner
             return (
                 f"trial {won.trial} beats the base recipe beyond noise: {self.metric} {won.score:.3f} against "
                 f"{self.base_score:.3f}, {won.difference:+.3f} ({won.lower:+.3f} to {won.upper:+.3f}, {over})"
             )
-        best, count = self.compared[0], len(self.compared)
+        best, trials = self.compared[0], len(self.compared)
         beaten, who = "the best trial does not beat", f"trial {best.trial}"
-        if count > 1:
-            beaten, who = f"none of the {count} best trials beats", f"the best, trial {best.trial},"
-        if self.seeds == 1:
+        if trials > 1:
+            beaten, who = f"none of the {trials} best trials beats", f"the best, trial {best.trial},"
+        if self.seeds == 1 or self.images == 1:
+            lacks, kinds = ("one seed", "images") if self.seeds == 1 else ("one image", "seeds")
+            more = "confirm.seeds=3 can" if self.seeds == 1 else "more val images can"
             return (
-                f"not confirmed: one seed cannot tell a gain from luck (confirm.seeds=3 can); {who} has {self.metric} "
+                f"not confirmed: {lacks} cannot tell a gain from luck ({more}); {who} has {self.metric} "
                 f"{best.score:.3f} against {self.base_score:.3f}, {best.difference:+.3f} ({best.lower:+.3f} to "
-                f"{best.upper:+.3f} by the images alone, {over})"
+                f"{best.upper:+.3f} by the {kinds} alone, {over})"
             )
         return (
             f"nothing to gain: {beaten} the base recipe beyond noise; {who} has {self.metric} {best.score:.3f} against "

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rayox_platform.tune.campaign_state import Expected, State, Trial
-from rayox_platform.tune.search import drawn, is_allowed
+from rayox_platform.tune.search import drawn
 from rayox_platform.tune.space import Dimension, Space
 
 IN_A_ROW = 3  # reports after each of which so little is expected: once may be luck
@@ -34,10 +34,11 @@ Row = tuple[float, ...]
 def expected_gain(state: State) -> Expected | None:
     """The most of what was expected after the last reports in a row; None while too few trials have any.
 
-    It is asked at every turn of a driver, and computed when there is a new report.
+    It is asked at every turn of a driver, and computed when there is a new record: so that a driver that goes on from
+    them expects the same.
     """
-    if state.expected is None or state.expected[0] != state.epochs_trained:
-        state.expected = (state.epochs_trained, _expected(state))
+    if state.expected is None or state.expected[0] != state.num_records:
+        state.expected = (state.num_records, _expected(state))
     return state.expected[1]
 
 
@@ -102,10 +103,10 @@ def _coordinates(one: Dimension, value: Any) -> Row:
 
 
 def _over_space(state: State) -> tuple[Row, ...]:
-    """Places all over the space, the same ones each time."""
+    """Places all over the space, the same ones each time; of a grid with strict constraints there may be none."""
     rng = np.random.default_rng([state.campaign.search.seed, DRAWN])
     places = (drawn(state, rng, near=False) for _ in range(DRAWN))
-    return tuple(_place(state.campaign.dimensions, values) for values in places if is_allowed(state, values))
+    return tuple(_place(state.campaign.dimensions, values) for values in places if state.allows(values))
 
 
 @lru_cache(maxsize=2 * IN_A_ROW)
@@ -126,7 +127,7 @@ def _modelled(rows: tuple[Row, ...], over_space: tuple[Row, ...], has_levels: bo
         model.fit(inputs, (scores - scores.mean()) / spread)
     noise = float(model.kernel_.k2.noise_level)
     rng = np.random.default_rng(0)
-    places, count = _at_the_top(table[:, :-2], scores, np.array(over_space), rng)
+    places, count = _at_the_top(table[:, :-2], scores, np.array(over_space).reshape(-1, table.shape[1] - 2), rng)
     if has_levels:
         places = np.column_stack([places, np.ones(len(places))])
     mean, covariance = model.predict(places, return_cov=True)

@@ -57,8 +57,10 @@ def history(state: State, scored: list[Trial]) -> Figure:
             numbers, values = [trial.number for trial in chosen], [value(state, trial) for trial in chosen]
             axes.scatter(numbers, values, c=colour, s=26, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    best = np.maximum.accumulate([state.score(trial) for trial in scored])
-    axes.step([trial.number for trial in scored], state.sign * best, where="post", c=GREEN, label="best so far")
+    leaders = [trial for trial in scored if trial.state != "failed"]
+    if leaders:
+        best = np.maximum.accumulate([state.score(trial) for trial in leaders])
+        axes.step([trial.number for trial in leaders], state.sign * best, where="post", c=GREEN, label="best so far")
     draw_base(state, axes)
     legend_below(figure)
     return figure

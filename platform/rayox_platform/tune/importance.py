@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.drawing import BLUE, GREEN, GREY, ORANGE
-from rayox_platform.tune.search import frozen
 from rayox_platform.tune.space import Dimension
+from rayox_platform.tune.study import frozen
 
 ENOUGH = 8  # trials
 COLOURS = (BLUE, GREEN, ORANGE, GREY)

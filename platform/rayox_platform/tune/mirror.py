@@ -15,7 +15,7 @@ from pathlib import Path
 from rayox_model.core.errors import TrackingError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.runs.outbox_entries import Points
-from rayox_platform.track.tracking import STORE_ERRORS, Store, Tracking, open_run
+from rayox_platform.track.tracking import RUN_KIND_TAG, STORE_ERRORS, Store, Tracking, open_run
 from rayox_platform.tune.campaign_home import CampaignHome
 from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.ledger import read_state
@@ -24,6 +24,7 @@ from rayox_platform.tune.report import write_report
 EVERY_SECONDS = 10.0
 AWAY = (*STORE_ERRORS, TrackingError)
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "paused": "KILLED"}  # as Optuna has them
+KIND = "campaign"  # of the parent run
 PARENT = "mlflow.parentRunId"  # MLflow's own
 CAMPAIGN_STATUS = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
@@ -36,8 +37,9 @@ class Mirror:
     name: str
     parent: Tracking | None = None
     children: dict[str, Tracking] = field(default_factory=dict)  # by the trial's name, which outlives an exploit
-    told: dict[str, set[int]] = field(default_factory=dict)  # epochs
+    told: dict[str, dict[int, set[str]]] = field(default_factory=dict)  # by epoch: metrics
     statuses: dict[str, str] = field(default_factory=dict)
+    reasons: set[str] = field(default_factory=set)  # trials whose end is explained
     exploits: dict[str, int] = field(default_factory=dict)  # how many there were
 
     def bring_up_to_date(self, state: State) -> None:
@@ -66,22 +68,25 @@ class Mirror:
     def _parent(self, state: State) -> Tracking:
         if self.parent is None:
             params = {key: str(value) for key, value in _flat(state.campaign.model_dump(mode="json"))}
-            self.parent = open_run(self.store, self.name, params, {"rayox.kind": "campaign"})
+            self.parent = open_run(self.store, self.name, params, {RUN_KIND_TAG: KIND}, kind=KIND)
         return self.parent
 
     def _bring(self, state: State, trial: Trial, parent: Tracking) -> None:
         name = trial.name
         child = self.children.get(name)
         if child is None:
-            tags = {PARENT: parent.run_id, "rayox.kind": "trial", "rayox.phase": trial.phase}
+            tags = {PARENT: parent.run_id, RUN_KIND_TAG: "trial", "rayox.phase": trial.phase}
             child = self.children[name] = open_run(self.store, name, _params(state, trial), tags)
-        told = self.told.setdefault(name, set())
-        for epoch in sorted(trial.reports.keys() - told):
-            child.log_points([Points(dict(trial.reports[epoch]), epoch, trial.told_at[epoch])])
-            told.add(epoch)
+        told = self.told.setdefault(name, {})
+        for epoch, report in sorted(trial.reports.items()):
+            new = {metric: report[metric] for metric in report.keys() - told.get(epoch, set())}
+            if new:  # of the last epoch also what a whole trial weighs, which is known after its score
+                child.log_points([Points(new, epoch, trial.told_at[epoch])])
+                told[epoch] = set(report)
         is_over = trial.state in ("finished", "failed", "pruned") or (trial.state == "paused" and state.ended)
-        if trial.why:
+        if trial.why and name not in self.reasons:
             child.set_tags({"rayox.why": trial.why[:5000]})
+            self.reasons.add(name)
         if len(trial.exploits) > self.exploits.get(name, 0):  # parameters of MLflow do not change
             child.set_tags({"rayox.values": json.dumps(trial.values), "rayox.now": trial.run})
             self.exploits[name] = len(trial.exploits)

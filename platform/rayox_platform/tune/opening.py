@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rayox_model.core.errors import ConfigError, DataError
+from rayox_model.core.errors import ConfigError
 from rayox_platform.config.tree import Config
 from rayox_platform.data.coco import CocoDataset
 from rayox_platform.data.enough import nothing_to_learn, refuse_unfit
@@ -119,16 +119,18 @@ def open_ledger(
     call: Call,
     tell: Callable[[str], None] = say_nothing,
 ) -> Ledger:
-    """The ledger of a claimed campaign, new or resumed. Raises ConfigError and DataError."""
+    """The ledger of a claimed campaign, new or resumed. Raises ConfigError, and DataError for a damaged one."""
     with storage_errors(str(home), "read"):
-        begun = home.is_begun()
+        there = home.is_begun()
+        begun = there and read_state(home.journal()).num_records > 0  # else a driver was killed at the first record
     if begun and not call.resume:
         raise ConfigError(
             f"name: there is a campaign {home.name} already in {home}",
             f"go on with it by --resume or --extend, or give another --name; `rayox tune report {home.name}` shows it",
         )
-    if call.resume and not begun:
-        raise ConfigError(f"--resume: there is no campaign {home.name} in {home}", "leave --resume out to begin it")
+    if call.resume and not there:
+        option = "--extend" if call.extend else "--resume"
+        raise ConfigError(f"{option}: there is no campaign {home.name} in {home}", f"leave {option} out to begin it")
     with storage_errors(str(home), "written"):
         ledger = Ledger(home.journal(tell), tell)
         if begun:
@@ -162,8 +164,6 @@ def _opened(home: CampaignHome, campaign: Campaign, base: Config, data: Data, ca
 def _find_again(ledger: Ledger, home: CampaignHome, campaign: Campaign, base: Config, data: Data, call: Call) -> None:
     """Check that a campaign's data and earlier campaign are still what they were, and write down what has moved."""
     state = ledger.state
-    if state.num_records == 0:
-        raise DataError(f"{home}: its ledger has no whole record", "remove it and begin again")
     _check_teacher(state, home, call.warm_from)
     check_same_data(home, state.config, base, data.images)
     elsewhere = moved(state, campaign.recipe, base, _parts_here(home, base, data, state))

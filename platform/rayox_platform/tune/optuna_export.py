@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.tune.campaign_state import State
-from rayox_platform.tune.search import study_of
+from rayox_platform.tune.study import directions, frozen
 
 MARK = "rayox.campaign"  # of a study: when its campaign began
 
@@ -22,13 +22,13 @@ def export_study(state: State, url: str, force: bool = False) -> int:
     One that was written of the same campaign before is replaced; any other study of that name only with force. Raises
     ConfigError.
     """
-    name, directions = state.campaign.name, study_of(state).directions
+    name, wanted = state.campaign.name, directions(state.campaign)
     try:
         storage = optuna.storages.RDBStorage(url)
         if name in optuna.study.get_all_study_names(storage):
             _refuse_foreign(optuna.load_study(study_name=name, storage=storage), state, url, force)
             optuna.delete_study(study_name=name, storage=storage)
-        study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+        study = optuna.create_study(study_name=name, storage=storage, directions=wanted)
         study.set_user_attr(MARK, state.began)
         study.add_trials(list(_trials(state)))
     except (SQLAlchemyError, OptunaError, ImportError, ValueError, RuntimeError) as error:
@@ -52,7 +52,8 @@ def _refuse_foreign(study: optuna.Study, state: State, url: str, force: bool) ->
 
 def _trials(state: State) -> Iterator[FrozenTrial]:
     """With when they were begun and last heard of, their run, and why they came to no end."""
-    for trial, found in zip(state.search, study_of(state).get_trials(), strict=True):
+    for trial in state.search:
+        found = frozen(state, trial, state.campaign.dimensions)
         found.datetime_start = datetime.fromtimestamp(trial.began)
         if found.state.is_finished():
             found.datetime_complete = datetime.fromtimestamp(max([trial.began, trial.ended, *trial.told_at.values()]))

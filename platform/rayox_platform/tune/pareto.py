@@ -13,7 +13,8 @@ def front(state: State) -> list[Trial]:
     names, directions = list(state.campaign.metrics), state.campaign.directions
     signs = np.array([1.0 if wanted == "max" else -1.0 for wanted in directions])
     whole = [trial for trial in state.search if trial.state == "finished" and _known(trial, names)]
-    points = np.array([[trial.reports[trial.epoch][name] for name in names] for trial in whole]) * signs
+    points = np.array([[trial.reports[trial.epoch][name] for name in names] for trial in whole]).reshape(-1, len(names))
+    points *= signs
     return [trial for place, trial in enumerate(whole) if not is_beaten(points, place)]
 
 

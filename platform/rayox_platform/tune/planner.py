@@ -80,7 +80,7 @@ def plan(
     parts = trials * _parts(campaign, config.train.epochs) + confirmations
     busy = (epochs + confirmations * config.train.epochs) * seconds + parts * START_SECONDS
     hours = busy / concurrency / 3600
-    ends, hours = _ends(campaign, trials, hours, concurrency * given.gpus)
+    ends, hours = _ends(campaign, trials, epochs, hours, concurrency * given.gpus)
     price = campaign.price
     return Plan(
         concurrency=concurrency,
@@ -223,7 +223,7 @@ def _estimated(config: Config, given: Capacity, num_images: int) -> float:
     return work / ((on_gpu if given.gpu else on_cpu) * given.workers)
 
 
-def _ends(campaign: Campaign, trials: int, hours: float, gpus: float) -> tuple[str, float]:
+def _ends(campaign: Campaign, trials: int, epochs: int, hours: float, gpus: float) -> tuple[str, float]:
     """What ends it first, and after how long; gpus are those that are used at a time."""
     limits: Mapping[str, float | None] = {"budget.hours": campaign.budget.hours}
     if campaign.budget.gpu_hours and gpus:
@@ -234,4 +234,8 @@ def _ends(campaign: Campaign, trials: int, hours: float, gpus: float) -> tuple[s
     for name, most in limits.items():
         if most is not None and most < hours:
             return name, most
-    return ("budget.trials" if trials == campaign.budget.trials else "budget.epochs"), hours
+    if campaign.budget.epochs is not None and epochs >= campaign.budget.epochs:
+        return "budget.epochs", hours
+    if trials == campaign.budget.trials:
+        return "budget.trials", hours
+    return ("schedule.population" if campaign.schedule.kind == "pbt" else "the points of the grid"), hours

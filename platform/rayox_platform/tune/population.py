@@ -15,6 +15,7 @@ from rayox_platform.tune.space import Dimension, active
 
 STEP = 0.2  # of a setting's range, up or down
 REDRAWN = 0.1  # share of the settings that are drawn anew instead
+ATTEMPTS = 200  # to find values that fulfil the constraints
 
 
 def population_move(state: State, may_begin: bool) -> Move:
@@ -69,18 +70,24 @@ def _own_score(state: State, trial: Trial, at: int) -> float:
 
 
 def changed(state: State, donor: Trial, trial: Trial, at: int) -> Mapping[str, Any]:
-    """The donor's values, each a step up or down, or drawn anew: the same for the same campaign, trial and epoch."""
+    """The donor's values, each a step up or down, or drawn anew: the same for the same campaign, trial and epoch.
+
+    They fulfil the constraints; where no draw does, they stay the donor's.
+    """
     space = state.campaign.dimensions
     rng = np.random.Generator(np.random.Philox(key=[state.campaign.search.seed, (trial.number << 32) + at]))
-    values = {one.key: _moved(one, donor.values.get(one.key), rng) for one in space}
-    return active(space, values)
+    for _ in range(ATTEMPTS):
+        values = active(space, {one.key: _moved(one, donor.values.get(one.key), rng) for one in space})
+        if state.allows(values):
+            return values
+    return donor.values
 
 
 def _moved(dimension: Dimension, value: Any, rng: np.random.Generator) -> Any:
     up, anew, drawn = rng.random() < 0.5, rng.random() < REDRAWN, float(rng.random())
-    if value is None or anew:
-        return dimension.at(drawn)
-    if dimension.kind == "choice":
+    if dimension.kind == "choice" and value is not None and not anew:
         return value
+    if anew or not dimension.places(value):
+        return dimension.at(drawn)
     share = dimension.share_of(value) + (STEP if up else -STEP)
     return dimension.at(min(max(share, 0.0), 1.0))

@@ -15,6 +15,7 @@ from rayox_platform.tune.expected_gain import expected_gain
 from rayox_platform.tune.figures import figures
 from rayox_platform.tune.importance import why_not
 from rayox_platform.tune.table import DEAD, cells, columns, rows, shown_state
+from rayox_platform.tune.words import count
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -78,8 +79,9 @@ def about(state: State, status: str = "", holder: str | None = None) -> str:
         counts[shown] = counts.get(shown, 0) + 1
     told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     return (
-        f"{campaign.search.kind} with {campaign.schedule.kind} on {campaign.recipe}: {len(state.search)} trials "
-        f"({told or 'none yet'}), {state.epochs_trained} epochs in {state.driven_seconds / 3600:.2f} hours; "
+        f"{campaign.search.kind} with {campaign.schedule.kind} on {campaign.recipe}: "
+        f"{count(len(state.search), 'trial')} ({told or 'none yet'}), {count(state.epochs_trained, 'epoch')} in "
+        f"{state.driven_seconds / 3600:.2f} hours; "
         f"{_doing(state, status, holder)}; as of {time.strftime('%Y-%m-%d %H:%M', time.localtime(state.last))}."
     )
 
@@ -108,13 +110,23 @@ def verdict(state: State) -> str:
         return sentence[0].upper() + sentence[1:] + "."
     best, metric = state.best, state.campaign.first_metric
     if best is None:
-        return "No trial has been measured yet."
+        failed = state.search and all(trial.state == "failed" for trial in state.search)
+        return f"No trial has been measured: {_all_failed(state)}." if failed else "No trial has been measured yet."
     value, expected = state.sign * state.score(best), expected_gain(state)
     more = f" All further trials together are expected to add {expected.gain:.4f} to that." if expected else ""
+    leads = f"leads with {metric} {value:.4f} after {count(best.epoch, 'epoch')}"
+    if best is state.search[0]:
+        return f"The base recipe (trial 0) {leads}: no trial that was trained as long is better.{more}"
     return (
-        f"Trial {best.number} leads with {metric} {value:.4f} after {best.epoch} epochs. Whether it is better than the "
-        f"base recipe or only luckier has not been confirmed.{more}"
+        f"Trial {best.number} {leads}. Whether it is better than the base recipe or only luckier has not been "
+        f"confirmed.{more}"
     )
+
+
+def _all_failed(state: State) -> str:
+    first = state.search[0]
+    why = " ".join(first.why.split())[:200]
+    return f"the only one has failed ({why})" if len(state.search) == 1 else f"all have failed, the first: {why}"
 
 
 def _drawn(state: State) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from rayox_platform.tune.opening import Data
 from rayox_platform.tune.place import keeping_fingerprint
 from rayox_platform.tune.planner import Plan, most_at_once, plan, trial_capacity
 from rayox_platform.tune.tuner import run
+from rayox_platform.tune.words import count
 
 
 def run_campaign(driver: Driver, data: Data, say: Callable[[str], None]) -> None:
@@ -44,7 +45,7 @@ def run_campaign(driver: Driver, data: Data, say: Callable[[str], None]) -> None
 
 def plan_line(state: State, found: Plan) -> str:
     return (
-        f"campaign {state.campaign.name}: {found.trials} trials, {found.concurrency} at a time, "
+        f"campaign {state.campaign.name}: {count(found.trials, 'trial')}, {found.concurrency} at a time, "
         f"each {found.workers_per_trial} × {found.device}{found.cpus_per_worker:g} CPU; "
         f"about {found.duration}"
     )

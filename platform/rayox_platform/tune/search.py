@@ -14,20 +14,16 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.settings import leaves, settings
 from rayox_platform.tune.campaign import Search
-from rayox_platform.tune.campaign_state import State, Trial
-from rayox_platform.tune.space import Dimension, Space, active
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+from rayox_platform.tune.campaign_state import State
+from rayox_platform.tune.space import Dimension, active
+from rayox_platform.tune.study import hashable, study_of, with_fewer
 
 ATTEMPTS = 200  # to find values that fulfil the constraints
 MODEL_ATTEMPTS = 20  # of those by the sampler; then at random
-MODELLED = 200  # trials that gp looks at: a third of a second an ask; of 1,000 it would be eight
 REPEATS = 60  # suggestions of values that were tried before, until one is taken all the same
 MODEL_REPEATS = 3  # of those by the sampler; then at random
 NEAR = 0.15  # standard deviation around the base recipe's values, of a range
@@ -67,7 +63,7 @@ def suggest(state: State, earlier: State | None = None) -> Suggestion:
             found = Suggestion(drawn(state, rng, near))
         else:
             found = _asked(state, earlier, int(rng.integers(2**31)))
-        if not is_allowed(state, found.values):
+        if not state.allows(found.values):
             continue
         if _key(found.values) not in tried:
             return found
@@ -95,80 +91,6 @@ def base_values(state: State) -> dict[str, Any]:
     """What the base recipe has for the searched settings."""
     values = dict(leaves(state.config, settings()))
     return {one.key: values.get(one.key) for one in state.campaign.dimensions}
-
-
-def distribution(dimension: Dimension) -> BaseDistribution:
-    match dimension.kind:
-        case "int":
-            return IntDistribution(int(dimension.low), int(dimension.high))
-        case "choice":
-            return CategoricalDistribution(tuple(_hashable(choice) for choice in dimension.choices))
-        case _:
-            return FloatDistribution(dimension.low, dimension.high, log=dimension.kind == "log")
-
-
-def study_of(state: State, earlier: State | None = None, seed: int = 0) -> optuna.Study:
-    """All trials of the search as Optuna has them; a paused or pruned one is known by what it reported."""
-    kinds = optuna.study.StudyDirection
-    directions = [kinds.MAXIMIZE if wanted == "max" else kinds.MINIMIZE for wanted in state.campaign.directions]
-    study = optuna.create_study(directions=directions, sampler=_sampler(state.campaign.search, seed))
-    for source in (earlier, state):
-        if source is not None:
-            level = common_level(source)
-            study.add_trials([frozen(source, trial, state.campaign.dimensions, level) for trial in source.search])
-    return study
-
-
-def common_level(state: State) -> int:
-    """The last epoch that enough trials have come to for a model of them alone; 0 while there is none.
-
-    gp and nsga2 know whole trials only, and at rungs few are: they look at all trials after the same epoch, the highest
-    such one (as BOHB does, arXiv:1807.01774).
-    """
-    search, schedule = state.campaign.search, state.campaign.schedule
-    if search.kind not in ("gp", "nsga2") or schedule.kind == "none" or len(state.campaign.metrics) > 1:
-        return 0
-    enough = max(len(state.campaign.space) + 1, search.startup if search.kind == "gp" else search.population)
-    counts: dict[int, int] = {}
-    for trial in state.search:
-        for epoch in trial.reports if trial.state != "failed" else ():
-            counts[epoch] = counts.get(epoch, 0) + 1
-    return max((epoch for epoch, count in counts.items() if count >= enough), default=0)
-
-
-def frozen(state: State, trial: Trial, space: Space, level: int = 0) -> FrozenTrial:
-    """A trial as Optuna has it; values outside of the space, as the base recipe's may be, are left out.
-
-    level is an epoch: the trial then counts as whole with what it had after that, and not at all without it.
-    """
-    params = {
-        one.key: _hashable(trial.values[one.key])
-        for one in space
-        if one.key in trial.values and one.has(trial.values[one.key])
-    }
-    metric, names = state.campaign.first_metric, list(state.campaign.metrics)
-    one_metric = len(names) == 1
-    steps = {epoch: report[metric] for epoch, report in trial.reports.items() if math.isfinite(report.get(metric, nan))}
-    last = trial.reports[max(trial.reports)] if trial.reports else {}
-    values = [last.get(name, nan) for name in names]
-    is_whole = trial.state == "finished" and all(map(math.isfinite, values))
-    if level and trial.state in ("finished", "paused", "pruned"):
-        is_whole, values = level in steps, [steps.get(level, nan)]
-    states = {"planned": TrialState.RUNNING, "running": TrialState.RUNNING, "failed": TrialState.FAIL}
-    kind = TrialState.COMPLETE if is_whole else states.get(trial.state, TrialState.PRUNED)
-    if kind == TrialState.PRUNED and (not one_metric or not steps):
-        kind = TrialState.FAIL
-    return optuna.trial.create_trial(
-        state=kind,
-        values=values if is_whole else None,
-        params=params,
-        distributions={one.key: distribution(one) for one in space if one.key in params},
-        system_attrs=dict(trial.attributes),
-        intermediate_values=steps if one_metric else None,
-    )
-
-
-nan = math.nan
 
 
 def _asked(state: State, earlier: State | None, seed: int) -> Suggestion:
@@ -199,42 +121,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def with_fewer(study: optuna.Study) -> optuna.Study:
-    """The same with at most MODELLED whole trials: the better half of these are the best, the others the last ones."""
-    whole = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
-    if len(whole) <= MODELLED:
-        return study
-    sign = 1 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else -1
-    ranked = sorted(whole, key=lambda trial: -sign * trial.values[0])
-    kept = {trial.number for trial in ranked[: MODELLED // 2]}
-    kept |= {trial.number for trial in [one for one in whole if one.number not in kept][-(MODELLED - len(kept)) :]}
-    fewer = optuna.create_study(directions=study.directions, sampler=study.sampler)
-    fewer.add_trials([trial for trial in study.trials if trial.state != TrialState.COMPLETE or trial.number in kept])
-    return fewer
-
-
 def _suggested(trial: optuna.Trial, one: Dimension) -> Any:
     match one.kind:
         case "int":
             return trial.suggest_int(one.key, int(one.low), int(one.high))
         case "choice":
-            names = [_hashable(choice) for choice in one.choices]
+            names = [hashable(choice) for choice in one.choices]
             return one.choices[names.index(trial.suggest_categorical(one.key, names))]
         case _:
             return trial.suggest_float(one.key, one.low, one.high, log=one.kind == "log")
-
-
-def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    """Startup trials are drawn here, so the sampler begins at once with its model."""
-    match search.kind:
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup)
-        case "gp":
-            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=search.startup)
-        case "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.population)
-        case _:
-            return optuna.samplers.RandomSampler(seed=seed)
 
 
 def drawn(state: State, rng: np.random.Generator, near: bool) -> dict[str, Any]:
@@ -270,18 +165,6 @@ def grid(state: State) -> Iterator[dict[str, Any]]:
             values[one.key] = axis[at]
         values = active(space, values)
         key = _key(values)
-        if key not in found and is_allowed(state, values):
+        if key not in found and state.allows(values):
             found.add(key)
             yield values
-
-
-def is_allowed(state: State, values: Mapping[str, Any]) -> bool:
-    if not state.campaign.rules:
-        return True
-    every = dict(leaves(state.config, settings())) | dict(values)
-    return all(rule.holds(every) for rule in state.campaign.rules)
-
-
-def _hashable(choice: Any) -> Any:
-    """Optuna knows plain values alone; a list goes by its text."""
-    return str(choice) if isinstance(choice, list | tuple | dict) else choice

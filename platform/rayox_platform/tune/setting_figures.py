@@ -145,9 +145,7 @@ def _scaled(axes: Axes, one: Dimension, values: list[Any]) -> Callable[[Any], fl
 
 def _stands_on(one: Dimension, given: Any) -> bool:
     """Whether a value has a place on the axis of a setting, be it beyond the range."""
-    if one.kind == "choice":
-        return True
-    return given is not None and (one.kind != "log" or given > 0)
+    return one.kind == "choice" or one.places(given)
 
 
 def _beside_name(one: Dimension, trials: list[Trial]) -> str:

@@ -27,8 +27,14 @@ class Dimension:
     def has(self, value: Value) -> bool:
         if self.kind == "choice":
             return value in self.choices
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and self.low <= value <= self.high
+        is_step = is_number(value) and (self.kind != "int" or value == round(value))
+        return is_step and bool(self.low <= value <= self.high)
+
+    def places(self, value: Value) -> bool:
+        """Whether a value has a place on the scale, be it beyond the ends; the base recipe's may be auto, none or 0."""
+        if self.kind == "choice":
+            return value in self.choices
+        return is_number(value) and (self.kind != "log" or value > 0)
 
     def ends(self) -> list[Value]:
         """Every choice, or the lowest and the highest value."""
@@ -54,7 +60,7 @@ class Dimension:
         return float(self.low + share * (self.high - self.low))
 
     def share_of(self, value: Value) -> float:
-        """Where a value lies in the range, 0 to 1."""
+        """Where a value that has a place lies: 0 to 1 in the range."""
         import math
 
         if self.kind == "choice":
@@ -67,6 +73,10 @@ class Dimension:
 
 
 Space = Sequence[Dimension]
+
+
+def is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def active(space: Space, values: Mapping[str, Value]) -> dict[str, Value]:

@@ -31,6 +31,8 @@ def nothing_to_score(dataset: CocoDataset, confirm: Confirm) -> list[str]:
     nothing = nothing_to_find(dataset)
     if nothing:
         return [f"{nothing}, and no trial gets a score"]
+    if confirm.top and len(dataset) < 2:
+        return [f"{dataset.source}: one image, which the search scores, so nothing can be confirmed on others"]
     words = {
         "search": ("the search scores", "no trial gets an AP"),
         "confirm": ("the confirmation is measured on", "nothing can be confirmed"),

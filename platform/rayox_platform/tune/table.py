@@ -9,7 +9,7 @@ from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.costs import amount, duration, price_of_hour
 
 DEAD = "dead"  # a campaign whose driver is gone and has not said why
-CUT_OFF = "cut off"  # a trial that ran under it
+CUT_OFF = "cut off"  # a trial that ran under a driver that is gone
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ def row(state: State, trial: Trial, status: str = "", price: float | None = None
 
 
 def shown_state(trial: Trial, status: str) -> str:
-    """Nothing runs in a campaign that nobody drives."""
-    return CUT_OFF if trial.state == "running" and status == DEAD else trial.state
+    """Nothing runs in a campaign that nobody drives, and what ran is not paused at a rung."""
+    is_cut_off = status == DEAD if trial.state == "running" else trial.state == "paused" and trial.owed
+    return CUT_OFF if is_cut_off else trial.state
 
 
 def summary(state: State, status: str = "") -> dict[str, Any]:
@@ -103,7 +104,7 @@ def cells(state: State, one: Row) -> list[object]:
     costs = [duration(one.seconds)]
     costs += [amount(one.gpu_hours)] if _has_gpus(state) else []
     costs += ["–" if one.cost is None else amount(one.cost)] if _priced(state) else []
-    return [one.trial, one.state, one.epoch, one.score, *values, *costs, one.why[:60]]
+    return [one.trial, one.state, one.epoch, one.score, *values, *costs, " ".join(one.why.split())[:60]]
 
 
 def _has_gpus(state: State) -> bool:

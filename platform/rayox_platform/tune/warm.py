@@ -17,7 +17,7 @@ def check_related(earlier: State, campaign: Campaign, config: Mapping[str, objec
     Raises ConfigError when the earlier campaign searched other settings alone, or for other metrics.
     """
     name = earlier.campaign.name
-    if dict(earlier.campaign.metrics) != dict(campaign.metrics):
+    if list(earlier.campaign.metrics.items()) != list(campaign.metrics.items()):
         raise ConfigError(
             f"--warm-from: {name} searched for {_told(earlier.campaign)}, this campaign for {_told(campaign)}",
             "a search learns from the same metrics alone: set `metrics` alike or leave --warm-from out",

@@ -2,9 +2,10 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,6 +15,7 @@ from rayox_platform.config.settings import leaves, settings
 from rayox_platform.config.tree import Config
 from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.space_check import with_values
+from rayox_platform.tune.words import count
 
 # Where things lie, and what campaigns do for their own sake.
 NOT_OF_THE_WINNER = ("name", "storage", "data.", "tracking.", "notify.", "train.evaluate_every", "train.spares")
@@ -32,6 +34,14 @@ def winning_trial(state: State, number: int | None = None) -> Trial:
     if winner is None:
         raise ConfigError(f"{name}: {state.confirmed['sentence']}", "keep the recipe, or name a trial by --trial")
     return state.trials[int(winner)]
+
+
+def trained_whole(state: State, trial: Trial) -> Trial:
+    """A trial, or where it has paused at a rung for good, the first of its confirmation that came to its end."""
+    if trial.state == "finished":
+        return trial
+    again = (one for one in state.trials if one.of == trial.number and one.state == "finished")
+    return next(again, trial)
 
 
 def _numbered(state: State, number: int) -> Trial:
@@ -68,8 +78,8 @@ def as_recipe(state: State, trial: Trial, base: str, settings: dict[str, object]
     lines = [
         f"# Trial {trial.number} of the campaign {state.campaign.name}: {base} with searched settings.",
         f"# evidence: {_evidence(state, trial)}",
-        f"# search:   {state.campaign.search.kind} with {state.campaign.schedule.kind}, {len(state.search)} trials, "
-        f"{state.epochs_trained} epochs",
+        f"# search:   {state.campaign.search.kind} with {state.campaign.schedule.kind}, "
+        f"{count(len(state.search), 'trial')}, {count(state.epochs_trained, 'epoch')}",
         f"# run:      {trial.run}",
         f"extends: {base}",
     ]
@@ -92,11 +102,29 @@ def base_name(recipe: str, folder: Path, packaged: Path) -> str:
 
 
 def _evidence(state: State, trial: Trial) -> str:
-    if state.confirmed and any(one["trial"] == trial.number for one in state.confirmed["compared"]):
-        return str(state.confirmed["sentence"])
+    compared = state.confirmed["compared"] if state.confirmed else ()
+    own = next((one for one in compared if one["trial"] == trial.number), None)
+    if state.confirmed and own:
+        is_the_one = state.confirmed["winner"] == trial.number
+        return " ".join(str(state.confirmed["sentence"]).split()) if is_the_one else _of_another(state.confirmed, own)
+    if trial.state == "failed":
+        return f"none: it failed ({' '.join(trial.why.split())})"
     score = state.score(trial)
     value = f"{state.campaign.first_metric} {state.sign * score:.4f}" if math.isfinite(score) else "no score"
-    return f"{value} after {trial.epoch} epochs with one seed; not confirmed, it may be luck"
+    return f"{value} after {count(trial.epoch, 'epoch')} with one seed; not confirmed, it may be luck"
+
+
+def _of_another(confirmed: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """What a confirmation has found of one that is not its winner."""
+    seeds, can_tell = confirmed["seeds"], confirmed["seeds"] > 1 and confirmed["images"] > 1
+    told = "beats" if own["lower"] > 0 and can_tell else "does not beat"
+    scores = f"{confirmed.get('metric', 'AP')} {own['score']:.3f} against {confirmed['base_score']:.3f}"
+    return (
+        f"trial {own['trial']} {told} the base recipe beyond noise: {scores}, "
+        f"{own['difference']:+.3f} ({own['lower']:+.3f} to {own['upper']:+.3f}, "
+        f"{confirmed['confidence']:.0%} interval over {count(confirmed['images'], 'image')} that the search never "
+        f"scored and {count(seeds, 'fresh seed')})"
+    )
 
 
 def own_settings(state: State, trial: Trial, recipe: Config) -> dict[str, object]:
