@@ -80,7 +80,6 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
     """
     from rayox.job_end import GIVE_UP_SECONDS, JobWatch, job_as_stored
     from rayox.job_register import Submitted
-    from rayox.submit import ways_back
 
     watched, submitted = Watched(api, submission_id, console), Submitted(run, api.url, submission_id, storage)
     try:
@@ -98,6 +97,10 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
         console.note(f"left; the job goes on. {ways_back(run)}")
         raise
     return job if job is not None and job.is_over else job_as_stored(submitted)
+
+
+def ways_back(run: str) -> str:
+    return f"`rayox runs watch {run}` comes back, `rayox runs stop {run}` stops it"
 
 
 def exit_code_of(job: "Job") -> int:

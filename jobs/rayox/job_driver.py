@@ -17,6 +17,7 @@ from rayox_cluster.outage_proxy import running
 from rayox_model.core.errors import RayoxError
 
 TASK, RECIPE = "job.json", "recipe.yaml"
+STOP_SECONDS = 600  # a stopped job has so long to save
 OF_A_NODE = ("name", "storage", "tracking.uri", "notify.", "promotion.")  # told by the task, or decide no weight
 
 

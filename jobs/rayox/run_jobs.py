@@ -25,7 +25,7 @@ from rayox.job_end import (
 )
 from rayox.progress import duration
 from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job, run_of_job
-from rayox.submit import STOP_SECONDS
+from rayox.job_driver import STOP_SECONDS
 from rayox.submitted_jobs import UNKNOWN, api_of, ended_job, note_if_over
 from rayox_model.core.errors import ClusterError
 

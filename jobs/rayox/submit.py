@@ -19,7 +19,6 @@ DRIVER_CPUS = 0.0  # a driver waits for its workers; Ray's own default
 LAST_LINES = 10
 POLL_SECONDS = 0.5
 RUN = "rayox_run"  # in a job's metadata
-STOP_SECONDS = 600  # a stopped job has so long to save
 CONTEXT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
@@ -118,12 +117,10 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console, again: bool =
     try:
         return wait_for_start(api, submission_id, console, now.recipe)
     except KeyboardInterrupt:
+        from rayox.following import ways_back
+
         console.note(f"left; {submission_id} was handed over and goes on. {ways_back(now.name)}")
         raise
-
-
-def ways_back(run: str) -> str:
-    return f"`rayox runs watch {run}` comes back, `rayox runs stop {run}` stops it"
 
 
 def is_found(last: "Job", is_lasting: bool, again: bool) -> bool:
