@@ -19,7 +19,7 @@ WORKER_CLASS = "RayTrainWorker"
 STRUCK = "rayox-struck: "
 ANSWER_SECONDS = 60.0
 MOST_TOLD = 10_000  # actors; Ray gives 100 unless it is asked for more
-DRIVER, PROXY = "rayox.job_driver", "rayox_cluster.outage_proxy"
+DRIVER, PROXY = "rayox.submission.job_driver", "rayox_cluster.outage_proxy"
 AWAY = ".away-"  # before the name of a folder that is taken away
 
 

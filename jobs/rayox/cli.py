@@ -15,12 +15,12 @@ from pathlib import Path
 
 import click
 
-from rayox.console import print_error, print_json
-from rayox.environment import set_environment
-from rayox.hidden_arguments import hide_credentials
-from rayox.interrupts import interrupts_kept
-from rayox.surroundings import make_usable
-from rayox.system_errors import explained_refusal
+from rayox.process.environment import set_environment
+from rayox.process.hidden_arguments import hide_credentials
+from rayox.process.interrupts import interrupts_kept
+from rayox.process.surroundings import make_usable
+from rayox.process.system_errors import explained_refusal
+from rayox.terminal.console import print_error, print_json
 from rayox_model.core.errors import RayoxError
 from rayox_model.core.secrets import without_secrets
 from rayox_platform.track.quiet import quiet_mlflow

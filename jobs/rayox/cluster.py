@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayox.console import Console, json_option
+from rayox.terminal.console import Console, json_option
 
 if TYPE_CHECKING:
     from rayox_cluster.cluster_record import ClusterRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rayox.console import Console, json_option
+from rayox.terminal.console import Console, json_option
 from rayox_platform.config import LoadedConfig, load_config
 from rayox_platform.config.explain import as_json as shown_as_json
 from rayox_platform.config.explain import explain, explain_json, show

@@ -5,12 +5,12 @@ import importlib
 import click
 
 COMMANDS = {  # name: (module, summary); the module has the command as `command`, or under its name
-    "check": ("rayox.data_check", "Find every defect of a COCO file and its images, and mend a copy."),
-    "convert": ("rayox.data_convert", "Turn VOC, YOLO and COCO annotations into COCO or YOLO."),
-    "shard": ("rayox.data_shards", "Copy a data set into Parquet shards that train from anywhere."),
-    "verify": ("rayox.data_shards", "Check that every file of shards is whole."),
-    "show": ("rayox.data_show", "Draw the very images that a training step sees."),
-    "stats": ("rayox.data_stats", "Count and measure images, boxes and classes."),
+    "check": ("rayox.data_sets.data_check", "Find every defect of a COCO file and its images, and mend a copy."),
+    "convert": ("rayox.data_sets.data_convert", "Turn VOC, YOLO and COCO annotations into COCO or YOLO."),
+    "shard": ("rayox.data_sets.data_shards", "Copy a data set into Parquet shards that train from anywhere."),
+    "verify": ("rayox.data_sets.data_shards", "Check that every file of shards is whole."),
+    "show": ("rayox.data_sets.data_show", "Draw the very images that a training step sees."),
+    "stats": ("rayox.data_sets.data_stats", "Count and measure images, boxes and classes."),
 }
 
 

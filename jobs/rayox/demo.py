@@ -3,8 +3,8 @@
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
 from rayox.promote import promote
+from rayox.terminal.console import Console, json_option
 from rayox.train import TrainResult, show_result, train
 from rayox_model.core.errors import GateError
 from rayox_platform.config import LoadedConfig

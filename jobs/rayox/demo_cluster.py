@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rayox.console import Console
+from rayox.terminal.console import Console
 from rayox_model.core.errors import GateError, TrainingError
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def _followed(
     dashboard: str, record: "ClusterRecord | None", words: tuple[str, ...], console: Console
 ) -> tuple["Job", str, str]:
     """The job of a verb once it is over, the name of its run and its storage."""
-    from rayox.following import follow_job
-    from rayox.resolved import resolve
+    from rayox.jobs.following import follow_job
+    from rayox.submission.resolved import resolve
     from rayox.submit import submit
     from rayox_cluster.jobs_api import JobsApi
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
-from rayox.verdicts import Verdict, judge
+from rayox.submission.verdicts import Verdict, judge
+from rayox.terminal.console import Console, json_option
 from rayox_model.core.errors import RayoxError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def examine(
     dashboard: str, record: "ClusterRecord | None", config: "Config", console: Console, deadline: float
 ) -> list[Verdict]:
     """Verdicts on a cluster by a time of time.monotonic(). Raises ClusterError when it cannot be asked at all."""
-    from rayox.job_places import DATA, WEIGHTS, image_folders, paths_of
+    from rayox.submission.job_places import DATA, WEIGHTS, image_folders, paths_of
     from rayox.submit import require_ray
     from rayox_cluster.jobs_api import JobsApi
     from rayox_cluster.preflight import Question, ask
@@ -78,7 +78,7 @@ def examine(
     console.note(f"asking the nodes of {dashboard}")
     left = max(deadline - LAST_SECONDS - time.monotonic(), 1.0)
     question = Question(
-        "rayox.node_checks",
+        "rayox.submission.node_checks",
         storage,
         tracking,
         paths,
@@ -100,7 +100,7 @@ def _places(config: "Config", record: "ClusterRecord | None") -> tuple[str | Non
 
     What nodes are asked stands where all who reach the cluster can read it.
     """
-    from rayox.job_places import check_storage, check_tracking, places_of
+    from rayox.submission.job_places import check_storage, check_tracking, places_of
 
     named = places_of(config, record)
     found: list[Verdict] = []
@@ -123,7 +123,7 @@ def _asked(
 
 
 def _local(paths: Sequence[str]) -> Verdict:
-    from rayox.job_places import local
+    from rayox.submission.job_places import local
 
     error = local(", ".join(paths))
     return Verdict("data", "error", error.message, error.hint, type(error))

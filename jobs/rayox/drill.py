@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayox.console import Console, json_option
 from rayox.drill_run import EVERY_STEPS, KILLS, OUTAGES, drill
+from rayox.terminal.console import Console, json_option
 from rayox_model.core.errors import ConfigError, RayoxError, TrainingError
 
 if TYPE_CHECKING:
     from rayox.drill_run import Struck
-    from rayox.resolved import Resolved
+    from rayox.submission.resolved import Resolved
 
 FAULTS = (*OUTAGES, *KILLS)
 OUTAGE_SECONDS = 15.0
@@ -44,7 +44,7 @@ def command(
     Says what each cost. The run is real and short if its settings say so (train.epochs=3). Its storage has to be
     visible from here.
     """
-    from rayox.resolved import resolve
+    from rayox.submission.resolved import resolve
     from rayox_cluster.access import find_cluster, named_dashboard
     from rayox_cluster.jobs_api import JobsApi
     from rayox_platform.storage.state import state_folder

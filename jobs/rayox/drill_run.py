@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rayox.console import Console
+from rayox.terminal.console import Console
 from rayox_model.core.errors import ClusterError, TrainingError
 from rayox_platform.runs.event_kinds import Checkpoint, Progress, RunEvent, Start
 
 if TYPE_CHECKING:
-    from rayox.resolved import Resolved
+    from rayox.submission.resolved import Resolved
     from rayox_cluster.jobs_api import Job, JobsApi
     from rayox_platform.runs.home import RunHome
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayox.console import Console, json_option
+from rayox.terminal.console import Console, json_option
 
 if TYPE_CHECKING:
     from rayox_platform.runs.garbage import Garbage

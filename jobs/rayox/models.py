@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
 from rayox.models_promotions import champion_number, diff_command, history_command, reconcile_command, verify_command
+from rayox.terminal.console import Console, json_option
 
 if TYPE_CHECKING:
     from rayox_platform.track.registry import Version

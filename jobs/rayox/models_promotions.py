@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
+from rayox.terminal.console import Console, json_option
 from rayox_model.core.errors import ModelError
 from rayox_platform.config.tree import Config
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
-from rayox.progress import progress_of_data
+from rayox.terminal.console import Console, json_option
+from rayox.terminal.progress import progress_of_data
 
 if TYPE_CHECKING:
     from rayox_platform.resources.outlook import Rates, Work

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option, print_error
-from rayox.progress import progress_of
+from rayox.terminal.console import Console, json_option, print_error
+from rayox.terminal.progress import progress_of
 from rayox_model.core.errors import DataError
 from rayox_platform.config import LoadedConfig
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option, print_error
-from rayox.progress import progress_of
 from rayox.promotion_notice import Outcome, told_of_promotion
+from rayox.terminal.console import Console, json_option, print_error
+from rayox.terminal.progress import progress_of
 from rayox_model.core.errors import ConfigError, GateError
 from rayox_platform.config import LoadedConfig
 

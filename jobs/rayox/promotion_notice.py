@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rayox.console import Console
+from rayox.terminal.console import Console
 from rayox_model.core.errors import GateError
 from rayox_platform.config.tree import Config
 

@@ -3,8 +3,8 @@
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
 from rayox.promotion_notice import Outcome, told_of_promotion
+from rayox.terminal.console import Console, json_option
 
 
 @click.command("rollback")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
-from rayox.run_cost import cost_command
-from rayox.run_jobs import stop_command, wait_command
-from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job
-from rayox.runs_show import list_command, show_command
-from rayox.training_panel import TrainingPanel
+from rayox.jobs.run_cost import cost_command
+from rayox.jobs.run_jobs import stop_command, wait_command
+from rayox.jobs.run_places import OVERRIDES, asked_for, found_home, home_of_job
+from rayox.jobs.runs_show import list_command, show_command
+from rayox.terminal.console import Console, json_option
+from rayox.terminal.training_panel import TrainingPanel
 
 if TYPE_CHECKING:
     from rayox_platform.runs.event_kinds import RunEvent
@@ -40,7 +40,7 @@ for further in (list_command, show_command, stop_command, wait_command, cost_com
 @json_option
 def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: bool) -> None:
     """The events of the run NAME as lines; of a job without a run its log."""
-    from rayox.run_jobs import show_job_log, worked_on
+    from rayox.jobs.run_jobs import show_job_log, worked_on
     from rayox_platform.runs.overview import event_line
 
     (console, job), count = asked_for(name, overrides, as_json), 0
@@ -61,7 +61,7 @@ def logs_command(name: str, overrides: tuple[str, ...], follow: bool, as_json: b
 @json_option
 def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """The live panel of the run NAME, which another process or a job trains, until that ends; then its exit code."""
-    from rayox.run_jobs import watch_job, worked_on
+    from rayox.jobs.run_jobs import watch_job, worked_on
     from rayox_platform.runs.overview import read_run
     from rayox_platform.storage.errors import storage_errors
 

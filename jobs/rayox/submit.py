@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayox.console import Console, json_option
+from rayox.terminal.console import Console, json_option
 
 if TYPE_CHECKING:
-    from rayox.resolved import Resolved
+    from rayox.submission.resolved import Resolved
     from rayox_cluster.jobs_api import Job, JobRequest, JobsApi
     from rayox_cluster.preflight import Question
 
@@ -39,8 +39,8 @@ def command(address: str | None, follow: bool, again: bool, as_json: bool, words
     the nodes' own. Submitting the same again finds the job that runs; a training or campaign that has finished is found
     too (--again starts it anew), and one that failed is resumed. Other verbs run again once they have ended.
     """
-    from rayox.following import exit_code_of, follow_job
-    from rayox.resolved import resolve
+    from rayox.jobs.following import exit_code_of, follow_job
+    from rayox.submission.resolved import resolve
     from rayox_cluster.access import find_cluster, named_dashboard
     from rayox_cluster.jobs_api import JobsApi
     from rayox_platform.storage.state import state_folder
@@ -90,8 +90,8 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console, again: bool =
 
     again is whether a training or a campaign that has finished is begun anew, under a name with a number behind it.
     """
-    from rayox.job_register import remember
-    from rayox.unfinished import first_unfinished
+    from rayox.jobs.job_register import remember
+    from rayox.jobs.unfinished import first_unfinished
 
     require_ray(api)
     before = attempts(api.jobs(), resolved.submission_id)
@@ -117,7 +117,7 @@ def submit(api: "JobsApi", resolved: "Resolved", console: Console, again: bool =
     try:
         return wait_for_start(api, submission_id, console, now.recipe)
     except KeyboardInterrupt:
-        from rayox.following import ways_back
+        from rayox.jobs.following import ways_back
 
         console.note(f"left; {submission_id} was handed over and goes on. {ways_back(now.name)}")
         raise
@@ -165,8 +165,9 @@ def require_ray(api: "JobsApi") -> None:
 
 def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: bool, console: Console) -> "Job | None":
     """Ask the nodes and hand the job over; a job of this id that somebody else has submitted meanwhile."""
-    from rayox.following import VERB
-    from rayox.verdicts import counted, driver_label, refuse
+    from rayox.jobs.following import VERB
+    from rayox.submission.job_driver import STOP_SECONDS
+    from rayox.submission.verdicts import counted, driver_label, refuse
     from rayox_cluster.jobs_api import JobRequest
     from rayox_cluster.packaging import build_wheel, build_zip, digest
     from rayox_cluster.preflight import ask
@@ -188,7 +189,7 @@ def _send(api: "JobsApi", resolved: "Resolved", submission_id: str, goes_on: boo
     )
     console.note(f"{counted(len(answers.nodes))} asked in {answers.seconds:.0f} s ({asked}); sent: {sent}")
     metadata = {RUN: resolved.name, VERB: resolved.verb, "rayox_version": version("rayox")}
-    entrypoint = shlex.join(["python", "-m", "rayox.job_driver", "."])
+    entrypoint = shlex.join(["python", "-m", "rayox.submission.job_driver", "."])
     label = driver_label(answers.nodes)
     return hand_over(api, JobRequest(submission_id, entrypoint, runtime_env, metadata, DRIVER_CPUS, label))
 
@@ -197,7 +198,7 @@ def _question(resolved: "Resolved") -> "Question":
     from rayox_cluster.preflight import Question
 
     return Question(
-        "rayox.node_checks",
+        "rayox.submission.node_checks",
         resolved.storage,
         resolved.tracking,
         resolved.paths,
@@ -251,7 +252,7 @@ def wait_for_start(api: "JobsApi", submission_id: str, console: Console, recipe:
 
 
 def _tell_of_waiting(api: "JobsApi", submission_id: str, console: Console, recipe: bytes) -> None:
-    from rayox.waiting import what_it_waits_for
+    from rayox.submission.waiting import what_it_waits_for
     from rayox_cluster.preflight import START_SECONDS
 
     job = api.find(submission_id)
@@ -272,7 +273,7 @@ def said(status: str) -> str:
 
 
 def _ago(at: float) -> str:
-    from rayox.progress import duration
+    from rayox.terminal.progress import duration
 
     return f"{duration(max(time.time() - at, 0))} ago" if at else "just now"
 

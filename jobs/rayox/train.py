@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
-from rayox.ending import after_a_stop, told_of_end
-from rayox.progress import progress, progress_of_data
 from rayox.run_settings import new_run, resumed_run
-from rayox.training_panel import TrainingPanel
+from rayox.terminal.console import Console, json_option
+from rayox.terminal.ending import after_a_stop, told_of_end
+from rayox.terminal.progress import progress, progress_of_data
+from rayox.terminal.training_panel import TrainingPanel
 from rayox_platform.config import LoadedConfig
 from rayox_platform.ray_internals.first_call import ray_imported
 

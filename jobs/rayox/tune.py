@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from rayox.config import RECIPES
-from rayox.console import Console, json_option
+from rayox.terminal.console import Console, json_option
 from rayox.tune_verbs import VERBS
 
 CAMPAIGNS = Path(__file__).parent / "campaigns"

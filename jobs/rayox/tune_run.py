@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rayox.console import Console
-from rayox.progress import progress_of_data
+from rayox.terminal.console import Console
+from rayox.terminal.progress import progress_of_data
 from rayox_model.core.errors import RayoxError
 from rayox_platform.ray_internals.first_call import ray_imported
 from rayox_platform.tune.campaign_file import LoadedCampaign
@@ -112,7 +112,7 @@ def tune(
         store = _store(config)  # one that does not answer leaves no campaign behind that has begun nothing
         call = Call(resume, extend, loaded.given, warm_from or "", earlier)
         ledger = open_ledger(home, campaign, base, data, call, console.note)
-        from rayox.campaign_panel import CampaignPanel
+        from rayox.terminal.campaign_panel import CampaignPanel
         from rayox_platform.config.tree import Config
         from rayox_platform.tune.driver import Driver
 

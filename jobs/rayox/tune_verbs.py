@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.config import RECIPES, load_recipe
-from rayox.console import Console, json_option
-from rayox.ending import INTERRUPTED
+from rayox.terminal.console import Console, json_option
+from rayox.terminal.ending import INTERRUPTED
 from rayox_model.core.errors import ConfigError, DataError, TrainingError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def status_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None
 @json_option
 def watch_command(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """The live panel of the campaign NAME, which another process drives, until that ends; then its exit code."""
-    from rayox.campaign_watch import watch_campaign
+    from rayox.terminal.campaign_watch import watch_campaign
     from rayox_platform.runs.overview import is_over
     from rayox_platform.tune.report import verdict
     from rayox_platform.tune.table import summary

@@ -8,8 +8,8 @@ import pytest
 from another_shell import headers, rayox
 from patience import wait_until
 
-from rayox.console import Console
 from rayox.submit import wait_for_start
+from rayox.terminal.console import Console
 from rayox_cluster import preflight
 from rayox_cluster.jobs_api import JobRequest, JobsApi
 from rayox_cluster.local_nodes import up
@@ -87,9 +87,8 @@ def test_every_node_is_asked_about_the_storage_that_a_job_would_use(cluster):
     """One node after the other, over the Jobs API; what cannot be written is told with its node."""
     _, record = cluster
     api = JobsApi(record.dashboard, headers(record))
-    question = Question(
-        "rayox.node_checks", record.storage, f"http://{LOOPBACK}:9", ("/no/such/file",), patience_seconds=300.0
-    )
+    checks, nobody = "rayox.submission.node_checks", f"http://{LOOPBACK}:9"
+    question = Question(checks, record.storage, nobody, ("/no/such/file",), patience_seconds=300.0)
     nodes = ask(api, question).nodes
     assert [node.labels["role"] for node in sorted(nodes, key=lambda node: not node.is_head)] == ["head", "train"]
     for node in nodes:

@@ -11,7 +11,7 @@ from rayox_cluster.preflight import Question, read_told
 
 @pytest.mark.slow
 def test_a_python_that_is_too_old_for_rayox_tells_its_version_and_is_asked_no_more(monkeypatch, tmp_path):
-    question = Question("rayox.node_checks", storage=str(tmp_path)).to_json("mark")
+    question = Question("rayox.submission.node_checks", storage=str(tmp_path)).to_json("mark")
     assert question["oldest_python"] == (3, 11)
     assert facts(question)["checks"]["storage"] == "is not the storage that the head has"
     monkeypatch.setattr(node_probe.sys, "version_info", (3, 10, 4, "final", 0))

@@ -13,7 +13,7 @@ from patience import patient
 from ray.scripts.scripts import cli as ray_cli
 
 from rayox.cli import cli
-from rayox.resolved import resolve
+from rayox.submission.resolved import resolve
 from rayox_platform.resources.node_labels import selector
 
 ROOT = Path(__file__).parents[2]

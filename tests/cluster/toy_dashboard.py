@@ -6,7 +6,7 @@ from typing import Any
 
 from played_dashboard import Dashboard
 
-from rayox.verdicts import NEEDED
+from rayox.submission.verdicts import NEEDED
 from rayox_cluster.node_probe import ANSWER
 from rayox_cluster.packaging import digest
 from rayox_cluster.preflight import PREFIX

@@ -47,7 +47,7 @@ def rayox(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
     """Run a command line in an empty folder, which also holds the state."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("rayox.progress.SILENT_SECONDS", 3600.0)  # what a slow machine adds to standard error
+    monkeypatch.setattr("rayox.terminal.progress.SILENT_SECONDS", 3600.0)  # what a slow machine adds to standard error
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

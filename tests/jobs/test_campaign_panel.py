@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from rayox.campaign_panel import CampaignStatus
-from rayox.campaign_watch import watch_campaign
-from rayox.console import Console
+from rayox.terminal.campaign_panel import CampaignStatus
+from rayox.terminal.campaign_watch import watch_campaign
+from rayox.terminal.console import Console
 from rayox_platform.config.tree import Config
 from rayox_platform.runs.run_lock import claimed
 from rayox_platform.tune.campaign import Campaign

@@ -13,7 +13,7 @@ import pytest
 import torch
 from toy_engine import ENGINE
 
-from rayox.surroundings import make_usable
+from rayox.process.surroundings import make_usable
 from rayox_model.checkpoint.snapshot import read_facts, take_snapshot, write_checkpoint
 from rayox_model.core.errors import ConfigError
 from rayox_model.nets.yolox import YOLOX

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from rayox.console import Console, format_table
-from rayox.progress import PlainProgress, duration, progress, progress_of_data
+from rayox.terminal.console import Console, format_table
+from rayox.terminal.progress import PlainProgress, duration, progress, progress_of_data
 
 
 def test_the_result_is_the_last_line_and_all_else_is_on_standard_error(capsys):
@@ -81,7 +81,7 @@ def test_progress_of_nothing_says_nothing(capsys):
 
 
 def test_data_that_take_long_are_said_to_be_read(capsys, monkeypatch):
-    monkeypatch.setattr("rayox.progress.SILENT_SECONDS", 0.05)
+    monkeypatch.setattr("rayox.terminal.progress.SILENT_SECONDS", 0.05)
     with progress_of_data():
         pass
     with progress_of_data() as drawing:

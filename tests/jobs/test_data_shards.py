@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from rayox.data_shards import shard, verify
+from rayox.data_sets.data_shards import shard, verify
 from rayox_model.core.errors import ConfigError, DataError
 
 Run = Callable[..., tuple[int, dict]]

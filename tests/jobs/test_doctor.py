@@ -13,7 +13,7 @@ from patience import patient
 from toy_dashboard import ToyDashboard, sound, there
 
 from rayox.doctor import _all_reduce, _auth
-from rayox.node_checks import MARKER, begin, check, end
+from rayox.submission.node_checks import MARKER, begin, check, end
 from rayox_cluster.jobs_api import JobsApi
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rayox.config import load_recipe
-from rayox.console import Console
-from rayox.ending import after_a_stop, told_of_end
+from rayox.terminal.console import Console
+from rayox.terminal.ending import after_a_stop, told_of_end
 from rayox_model.core.errors import TrainingError
 from rayox_platform.runs.home import FolderHome
 

@@ -7,10 +7,10 @@ import played_dashboard
 import pytest
 from tune_toys import BASE, campaign
 
-from rayox import following, job_end
-from rayox.console import Console
-from rayox.following import Watched, exit_code_of, follow_job
-from rayox.job_register import remember
+from rayox.jobs import following, job_end
+from rayox.jobs.following import Watched, exit_code_of, follow_job
+from rayox.jobs.job_register import remember
+from rayox.terminal.console import Console
 from rayox_cluster.jobs_api import JobsApi
 from rayox_model.core.errors import ClusterError, ConfigError
 from rayox_platform.runs.ending import End

@@ -8,7 +8,7 @@ import pytest
 # The signal is handled inside the finalizer: a KeyboardInterrupt there is printed and forgotten.
 IN_A_FINALIZER = """
 import os, signal, sys, time, weakref
-from rayox.interrupts import interrupts_kept
+from rayox.process.interrupts import interrupts_kept
 
 class Thing:
     pass
@@ -28,7 +28,7 @@ with interrupts_kept():
         print("interrupted")
 """
 A_FAULT = """
-from rayox.interrupts import interrupts_kept
+from rayox.process.interrupts import interrupts_kept
 
 class Thing:
     def __del__(self):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from make_checkpoint import golden_state, save_checkpoint
 
-from rayox import job_driver
 from rayox.config import load_recipe
-from rayox.resolved import resolve
+from rayox.submission import job_driver
+from rayox.submission.resolved import resolve
 from rayox_model.checkpoint.snapshot import Facts
 from rayox_model.nets.spec import YOLOXSpec
 from rayox_platform.tune.campaign_home import campaign_home

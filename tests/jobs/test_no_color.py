@@ -9,9 +9,9 @@ import sys
 import pytest
 
 SHOW = """
-from rayox.console import Console
-from rayox.training_panel import TrainingPanel
-from rayox.progress import progress
+from rayox.terminal.console import Console
+from rayox.terminal.training_panel import TrainingPanel
+from rayox.terminal.progress import progress
 from rayox_platform.runs.event_kinds import Progress
 from time import sleep
 rates = {"images_per_second": 1.0, "data_wait_fraction": 0.1, "data_seconds": 0.1, "learning_rate": 0.01}

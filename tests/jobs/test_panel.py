@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from rayox.console import Console
-from rayox.panel import PlainLines
-from rayox.training_panel import TrainingPanel, TrainingStatus
+from rayox.terminal.console import Console
+from rayox.terminal.panel import PlainLines
+from rayox.terminal.training_panel import TrainingPanel, TrainingStatus
 from rayox_platform.runs.event_kinds import Checkpoint, Diagnosis, Epoch, Note, Progress, Start
 
 PROGRESS = Progress(

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from rayox.config import load_recipe
-from rayox.job_places import places_of
-from rayox.resolved import resolve
+from rayox.submission.job_places import places_of
+from rayox.submission.resolved import resolve
 from rayox_cluster.cluster_record import ClusterRecord
 from rayox_model.core.errors import ConfigError, DataError
 

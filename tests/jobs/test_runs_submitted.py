@@ -11,8 +11,8 @@ from patience import patient, wait_until
 from played_dashboard import Dashboard
 from tune_toys import BASE, campaign
 
-from rayox import following, job_end, run_jobs, submitted_jobs
-from rayox.job_register import Submitted, remember, submitted
+from rayox.jobs import following, job_end, run_jobs, submitted_jobs
+from rayox.jobs.job_register import Submitted, remember, submitted
 from rayox_cluster.cluster_record import ClusterRecord
 from rayox_platform.runs.ending import End
 from rayox_platform.runs.event_kinds import Note, Progress, Start

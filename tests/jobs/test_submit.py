@@ -9,8 +9,8 @@ import yaml
 from toy_dashboard import ToyDashboard, sound, there
 from tune_toys import BASE, campaign
 
-from rayox.resolved import resolve
-from rayox.waiting import _wanted
+from rayox.submission.resolved import resolve
+from rayox.submission.waiting import _wanted
 from rayox_cluster.jobs_api import JobsApi, Node, Waiting
 from rayox_cluster.preflight import PREFIX
 from rayox_platform.tune.campaign_home import campaign_home

@@ -3,7 +3,7 @@
 import pytest
 from toy_dashboard import ToyDashboard
 
-from rayox.resolved import resolve
+from rayox.submission.resolved import resolve
 from rayox_model.core.errors import ConfigError
 
 PLACES = ("storage=s3://runs/here", "tracking.uri=http://mlflow:5000")

@@ -6,8 +6,8 @@ import click
 import pytest
 
 from rayox.cli import cli
-from rayox.resolved import VERBS, resolve
-from rayox.verb_words import FILES, OUTPUTS, READ_AS_TEXT, read_words
+from rayox.submission.resolved import VERBS, resolve
+from rayox.submission.verb_words import FILES, OUTPUTS, READ_AS_TEXT, read_words
 from rayox_model.core.errors import ConfigError, DataError, RayoxError
 
 PLACES = ("storage=s3://runs/here", "tracking.uri=http://mlflow:5000")

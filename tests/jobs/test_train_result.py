@@ -2,7 +2,7 @@
 
 import pytest
 
-from rayox.console import Console
+from rayox.terminal.console import Console
 from rayox.train import TrainResult, show_result
 
 PAGE = "http://127.0.0.1:5000/#/experiments/1/runs/f00?workflowType=machine_learning"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rayox.verdicts import NEEDED, driver_label, judge, may_drive, refuse
+from rayox.submission.verdicts import NEEDED, driver_label, judge, may_drive, refuse
 from rayox_cluster.preflight import NodeFacts
 from rayox_model.core.errors import ClusterError, ConfigError, DataError, TrackingError
 
@@ -91,7 +91,7 @@ def test_what_nobody_has_looked_at_is_not_said_to_be_as_it_should():
 
 
 def test_what_this_machine_has_not_itself_is_asked_for_without_a_version(monkeypatch):
-    monkeypatch.setattr("rayox.verdicts.NEEDED", ("a-package-of-nodes",))
+    monkeypatch.setattr("rayox.submission.verdicts.NEEDED", ("a-package-of-nodes",))
     (wrong, *_) = [one for one in judge([node(0, packages={"opencv-python": "4"})]) if one.kind == "error"]
     assert (wrong.check, wrong.fix) == ("packages", "pip install a-package-of-nodes there")
 

@@ -54,7 +54,15 @@ ROOMS = {
         "detect": {"core", "nets", "checkpoint"},
         "replay": {"core", "nets", "assign", "loss", "train"},  # a command of its own
     },
+    "jobs/rayox": {
+        "process": set(),
+        "terminal": set(),
+        "data_sets": {"config", "terminal"},
+        "submission": {"cli", "config", "process", "tune"},
+        "jobs": {"config", "submission", "terminal"},
+    },
 }
+VERBS = "jobs/rayox"  # whose rooms have the verbs beside them, a module each
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 
 
@@ -82,7 +90,8 @@ def test_rooms_import_what_their_table_names_and_nothing_else(package):
     """Also inside functions: an import that is put off is still an arrow."""
     rooms, name = ROOMS[package], package.split("/")[1]
     inside = [path for path in (ROOT / package).iterdir() if path.name != "__init__.py"]
-    assert {path.stem for path in inside if (path / "__init__.py").exists() or path.suffix == ".py"} == set(rooms)
+    modules = set() if package == VERBS else {path.stem for path in inside if path.suffix == ".py"}
+    assert {path.name for path in inside if (path / "__init__.py").exists()} | modules == set(rooms)
     for room, allowed in rooms.items():
         assert arrows(ROOT / package / room, name) - {room} == allowed, room
 

@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from toy_runs import toy_config, train
 
-from rayox.training_panel import TrainingStatus
+from rayox.terminal.training_panel import TrainingStatus
 from rayox_platform.config import Config
 from rayox_platform.evaluate.metrics import METRICS
 from rayox_platform.runs.event_kinds import Diagnosis, Epoch, RunEvent

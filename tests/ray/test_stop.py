@@ -132,7 +132,7 @@ def start(tmp_path) -> Iterator[Callable[..., Driver]]:
 
 ENDED = """
 import os, signal
-from rayox.interrupts import interrupts_kept
+from rayox.process.interrupts import interrupts_kept
 from rayox_cluster.local import ray_session
 with interrupts_kept(), ray_session("local", num_cpus=1):
     try:

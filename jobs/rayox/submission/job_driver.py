@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rayox.surroundings import make_usable
+from rayox.process.surroundings import make_usable
 from rayox_cluster.outage_proxy import running
 from rayox_model.core.errors import RayoxError
 

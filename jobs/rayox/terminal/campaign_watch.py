@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rayox.console import Console
+from rayox.terminal.console import Console
 
 if TYPE_CHECKING:
     from rayox_platform.tune.campaign_home import CampaignHome
@@ -18,7 +18,7 @@ def watch_campaign(home: "CampaignHome", console: Console, is_over: Callable[[],
 
     Raises OSError when the last look fails, and DataError for a damaged ledger.
     """
-    from rayox.campaign_panel import CampaignPanel
+    from rayox.terminal.campaign_panel import CampaignPanel
     from rayox_platform.tune.campaign_state import State
     from rayox_platform.tune.ledger_records import from_record
 

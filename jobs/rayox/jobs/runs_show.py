@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayox.console import Console, json_option
-from rayox.job_campaign import campaign_of_job
-from rayox.job_end import ending_of, failed_before
-from rayox.job_register import Submitted, all_submitted
-from rayox.progress import duration
-from rayox.run_places import OVERRIDES, asked_for, found_home, opened, run_of_job, same_place, why_not_seen
-from rayox.submitted_jobs import ANSWER_SECONDS, Seen, api_of, look, look_at
+from rayox.jobs.job_campaign import campaign_of_job
+from rayox.jobs.job_end import ending_of, failed_before
+from rayox.jobs.job_register import Submitted, all_submitted
+from rayox.jobs.run_places import OVERRIDES, asked_for, found_home, opened, run_of_job, same_place, why_not_seen
+from rayox.jobs.submitted_jobs import ANSWER_SECONDS, Seen, api_of, look, look_at
+from rayox.terminal.console import Console, json_option
+from rayox.terminal.progress import duration
 
 if TYPE_CHECKING:
     from rayox_cluster.jobs_api import Job
@@ -190,7 +190,7 @@ def _node(node_id: str, submitted: Submitted) -> str:
 
 
 def _waits_for(job: "Job", submitted: Submitted) -> list[str]:
-    from rayox.waiting import what_it_waits_for
+    from rayox.submission.waiting import what_it_waits_for
 
     why = [job.message] if job.message else []
     return why + what_it_waits_for(api_of(submitted.address, ANSWER_SECONDS), submitted.submission_id)

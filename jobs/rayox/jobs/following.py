@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rayox.campaign_watch import watch_campaign
-from rayox.console import Console
-from rayox.ending import INTERRUPTED
-from rayox.training_panel import TrainingPanel
+from rayox.terminal.campaign_watch import watch_campaign
+from rayox.terminal.console import Console
+from rayox.terminal.ending import INTERRUPTED
+from rayox.terminal.training_panel import TrainingPanel
 from rayox_model.core.errors import TrainingError
 
 if TYPE_CHECKING:
-    from rayox.job_register import Submitted
+    from rayox.jobs.job_register import Submitted
     from rayox_cluster.jobs_api import Job, JobsApi
     from rayox_platform.runs.event_kinds import RunEvent
     from rayox_platform.runs.home import RunHome
@@ -78,8 +78,8 @@ def follow_job(api: "JobsApi", run: str, submission_id: str, storage: str, conso
 
     Raises ClusterError when its cluster is away for long or has forgotten it, and its storage does not say the end.
     """
-    from rayox.job_end import GIVE_UP_SECONDS, JobWatch, job_as_stored
-    from rayox.job_register import Submitted
+    from rayox.jobs.job_end import GIVE_UP_SECONDS, JobWatch, job_as_stored
+    from rayox.jobs.job_register import Submitted
 
     watched, submitted = Watched(api, submission_id, console), Submitted(run, api.url, submission_id, storage)
     try:
@@ -118,7 +118,7 @@ def exit_code_of(job: "Job") -> int:
 
 def _begun_home(submitted: "Submitted") -> "RunHome | CampaignHome | None":
     """Where what the job does is written down, once it has begun. Raises OSError and RayoxError."""
-    from rayox.job_campaign import campaign_of_job
+    from rayox.jobs.job_campaign import campaign_of_job
     from rayox_platform.runs.places import open_runs
 
     if submitted.verb == "tune":
@@ -133,7 +133,7 @@ def _readable_home(submitted: "Submitted", watched: Watched, console: Console) -
 
     None also of a verb that leaves a log alone.
     """
-    from rayox.job_end import GIVE_UP_SECONDS
+    from rayox.jobs.job_end import GIVE_UP_SECONDS
     from rayox_model.core.errors import RayoxError
 
     if submitted.verb not in ("train", "tune"):
@@ -154,7 +154,7 @@ def _readable_home(submitted: "Submitted", watched: Watched, console: Console) -
 
 
 def _is_shared(storage: str) -> bool:
-    from rayox.node_checks import MARKER
+    from rayox.submission.node_checks import MARKER
     from rayox_platform.storage.folders import open_folder
 
     return open_folder(storage).has(MARKER)

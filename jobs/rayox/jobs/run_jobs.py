@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayox.console import Console, json_option
-from rayox.job_campaign import campaign_of_job
-from rayox.job_end import (
+from rayox.jobs.job_campaign import campaign_of_job
+from rayox.jobs.job_end import (
     Ending,
     JobWatch,
     ending_of,
@@ -23,14 +22,15 @@ from rayox.job_end import (
     not_ended,
     until_over,
 )
-from rayox.progress import duration
-from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job, run_of_job
-from rayox.job_driver import STOP_SECONDS
-from rayox.submitted_jobs import UNKNOWN, api_of, ended_job, note_if_over
+from rayox.jobs.run_places import OVERRIDES, asked_for, found_home, home_of_job, run_of_job
+from rayox.jobs.submitted_jobs import UNKNOWN, api_of, ended_job, note_if_over
+from rayox.submission.job_driver import STOP_SECONDS
+from rayox.terminal.console import Console, json_option
+from rayox.terminal.progress import duration
 from rayox_model.core.errors import ClusterError
 
 if TYPE_CHECKING:
-    from rayox.job_register import Submitted
+    from rayox.jobs.job_register import Submitted
     from rayox_platform.runs.home import RunHome
     from rayox_platform.runs.overview import Run, State
 
@@ -117,7 +117,7 @@ def watch_job(job: "Submitted", console: Console) -> int | None:
 
     None when it is over or its cluster away, and its run is seen from here and tells the rest.
     """
-    from rayox.following import follow_job
+    from rayox.jobs.following import follow_job
     from rayox_cluster.jobs_api import UnreachableError
 
     api = api_of(job.address)
@@ -139,7 +139,7 @@ def watch_job(job: "Submitted", console: Console) -> int | None:
 
 def show_job_log(job: "Submitted", follow: bool, console: Console) -> None:
     """The log of a submitted job whose run cannot be seen from here; followed to its end also without its cluster."""
-    from rayox.following import log_lines
+    from rayox.jobs.following import log_lines
 
     api = api_of(job.address)
     if api.find(job.submission_id) is None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console, json_option
-from rayox.progress import progress_of_data
+from rayox.terminal.console import Console, json_option
+from rayox.terminal.progress import progress_of_data
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.tree import Config
 

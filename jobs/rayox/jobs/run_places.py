@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rayox.config import load_recipe
-from rayox.console import Console
+from rayox.terminal.console import Console
 from rayox_model.core.errors import RayoxError
 
 if TYPE_CHECKING:
-    from rayox.job_register import Submitted
+    from rayox.jobs.job_register import Submitted
     from rayox_platform.runs.home import RunHome
     from rayox_platform.runs.overview import Run
     from rayox_platform.runs.places import Runs
@@ -44,7 +44,7 @@ def job_named(name: str, overrides: tuple[str, ...]) -> "Submitted | None":
 
     None where storage=… names a place that nothing of this name was sent to.
     """
-    from rayox.job_register import submitted
+    from rayox.jobs.job_register import submitted
 
     jobs = submitted(name)
     if any(word.startswith("storage=") for word in overrides):
@@ -55,7 +55,7 @@ def job_named(name: str, overrides: tuple[str, ...]) -> "Submitted | None":
 
 def asked_for(name: str, overrides: tuple[str, ...], as_json: bool) -> "tuple[Console, Submitted | None]":
     """As job_named, and the verb's console, on which it is said if the name was given to more than one."""
-    from rayox.job_register import submitted
+    from rayox.jobs.job_register import submitted
 
     console, job = Console(as_json), job_named(name, overrides)
     others = [one.storage for one in submitted(name) if job and not same_place(one.storage, job.storage)]

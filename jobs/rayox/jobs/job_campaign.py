@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rayox.run_places import same_place
+from rayox.jobs.run_places import same_place
 from rayox_model.core.errors import RayoxError
 
 if TYPE_CHECKING:
-    from rayox.job_register import Submitted
+    from rayox.jobs.job_register import Submitted
     from rayox_platform.tune.campaign_home import CampaignHome
     from rayox_platform.tune.campaign_state import State
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayox.console import Console, json_option
-from rayox.progress import progress_of, said_if_silent
+from rayox.terminal.console import Console, json_option
+from rayox.terminal.progress import progress_of, said_if_silent
 from rayox_model.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

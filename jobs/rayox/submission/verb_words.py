@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from rayox.job_places import ELSEWHERE, is_shared, local
-from rayox.sent_files import SETTINGS
+from rayox.submission.job_places import ELSEWHERE, is_shared, local
+from rayox.submission.sent_files import SETTINGS
 from rayox_model.core.errors import ConfigError, DataError
 from rayox_platform.config.recipe import packaged_names
 

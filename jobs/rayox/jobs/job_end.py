@@ -4,14 +4,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rayox import following
-from rayox.console import Console
-from rayox.ending import INTERRUPTED
-from rayox.job_campaign import campaign_of_job
-from rayox.job_register import Submitted
-from rayox.progress import duration
-from rayox.run_places import run_of_job
-from rayox.submitted_jobs import api_of, ended_job, note_if_over
+from rayox.jobs import following
+from rayox.jobs.job_campaign import campaign_of_job
+from rayox.jobs.job_register import Submitted
+from rayox.jobs.run_places import run_of_job
+from rayox.jobs.submitted_jobs import api_of, ended_job, note_if_over
+from rayox.terminal.console import Console
+from rayox.terminal.ending import INTERRUPTED
+from rayox.terminal.progress import duration
 from rayox_model.core.errors import ClusterError, TrainingError
 
 if TYPE_CHECKING:

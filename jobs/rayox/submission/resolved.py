@@ -11,9 +11,9 @@ from pathlib import Path
 import yaml
 
 from rayox.config import RECIPES, load_recipe
-from rayox.hidden_arguments import WHOLLY_SECRET
-from rayox.job_driver import RECIPE, TASK, Task
-from rayox.job_places import (
+from rayox.process.hidden_arguments import WHOLLY_SECRET
+from rayox.submission.job_driver import RECIPE, TASK, Task
+from rayox.submission.job_places import (
     DATA,
     ELSEWHERE,
     SIGNING,
@@ -25,8 +25,8 @@ from rayox.job_places import (
     local,
     shared_places,
 )
-from rayox.sent_files import SETTINGS, read_sent
-from rayox.verb_words import VerbWords, read_words
+from rayox.submission.sent_files import SETTINGS, read_sent
+from rayox.submission.verb_words import VerbWords, read_words
 from rayox_cluster.cluster_record import ClusterRecord
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.load import LoadedConfig

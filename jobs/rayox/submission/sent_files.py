@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from rayox.job_places import holds_secret
+from rayox.submission.job_places import holds_secret
 from rayox_model.core.errors import ConfigError
 from rayox_model.core.secrets import without_secrets
 from rayox_platform.config.yaml_values import describe_error

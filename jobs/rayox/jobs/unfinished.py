@@ -1,9 +1,9 @@
 """What a submitted training or campaign is called when it is to be done anew and its cluster knows no job of it."""
 
-from rayox.job_campaign import campaign_called
-from rayox.job_register import Submitted
-from rayox.resolved import Resolved
-from rayox.run_places import run_of_job
+from rayox.jobs.job_campaign import campaign_called
+from rayox.jobs.job_register import Submitted
+from rayox.jobs.run_places import run_of_job
+from rayox.submission.resolved import Resolved
 
 
 def first_unfinished(resolved: Resolved, again: bool) -> Resolved:

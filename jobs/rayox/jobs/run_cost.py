@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from rayox.console import json_option
-from rayox.job_campaign import JobCampaign, campaign_of_job
-from rayox.progress import duration
-from rayox.run_places import OVERRIDES, asked_for, found_home, home_of_job
-from rayox.submitted_jobs import Seen, look_at
+from rayox.jobs.job_campaign import JobCampaign, campaign_of_job
+from rayox.jobs.run_places import OVERRIDES, asked_for, found_home, home_of_job
+from rayox.jobs.submitted_jobs import Seen, look_at
+from rayox.terminal.console import json_option
+from rayox.terminal.progress import duration
 from rayox_model.core.errors import RayoxError
 from rayox_platform.runs.event_kinds import RunEvent, Stage, Start
 

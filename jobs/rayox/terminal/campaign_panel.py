@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rayox.console import Console
-from rayox.panel import Panel
-from rayox.progress import duration
+from rayox.terminal.console import Console
+from rayox.terminal.panel import Panel
+from rayox.terminal.progress import duration
 from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.planner import expected, num_confirmations
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rayox.console import Console
+from rayox.terminal.console import Console
 from rayox_model.core.errors import RayoxError
 from rayox_model.core.secrets import without_secrets
 from rayox_platform.config.tree import Config

@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rayox.console import Console
-from rayox.panel import Panel
-from rayox.progress import duration
+from rayox.terminal.console import Console
+from rayox.terminal.panel import Panel
+from rayox.terminal.progress import duration
 from rayox_platform.runs.event_kinds import (
     BadImages,
     Checkpoint,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
-from rayox.console import Console
+from rayox.terminal.console import Console
 
 if TYPE_CHECKING:
     from rich.console import Group

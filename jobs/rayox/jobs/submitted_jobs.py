@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rayox.job_register import Submitted, note_end
+from rayox.jobs.job_register import Submitted, note_end
 from rayox_model.core.errors import ClusterError, RayoxError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Seen:
 
     @property
     def verb(self) -> str:
-        from rayox.following import VERB
+        from rayox.jobs.following import VERB
 
         return self.job.metadata.get(VERB, self.submitted.verb) if self.job else self.submitted.verb
 

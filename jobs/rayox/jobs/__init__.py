@@ -1,0 +1,1 @@
+"""Submitted jobs as `rayox runs` and `submit --follow` see them: found, shown, followed, ended."""

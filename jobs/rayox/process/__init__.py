@@ -1,0 +1,1 @@
+"""What the program does to its own process before a verb runs."""
