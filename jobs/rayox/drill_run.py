@@ -113,7 +113,7 @@ def strike(api: "JobsApi", fault: str, job: "Job", folder: str = "", seconds: fl
     if not said:
         last = (log.strip() or ended.message or ended.status.lower()).splitlines()[-1]
         raise ClusterError(
-            f"the {fault} could not be struck: {last[:200]}",
+            f"the {fault} fault could not be injected: {last[:200]}",
             "the node fault needs a node that has a worker but neither head nor driver; the tracking fault needs nodes "
             "without an HTTP proxy of their own",
         )
@@ -179,7 +179,7 @@ def _until(
     while not is_there():
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"{home.name} has not gone on within {LONGEST_SECONDS:.0f} s",
+                f"{home.name} has not resumed within {LONGEST_SECONDS:.0f} s",
                 f"`rayox runs logs {home.name}` says what it does",
             )
         _still_there(api, job)

@@ -15,10 +15,10 @@ from zlib import crc32
 import numpy as np
 import pytest
 from learning_table import LearningTable, read_table
+from simulate import play
 
 from rayox_platform.config.tree import Config
 from rayox_platform.tune.campaign import Campaign
-from rayox_platform.tune.simulate import play
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 

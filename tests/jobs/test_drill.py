@@ -250,7 +250,7 @@ def test_a_job_that_a_new_head_does_not_know_or_that_never_begins_ends_the_wait(
 
 
 def test_a_blow_that_says_nothing_is_told_with_how_it_ended():
-    with pytest.raises(ClusterError, match="the node could not be struck: failed"):
+    with pytest.raises(ClusterError, match="the node fault could not be injected: failed"):
         drill_run.strike(Played(job("FAILED")), "node", job("RUNNING"))
 
 
@@ -258,9 +258,9 @@ def test_a_dashboard_that_is_away_for_a_moment_does_not_end_a_drill(home, monkey
     """A node is killed beside it; the run goes on meanwhile."""
     monkeypatch.setattr(drill_run, "LONGEST_SECONDS", 0.3)
     api = Played(UnreachableError("no Ray dashboard answers", ""))
-    with pytest.raises(ClusterError, match="has not gone on within"):
+    with pytest.raises(ClusterError, match="has not resumed within"):
         drill_run._until(lambda: False, home, api, job("RUNNING"), 0.01)
-    with pytest.raises(ClusterError, match="has not gone on within"):
+    with pytest.raises(ClusterError, match="has not resumed within"):
         drill_run._wait_for_steps(FolderHome(home.folder / "empty"), api, job("RUNNING"))
 
 
@@ -283,7 +283,7 @@ def test_workers_of_other_runs_on_the_cluster_are_let_be(monkeypatch):
 
 def test_a_drill_that_breaks_off_says_what_becomes_of_its_run(rayox, monkeypatch):
     def broken(*arguments: object) -> None:
-        raise ClusterError("the worker could not be struck", "")
+        raise ClusterError("the worker fault could not be injected", "")
 
     monkeypatch.setattr("rayox.drill.drill", broken)
     words = ("shapes", "storage=s3://x/y", "tracking.uri=http://mlflow", "--faults", "worker")

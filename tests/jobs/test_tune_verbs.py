@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from simulate import play
 from tune_confirmed import confirmed, keep
 from tune_toys import BASE, campaign, curve
 
 from rayox_platform.runs.run_lock import claimed
 from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger_records import Ended, Started
-from rayox_platform.tune.simulate import play
 
 
 @pytest.fixture

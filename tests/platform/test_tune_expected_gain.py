@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from simulate import play
 from tune_toys import BASE, campaign, curve, quality
 
 from rayox_platform.tune.expected_gain import expected_gain
 from rayox_platform.tune.ledger_records import Failed, Planned, Reported, Started
 from rayox_platform.tune.report import verdict
-from rayox_platform.tune.simulate import play
 
 BEST = 0.3 * (1 - math.exp(-3))
 

@@ -10,11 +10,11 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import optuna
 import pytest
 from optuna_dashboard import wsgi
+from simulate import play
 from tune_toys import BASE, campaign, curve
 
 from rayox_model.core.errors import ConfigError
 from rayox_platform.tune.optuna_export import export_study
-from rayox_platform.tune.simulate import play
 
 
 class Quiet(WSGIRequestHandler):

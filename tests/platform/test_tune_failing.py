@@ -4,6 +4,7 @@ import random
 from collections import Counter
 
 import pytest
+from simulate import play, play_on
 from test_tune_schedule import ALL, begun, trained
 from tune_drive import fail as lost
 from tune_drive import train
@@ -14,7 +15,6 @@ from rayox_platform.tune.ledger_records import Exploited, Extended, Failed, Paus
 from rayox_platform.tune.moves import Begin, Done, Exploit, Prune, Resume
 from rayox_platform.tune.rungs import brackets
 from rayox_platform.tune.schedule import bracket_of, next_move
-from rayox_platform.tune.simulate import play, play_on
 from rayox_platform.tune.space_check import with_values
 
 VALUES = {"assigner.center_radius": 2.0, "assigner.top_k": 10, "assigner.iou_cost_weight": 3.0}
@@ -102,12 +102,10 @@ def test_an_extended_hyperband_files_its_trials_by_their_place_in_the_search():
     state, _ = play_on(state, curve, 2, spent)
     assert state.trials[25].state == "finished"
     found = brackets(settings.schedule, 9)
-    counts = Counter(bracket_of(place, settings.schedule, found) for place in range(26))
+    counts = Counter(bracket_of(place, found) for place in range(26))
     assert counts == {0: 18, 1: 6, 2: 2}
     for bracket, steps in enumerate(found):
-        members = [
-            trial for place, trial in enumerate(state.search) if bracket_of(place, settings.schedule, found) == bracket
-        ]
+        members = [trial for place, trial in enumerate(state.search) if bracket_of(place, found) == bracket]
         assert {trial.epoch for trial in members} <= set(steps)
         assert any(trial.state == "finished" for trial in members)
 

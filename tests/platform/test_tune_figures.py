@@ -10,13 +10,13 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from simulate import play
 from tune_confirmed import HARDER, confirmed
 from tune_toys import BASE, SPACE, campaign, curve
 
 from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.drawing import ORANGE, noise
 from rayox_platform.tune.figures import figures, learning_curves
-from rayox_platform.tune.simulate import play
 
 BAND = "± 1 standard deviation of the base recipe over 3 seeds"
 UNSET = {"train.clip_grad_norm": {"log": [5, 50]}, "assigner.top_k": {"int": [5, 20]}}  # off in the base recipe

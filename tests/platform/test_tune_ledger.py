@@ -8,6 +8,7 @@ import time
 
 import pytest
 import tune_drive
+from simulate import play
 from tune_toys import BASE, campaign, curve
 
 from rayox_model.core.errors import ConfigError, DataError
@@ -30,7 +31,6 @@ from rayox_platform.tune.ledger_records import (
     from_record,
     to_record,
 )
-from rayox_platform.tune.simulate import play
 from rayox_platform.tune.table import shown_state
 
 

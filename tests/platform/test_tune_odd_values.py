@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 from matplotlib import pyplot as plt
+from simulate import play
 from tune_drive import train
 from tune_toys import CONFIG, SPACE, campaign
 
 from rayox_platform.tune.campaign import dimension
 from rayox_platform.tune.figures import figures
 from rayox_platform.tune.pareto import front
-from rayox_platform.tune.simulate import play
 from rayox_platform.tune.space_check import with_values
 
 TOP_K = {"assigner.top_k": {"int": [5, 20]}}

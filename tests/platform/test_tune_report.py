@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from matplotlib import pyplot as plt
+from simulate import play
 from tune_confirmed import confirmed
 from tune_toys import BASE, SPACE, campaign, curve
 
@@ -14,7 +15,6 @@ from rayox_platform.tune.figures import figures
 from rayox_platform.tune.importance import importances, why_not
 from rayox_platform.tune.ledger_records import Ended, Planned, Reported, Started
 from rayox_platform.tune.report import about, page, verdict
-from rayox_platform.tune.simulate import play
 from rayox_platform.tune.table import cells, columns, rows, summary
 
 PRICED = {"node_hour": 3.6, "nodes": 2}

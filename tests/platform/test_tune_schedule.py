@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from simulate import play
 from tune_toys import BASE, campaign, curve
 
 from rayox_platform.tune.campaign import Schedule
@@ -11,7 +12,6 @@ from rayox_platform.tune.ledger_records import Driven, Failed, Finished, Opened,
 from rayox_platform.tune.moves import Begin, Done, Exploit, Prune, Resume, Wait
 from rayox_platform.tune.rungs import brackets, rungs
 from rayox_platform.tune.schedule import bracket_of, next_move
-from rayox_platform.tune.simulate import play
 
 ALL = ("none", "asha", "promote", "median", "hyperband", "pbt")
 
@@ -44,7 +44,7 @@ def test_rungs_are_powers_of_eta_or_those_that_are_given():
 
 def test_hyperbands_brackets_get_trials_by_how_cheap_they_begin():
     found = brackets(Schedule(), 9)
-    counts = Counter(bracket_of(number, Schedule(), found) for number in range(13))
+    counts = Counter(bracket_of(number, found) for number in range(13))
     assert counts == {0: 9, 1: 3, 2: 1}
 
 
@@ -73,7 +73,7 @@ def test_the_best_of_curves_that_do_not_cross_is_trained_whole(kind):
 
 
 def bracket_of_trial(state, trial):
-    return bracket_of(trial.number, state.campaign.schedule, brackets(state.campaign.schedule, 9))
+    return bracket_of(trial.number, brackets(state.campaign.schedule, 9))
 
 
 def test_promote_lets_one_in_eta_go_on_at_each_rung():

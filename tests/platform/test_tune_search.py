@@ -4,6 +4,7 @@ from itertools import islice, pairwise
 
 import pytest
 from optuna.trial import TrialState
+from simulate import play
 from tune_toys import BASE, SPACE, campaign, curve, quality
 
 from rayox_model.core.errors import ConfigError
@@ -12,7 +13,6 @@ from rayox_platform.tune.campaign import Campaign
 from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger_records import Finished, Opened, Paused, Planned, Reported, Started
 from rayox_platform.tune.search import grid, suggest
-from rayox_platform.tune.simulate import play
 from rayox_platform.tune.study import MODELLED, common_level, study_of, with_fewer
 
 KINDS = ("random", "grid", "tpe", "gp", "nsga2")

@@ -4,9 +4,8 @@ import itertools
 
 import pytest
 from learning_table import LearningTable, Recorded
+from simulate import play
 from tune_toys import BASE, campaign, curve
-
-from rayox_platform.tune.simulate import play
 
 
 def test_whole_trials_cost_all_their_epochs_and_the_best_never_falls():

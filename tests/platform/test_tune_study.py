@@ -3,6 +3,7 @@
 import optuna
 import pytest
 from optuna.trial import TrialState
+from simulate import play
 from test_tune_search import PUBLISHED, begun, tried
 from tune_toys import BASE, SPACE, campaign, curve, quality
 
@@ -11,7 +12,6 @@ from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.ledger_records import Failed, Finished, Paused, Planned, Pruned, Reported, Started
 from rayox_platform.tune.optuna_export import export_study
 from rayox_platform.tune.search import suggest
-from rayox_platform.tune.simulate import play
 from rayox_platform.tune.study import common_level, study_of
 from rayox_platform.tune.warm import check_related
 

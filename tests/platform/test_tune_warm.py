@@ -1,10 +1,10 @@
 """What a campaign may learn from, and what of its own settings is rarely meant."""
 
 import pytest
+from simulate import play
 from tune_toys import BASE, SPACE, campaign, curve
 
 from rayox_model.core.errors import ConfigError
-from rayox_platform.tune.simulate import play
 from rayox_platform.tune.warm import check_related
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from simulate import play
 from tune_confirmed import confirmed, extended
 from tune_toys import BASE, campaign
 
@@ -11,7 +12,6 @@ from rayox_platform.config.load import load_config
 from rayox_platform.config.tree import Config
 from rayox_platform.tune.campaign_state import State
 from rayox_platform.tune.evidence import Compared, Evidence
-from rayox_platform.tune.simulate import play
 from rayox_platform.tune.space_check import with_values
 from rayox_platform.tune.winner import (
     as_recipe,

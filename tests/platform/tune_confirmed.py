@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from simulate import play
 from tune_toys import BASE, campaign, curve
 
 from rayox_platform.tune.campaign import Campaign
@@ -19,7 +20,6 @@ from rayox_platform.tune.ledger_records import (
     Started,
     to_record,
 )
-from rayox_platform.tune.simulate import play
 
 HARDER = 0.3  # AP by which the confirmation's images are harder than the search's
 

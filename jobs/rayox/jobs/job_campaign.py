@@ -51,8 +51,8 @@ def _begun(storage: str) -> Iterator[JobCampaign]:
 
     for home, place in _campaigns(storage):
         try:
+            held = home.holder()  # before the ledger: a driver that ends in between has said so there
             state = read_state(home.journal())
-            held = home.holder()
         except (OSError, RayoxError):  # another campaign's ledger that is damaged
             continue
         yield JobCampaign(home, place, state, "running" if held else state.ended.status if state.ended else "dead")

@@ -36,7 +36,6 @@ from rayox_platform.config.settings import leaves, settings
 from rayox_platform.storage.folders import is_remote
 
 VERBS = ("train", "tune", "evaluate", "predict", "data", "promote", "runs", "models")
-LASTING = ("train", "tune")  # what they have made stays theirs: a finished one is not done again
 BEFORE = ("--address", "--json")  # options of submit itself
 BY_ITSELF = ("--resume", "--extend")  # submit decides this
 HERE = ("--smoke", "--dry-run")  # of train: it looks at a run that is not started

@@ -183,7 +183,7 @@ def expected(campaign: Campaign, epochs: int) -> tuple[int, int]:
             found = brackets(schedule, epochs)
             counts = [0] * len(found)
             for number in range(trials):
-                counts[bracket_of(number, schedule, found)] += 1
+                counts[bracket_of(number, found)] += 1
             total = sum(_halved(count, steps, schedule.eta) for count, steps in zip(counts, found, strict=True))
         case _:
             total = _halved(trials, rungs(schedule, epochs), schedule.eta)

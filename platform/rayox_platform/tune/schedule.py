@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from rayox_platform.tune.campaign import Schedule
 from rayox_platform.tune.campaign_state import State, Trial
 from rayox_platform.tune.moves import Begin, Done, Move, Prune, Resume, Wait
 from rayox_platform.tune.population import population_move
@@ -37,7 +36,7 @@ def next_move(state: State, may_begin: bool, may_go_on: bool = True) -> Move:
             return population_move(state, may_begin)
 
 
-def bracket_of(place: int, schedule: Schedule, all_of_them: Sequence[tuple[int, ...]]) -> int:
+def bracket_of(place: int, all_of_them: Sequence[tuple[int, ...]]) -> int:
     """Hyperband's trials go to its brackets in turn, to each as often as its first rung is cheap.
 
     place is that of a trial among those of the search: confirmations have numbers too.
@@ -61,7 +60,7 @@ def _first(state: State, place: int) -> int:
             return min(interval(schedule, epochs), epochs)
         case "hyperband":
             found = brackets(schedule, epochs)
-            return found[bracket_of(place, schedule, found)][0]
+            return found[bracket_of(place, found)][0]
         case _:
             return rungs(schedule, epochs)[0]
 
@@ -81,7 +80,7 @@ def _promote(state: State, may_begin: bool, all_brackets: Sequence[tuple[int, ..
     schedule = state.campaign.schedule
     of_bracket: list[list[Trial]] = [[] for _ in all_brackets]
     for place, trial in enumerate(state.search):
-        of_bracket[bracket_of(place, schedule, all_brackets)].append(trial)
+        of_bracket[bracket_of(place, all_brackets)].append(trial)
     for steps, trials in zip(all_brackets, of_bracket, strict=True):
         for at, above in reversed(list(pairwise(steps))):
             best = _best_paused(state, trials, at, _quota(trials, at, schedule.eta))
