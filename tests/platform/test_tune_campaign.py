@@ -144,6 +144,11 @@ def test_packaged_campaigns_are_right_and_say_how_they_are_run(name):
         ("budget: 12", "bugdet: 12", "14  bugdet: no such setting of a campaign; did you mean budget?"),
         ("train.epochs: 6", "train.epocs: 6", "4  train.epocs: no such setting; did you mean train.epochs?"),
         ("train.epochs: 6", "train.epochs: six", "4  train.epochs: 'six' is not a whole number ≥ 1"),
+        (
+            "set:\n  train.epochs: 6\n  train: {closing_epochs: 2}\n",
+            "set: 3\n",
+            "3  set: takes settings of the recipe, one `key: value` a line, not a value",
+        ),
         ("recipe: shapes", "recipe: shape", "2  recipe: no such recipe; did you mean shapes?"),
     ],
 )

@@ -11,7 +11,7 @@ from yaml import MappingNode, Node, ScalarNode
 from rayox_model.core.errors import ConfigError
 from rayox_platform.config.origin import Finding, Origin, Rank
 from rayox_platform.config.recipe import EXTENDS, RecipeFile, find_recipe, missing_recipe
-from rayox_platform.config.yaml_values import compose, describe_error, line_of, plain
+from rayox_platform.config.yaml_values import compose, describe_error, is_null, line_of, plain
 
 # What a plain value of a section stands for.
 SHORT = {"search": "kind", "schedule": "kind", "budget": "trials", "stop_when": "expected_gain"}
@@ -110,6 +110,10 @@ def _read(root: MappingNode, file: RecipeFile, located: Located, rank: Rank) -> 
             located.findings.append(Finding(origin, name, f"given twice, first in line {seen[name]}"))
             continue
         seen[name] = line_of(key)
+        if name == "set" and not isinstance(value, MappingNode) and not is_null(value):
+            text = "takes settings of the recipe, one `key: value` a line, not a value"
+            located.findings.append(Finding(origin, name, text))
+            continue
         if name == "set":
             located.set_nodes.append((value, origin, file.path))
             continue
