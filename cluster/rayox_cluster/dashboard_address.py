@@ -54,7 +54,7 @@ def free_address(wanted: DashboardAddress) -> DashboardAddress:
             pass
     except OSError as error:
         raise ConfigError(
-            f"{HOST} {wanted.host}: this machine does not have that address ({error.strerror})",
+            f"{HOST} {wanted.host}: this machine does not have that address ({_why(error)})",
             "give one of its own, 0.0.0.0 for all of them, or leave it out for loopback alone",
         ) from error
     try:
@@ -62,9 +62,14 @@ def free_address(wanted: DashboardAddress) -> DashboardAddress:
             return wanted._replace(port=server.getsockname()[1])
     except OSError as error:
         raise ConfigError(
-            f"{PORT} {wanted.port}: it cannot be listened at on {wanted.host} ({error.strerror})",
+            f"{PORT} {wanted.port}: nothing can listen there on {wanted.host} ({_why(error)})",
             f"give another one, or leave {PORT} out for any that is free",
         ) from error
+
+
+def _why(error: OSError) -> str:
+    """Without Python's own words on what it attempted."""
+    return str(error.strerror).partition(" (while")[0]
 
 
 def _is_any(host: str) -> bool:

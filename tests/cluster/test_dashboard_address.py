@@ -50,14 +50,14 @@ def test_beyond_loopback_without_a_token_is_refused_before_anything_starts(monke
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
 def test_an_address_of_another_machine_is_refused(host):
-    with pytest.raises(ConfigError, match=f"--dashboard-host {host}: this machine does not have that address"):
+    with pytest.raises(ConfigError, match=rf"--dashboard-host {host}: this machine does not have .* \([\w ]+\)$"):
         free_address(DashboardAddress(host))
 
 
 def test_a_port_that_is_taken_is_refused():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"--dashboard-port {port}: it cannot be listened at on 127"):
+        with pytest.raises(ConfigError, match=rf"--dashboard-port {port}: nothing can listen there on 127\.0\.0\.1 \([\w ]+\)$"):
             free_address(DashboardAddress(port=port))
 
 
