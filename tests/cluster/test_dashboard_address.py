@@ -57,7 +57,8 @@ def test_an_address_of_another_machine_is_refused(host):
 def test_a_port_that_is_taken_is_refused():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"--dashboard-port {port}: nothing can listen there on 127\.0\.0\.1 \([\w ]+\)$"):
+        said = rf"--dashboard-port {port}: nothing can listen there on 127\.0\.0\.1 \([\w ]+\)$"
+        with pytest.raises(ConfigError, match=said):
             free_address(DashboardAddress(port=port))
 
 
