@@ -68,8 +68,7 @@ def signing_key(settings: Promotion, tracking_uri: str | None, state: Path) -> S
             "for the store that this machine keeps for itself",
             _MAKE + "; then give promotion.key=key.pem promotion.trusted_keys=[key.pub]",
         )
-    _make_demo_key(state)
-    return SigningKey("demo", str(state / DEMO_KEY))
+    return SigningKey("demo", str(make_demo_key(state)[0]))
 
 
 def sign_folder(folder: Path, key: SigningKey, trust: Trust) -> None:
@@ -98,14 +97,14 @@ def sign_folder(folder: Path, key: SigningKey, trust: Trust) -> None:
         ) from None
 
 
-def _make_demo_key(state: Path) -> None:
-    """Make the pair once, also when several processes try at the same time."""
+def make_demo_key(state: Path) -> tuple[Path, Path]:
+    """The pair of a state folder, private and public; made once, also when several processes try at the same time."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     private, public = state / DEMO_KEY, state / DEMO_PUBLIC
     if public.is_file() and private.is_file():
-        return
+        return private, public
     private.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".key-", dir=private.parent) as draft:
         made = Path(draft, "key.pem")
@@ -124,3 +123,4 @@ def _make_demo_key(state: Path) -> None:
             kept.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         )
         half.replace(public)
+    return private, public
