@@ -48,15 +48,24 @@ def test_cores_that_all_work_are_slower_than_one_alone():
     made = 0.0009 + 0.15 / 64
     two = outlook(shared, WORK, 2, cpus=2).images_per_second
     assert two == pytest.approx(1.6 * 0.6 / (made + 0.005 + 2 * 0.02 / 64), abs=0.01)
-    one = outlook(shared, WORK, 1, cpus=4).images_per_second
-    busy = (0.4 + one * made) / 3  # of the other cores
-    assert one == pytest.approx(64 / (0.34 * (1 + (1 / 0.6 - 1) * busy)), rel=1e-3)
+    found = outlook(replace(shared, step_seconds=0.2), WORK, 2, cpus=5).images_per_second
+    busy = (2 * 2 - 1 + 0.4 + found * made) / 4  # of the other cores, with two threads in each worker
+    assert busy < 1
+    computing = (0.2 + 32 * 0.005 / 2) * (1 + (1 / 0.6 - 1) * busy)
+    assert found == pytest.approx(64 / (computing + 4e6 / 1.25e9), rel=1e-3)
     paper = outlook(shared, WORK, 4).images_per_second
     assert paper == pytest.approx(64 / (0.1 / 0.6 + 2 * 3 / 4 * 4e6 / 1.25e9), rel=1e-3)
     data = outlook(replace(RATES, together=0.5), WORK, 1)
     assert data.data_cpus == 5, "188.24 × (0.01 + 0.15 / 64) / 0.5 / 0.95 = 4.9"
     small = outlook(RATES, replace(WORK, block_images=8), 1)
     assert small.data_cpus == 6, "188.24 × (0.01 + 0.15 / 8) / 0.95 = 5.7"
+
+
+def test_a_worker_alone_computes_with_all_cores_but_what_a_step_costs_beside_its_images():
+    alone = replace(RATES, gpu=False, step_seconds=0.4, sample_seconds=0.0001)
+    assert outlook(alone, WORK, 1, cpus=2).images_per_second == pytest.approx(64 / (0.4 + 64 * 0.005 / 2), abs=0.01)
+    assert outlook(alone, WORK, 1).images_per_second == pytest.approx(64 / (0.4 + 64 * 0.005), abs=0.01)
+    assert outlook(alone, WORK, 2, cpus=2).efficiency < 0.9, "the second one takes a core of the first"
 
 
 def test_more_workers_are_faster_and_each_of_them_slower():

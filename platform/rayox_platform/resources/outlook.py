@@ -71,8 +71,9 @@ def outlook(
     alone, speed = (_speed(rates, work, count, network_gigabits, cpus) for count in (1, used))
     limit = _what_limits(rates, work, used, workers, network_gigabits)
     possible = _possible(rates, work, cpus, used)
-    if possible is not None and possible < speed:
+    if possible < speed:
         speed, limit = possible, "data" if rates.gpu else "workers"
+    alone = min(alone, _possible(rates, work, cpus, 1))
     data_cpus = math.ceil(speed * _made_seconds(rates, work) / rates.together / (1 - LONGEST_WAIT))
     evaluations = math.ceil(work.epochs / work.evaluate_every)
     evaluating = work.val_images * rates.evaluation_seconds / used * evaluations
@@ -105,7 +106,7 @@ def stops_at(rates: Rates, work: Work, network_gigabits: float = 10.0) -> int:
 def _speed(rates: Rates, work: Work, workers: int, network_gigabits: float, cpus: float | None = None) -> float:
     """Images a second when no worker ever waits for data: the worker of the largest share sets the pace."""
     share = math.ceil(work.batch_size / workers)
-    computing = rates.step_seconds + share * rates.image_seconds
+    computing = rates.step_seconds + share * rates.image_seconds / _threads(rates, workers, cpus)
     reducing = _reduce_seconds(rates, workers, network_gigabits)
     speed = work.batch_size / (computing + reducing)
     if rates.gpu:
@@ -119,8 +120,14 @@ def _slower(rates: Rates, work: Work, workers: int, cpus: float | None, speed: f
     """How many times longer a core takes than alone, as the other cores compute too (all of them, if unknown)."""
     busy = 1.0
     if cpus is not None and cpus > 1:
-        busy = min(1.0, (workers - 1 + RAY_CPUS + speed * _made_seconds(rates, work)) / (cpus - 1))
+        computing = workers * _threads(rates, workers, cpus)
+        busy = min(1.0, (computing - 1 + RAY_CPUS + speed * _made_seconds(rates, work)) / (cpus - 1))
     return 1 + (1 / rates.together - 1) * busy
+
+
+def _threads(rates: Rates, workers: int, cpus: float | None) -> int:
+    """Of torch in each worker, which computes an image's part of a step with them: the cores, shared out."""
+    return 1 if rates.gpu or cpus is None else max(1, int(cpus // workers))
 
 
 def _made_seconds(rates: Rates, work: Work) -> float:
@@ -133,10 +140,10 @@ def _reduce_seconds(rates: Rates, workers: int, network_gigabits: float) -> floa
     return 2 * (workers - 1) / workers * rates.gradient_bytes / (network_gigabits * GIGABIT)
 
 
-def _possible(rates: Rates, work: Work, cpus: float | None, workers: int) -> float | None:
+def _possible(rates: Rates, work: Work, cpus: float | None, workers: int) -> float:
     """Images a second that the cores allow: they make the samples and, where there are no GPUs, take the steps."""
     if cpus is None:
-        return None
+        return math.inf
     if rates.gpu:
         return max(cpus, DATA_TASK_CPUS) * rates.together / _made_seconds(rates, work)
     each_image = _made_seconds(rates, work) + rates.image_seconds + rates.step_seconds * workers / work.batch_size
