@@ -176,7 +176,7 @@ def _told(api: JobsApi, name: str, deadline: float, seconds: float, waits: Calla
     while True:
         try:
             job, answered = api.find(name), time.monotonic()
-        except UnreachableError:  # one request that fails is no cluster that is away
+        except UnreachableError:  # one failed request does not mean that the cluster is away
             if time.monotonic() - answered > AWAY_SECONDS:
                 raise
         if job is not None and job.is_over:

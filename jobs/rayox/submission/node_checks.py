@@ -95,7 +95,7 @@ def tracking_problem(uri: str) -> str:
         try:
             port = parts.port or PORTS.get(parts.scheme.partition("+")[0], 5432)
             socket.create_connection((parts.hostname, port), ANSWER_SECONDS).close()
-        except (OSError, ValueError) as error:  # there is no such port
+        except (OSError, ValueError) as error:  # a port that cannot be
             return f"does not answer ({_short(error)})"
         return ""
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")

@@ -194,19 +194,20 @@ def _gpus(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
 
 
 def _storage(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
-    for node in nodes:
-        problem = node.checks.get("storage")
-        if problem:
-            fix = "mount the same folder on every node, or give a bucket and its credentials to all of them"
-            yield Verdict("storage", "error", f"on {node} it {problem}", fix, ConfigError)
+    fix = "mount the same folder on every node, or give a bucket and its credentials to all of them"
+    for node, problem in _problems(nodes, "storage"):
+        yield Verdict("storage", "error", f"on {node} it {problem}", fix, ConfigError)
 
 
 def _tracking(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:
-    for node in nodes:
-        problem = node.checks.get("tracking")
-        if problem:
-            fix = "start the server where all nodes reach it; its credentials are MLFLOW_TRACKING_… on the nodes"
-            yield Verdict("tracking", "error", f"from {node} MLflow {problem}", fix, TrackingError)
+    fix = "start the server where all nodes reach it; its credentials are MLFLOW_TRACKING_… on the nodes"
+    for node, problem in _problems(nodes, "tracking"):
+        yield Verdict("tracking", "error", f"from {node} MLflow {problem}", fix, TrackingError)
+
+
+def _problems(nodes: "Sequence[NodeFacts]", check: str) -> "Iterator[tuple[NodeFacts, str]]":
+    """What a check has found on each node, as a verb and what follows it."""
+    return ((node, str(node.checks[check])) for node in nodes if node.checks.get(check))
 
 
 def _paths(nodes: "Sequence[NodeFacts]") -> Iterator[Verdict]:

@@ -50,7 +50,7 @@ class CocoImages:
         return self.source.where(index)
 
     def pixels(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Decode an image. Raises DataError if it cannot be read, BrokenImage if it is no image or has another size."""
+        """Decode an image. Raises DataError if unreadable, BrokenImage if it is not an image or has another size."""
         where, size = self.where(index), self.size(index)
         content = self.source.read(index)
         shown = decode_image(content, where)

@@ -141,7 +141,7 @@ def _reduce_seconds(rates: Rates, workers: int, network_gigabits: float) -> floa
 
 
 def _possible(rates: Rates, work: Work, cpus: float | None, workers: int) -> float:
-    """Images a second that the cores allow: they make the samples and, where there are no GPUs, take the steps."""
+    """Images a second that the cores allow: they make the samples and, without GPUs, take the steps as well."""
     if cpus is None:
         return math.inf
     if rates.gpu:
